@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Berth's build. `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+VERSION := 0.1.0
+prefix ?= /usr
+sysconfdir ?= /etc
+bindir ?= $(prefix)/bin
+libexecdir ?= $(prefix)/libexec
+datadir ?= $(prefix)/share
+mandir ?= $(datadir)/man
+INSTALL ?= install
+PKG_CONFIG ?= pkg-config
+
+# --- Variants -----------------------------------------------------------------------------------------------------
+# SAN=1 builds everything with the address and undefined-behaviour sanitizers, into a directory of its own.
+ifdef SAN
+B := build/san
+VARIANT_FLAGS := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else
+B := build
+VARIANT_FLAGS := -O2 -D_FORTIFY_SOURCE=2
+endif
+
+WARNINGS := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wvla -Wformat=2 \
+	-Wno-format-nonliteral $(if $(WERROR),-Werror)
+HARDENING := -fstack-protector-strong -fstack-clash-protection -fPIE
+CPPFLAGS += -D_GNU_SOURCE -DBERTH_VERSION='"$(VERSION)"' -DBERTH_LIBEXECDIR='"$(libexecdir)/berth"' \
+	-DBERTH_SYSCONFDIR='"$(sysconfdir)"' -Iinclude
+CFLAGS ?= -g
+ALL_CFLAGS = -std=gnu17 $(WARNINGS) $(HARDENING) $(VARIANT_FLAGS) $(CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(VARIANT_FLAGS) $(LDFLAGS)
+
+# --- Modules: one archive a folder of src, and what each may use (tests/lint/layers.py enforces the same table) -------
+MODULES := util http mount unit store journal network runtime monitor engine api daemon client
+USES_util :=
+USES_http := util
+USES_mount := util
+USES_unit := util
+USES_store := util
+USES_journal := util
+USES_network := util
+USES_runtime := mount network util
+USES_monitor := util
+USES_engine := store journal network runtime mount unit util
+USES_api := engine http $(USES_engine)
+USES_daemon := api $(USES_api)
+USES_client := http util
+
+PKGS_util := jansson
+PKGS_http := libsystemd jansson
+PKGS_mount := mount jansson
+PKGS_unit := libsystemd jansson
+PKGS_store := libarchive libcrypto jansson
+PKGS_journal := libsystemd jansson
+PKGS_network := libmnl jansson
+PKGS_runtime := libseccomp libcap jansson
+PKGS_monitor :=
+PKGS_engine := libsystemd libarchive jansson
+PKGS_api := libsystemd jansson
+PKGS_daemon := libsystemd jansson
+PKGS_client := jansson
+# http_parser ships no pkg-config file.
+EXTRA_LIBS_http := -lhttp_parser
+
+objects = $(patsubst src/%.c,$(B)/obj/%.o,$(sort $(wildcard src/$(1)/*.c)))
+archives = $(foreach module,$(1) $(USES_$(1)),$(B)/lib/$(module).a)
+libraries = $(shell $(PKG_CONFIG) --libs $(sort $(foreach module,$(1) $(USES_$(1)),$(PKGS_$(module)))) </dev/null) \
+	$(foreach module,$(1) $(USES_$(1)),$(EXTRA_LIBS_$(module)))
+
+PROGRAMS := $(B)/berth $(B)/berthd $(B)/berth-monitor
+
+all: $(PROGRAMS) ## builds the three programs into build/
+
+define module_rules
+$(B)/lib/$(1).a: $(call objects,$(1)) | $(B)/lib
+	@rm -f $$@
+	$(AR) rcsD $$@ $(call objects,$(1))
+$(B)/obj/$(1)/%.o: src/$(1)/%.c Makefile
+	@mkdir -p $$(@D)
+	$(CC) $(CPPFLAGS) -Isrc/$(1) $$(PKG_CFLAGS_$(1)) $(ALL_CFLAGS) -MMD -MP -c $$< -o $$@
+PKG_CFLAGS_$(1) := $(if $(PKGS_$(1)),$(shell $(PKG_CONFIG) --cflags $(PKGS_$(1))))
+endef
+$(foreach module,$(MODULES),$(eval $(call module_rules,$(module))))
+-include $(wildcard $(B)/obj/*/*.d $(B)/tests/*.d)
+
+$(B)/lib:
+	@mkdir -p $@
+
+# The archives of a program are searched in the order of the layers, highest first.
+$(B)/berth: $(call archives,client)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call libraries,client)
+$(B)/berthd: $(call archives,daemon)
+	$(CC) $(ALL_LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(call libraries,daemon)
+$(B)/berth-monitor: $(call archives,monitor)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+# --- Tests: tests/unit/test-MODULE-NOUN.c links the archive of MODULE and what it may use ---------------------------
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(wildcard tests/unit/test-*.c)))
+module_of = $(word 2,$(subst -, ,$(basename $(notdir $(1)))))
+
+.SECONDEXPANSION:
+$(B)/tests/test-%: tests/unit/test-%.c $$(call archives,$$(call module_of,test-%)) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Isrc/$(call module_of,$@) $(ALL_CFLAGS) -MMD -MP -MF $@.d -pie $< -o $@ \
+		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(VARIANT_FLAGS) \
+		$(call libraries,$(call module_of,$@)) -ljansson -lcmocka
+
+tests: $(UNIT_TESTS) ## builds the unit tests
+
+check-unit: $(UNIT_TESTS) ## runs the unit tests
+	@for test in $(UNIT_TESTS); do echo "== $${test##*/}"; $$test; done
+
+clean: ## removes build/
+	rm -rf build
+
+help: ## lists the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
+
+.PHONY: all tests check-unit clean help

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the daemon was told: its configuration file, drop-ins and command line, parsed. Paths, bus and privileges of
+ * the engine all come from here. */
+#pragma once
+
+#include <jansson.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define BERTH_DATA_ROOT "/var/lib/berth"
+#define BERTH_EXEC_ROOT "/run/berth"
+#define BERTH_SOCKET "/run/berth.sock"
+#define BERTH_SLICE "berth.slice"
+
+typedef struct Config {
+        char *data_root;               /* survives a reboot */
+        char *exec_root;               /* dies with it */
+        char *notify_socket;           /* where monitors tell of an end */
+        char *monitor_path;            /* the program berth-monitor */
+        char *cgroup_parent;           /* slice of the scopes */
+        char **hosts;                  /* listening addresses beside the sockets systemd passes */
+        char *group;                   /* owns the sockets the daemon makes itself */
+        uint64_t idle_timeout_us;      /* without connection or job before the daemon exits; UINT64_MAX: never */
+        char *log_driver;              /* of containers that name none */
+        struct in_addr bridge_gateway; /* 0: chosen */
+        uint8_t bridge_prefix;
+        uint32_t mtu;
+        char **dns, **dns_search, **dns_options;
+        char **labels;
+        uint64_t shm_size;        /* bytes */
+        int64_t shutdown_timeout; /* seconds a container gets when it is stopped and names no time itself */
+        bool debug;
+} Config;
+
+/* Fills CONFIG with the defaults. */
+int config_init(Config *config);
+void config_clear(Config *config);
+
+/* Merges a configuration file and its drop-ins (FILE.d/NAME.json, by name) into CONFIG. On a refusal ret_message says
+ * which file and key; a known key that has no effect here is added to ret_warnings. A missing FILE is success. */
+int config_read(Config *config, const char *file, char ***ret_warnings, char **ret_message);
+
+#define CLEANUP_CONFIG CLEANUP(config_clear)

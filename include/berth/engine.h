@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Containers and images: the state machines behind the API, without HTTP.
+ *
+ * Single-threaded on one sd_event. Functions return 0, a positive Outcome with ERROR filled, or a negative errno. An
+ * operation that has to wait takes a callback, which runs exactly once, from the loop or before the call returns.
+ * JSON results are new references in the API's newest shape. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+#include "berth/buffer.h"
+#include "berth/config.h"
+#include "berth/outcome.h"
+#include "berth/stream.h"
+
+typedef struct Engine Engine;
+typedef struct Container Container;
+
+/* RESULT as above; ERROR is borrowed for the call and may be empty. */
+typedef void (*EngineDone)(int result, const Error *error, void *userdata);
+
+/* Opens the stores, reads the records and brings the truth of scopes and mounts and the records together. CONFIG is
+ * borrowed for the engine's life. */
+int engine_new(sd_event *event, const Config *config, Engine **ret_engine);
+void engine_free(Engine *engine);
+
+/* ACTIVITY runs whenever engine_busy() may have changed. */
+void engine_set_activity(Engine *engine, void (*activity)(void *userdata), void *userdata);
+/* True while a start, stop, removal, worker or waiting client needs the process. */
+bool engine_busy(const Engine *engine);
+
+/* A descriptor that systemd kept for the daemon, by the name it was stored under. Takes FD over. */
+void engine_restore_kept(Engine *engine, const char *name, int fd);
+
+json_t *engine_info(Engine *engine);
+json_t *engine_version(void);
+
+/* A monitor says its container has ended. */
+void engine_container_exited(Engine *engine, const char *id);
+
+/* --- Containers --------------------------------------------------------------------------------------------------- */
+
+/* By name, full ID or unambiguous prefix. "No such container: X". */
+int engine_container_find(Engine *engine, const char *reference, Container **ret_container, Error *error);
+const char *container_id(const Container *container);
+const char *container_name(const Container *container);
+bool container_has_terminal(const Container *container);
+
+/* BODY is POST /containers/create's, NAME may be NULL. */
+int engine_container_create(Engine *engine, const char *name, const json_t *body, json_t **ret_response, Error *error);
+
+/* QUERY: all, limit, size, filters as parsed JSON ({"key": ["value"]} or {"key": {"value": true}}). */
+typedef struct ContainerListQuery {
+        bool all, size;
+        int64_t limit;
+        const json_t *filters;
+} ContainerListQuery;
+int engine_container_list(Engine *engine, const ContainerListQuery *query, json_t **ret_list, Error *error);
+
+int container_inspect(Container *container, bool size, json_t **ret_object);
+void container_start(Container *container, EngineDone done, void *userdata);
+/* SIGNAL NULL and TIMEOUT INT64_MIN: the container's own. A negative timeout waits forever. */
+void container_stop(Container *container, const char *signal, int64_t timeout, EngineDone done, void *userdata);
+void container_restart(Container *container, const char *signal, int64_t timeout, EngineDone done, void *userdata);
+int container_kill(Container *container, const char *signal, Error *error);
+int container_rename(Container *container, const char *name, Error *error);
+int container_resize(Container *container, int64_t rows, int64_t columns, Error *error);
+void container_remove(Container *container, bool force, bool volumes, EngineDone done, void *userdata);
+typedef void (*EngineJsonDone)(int result, json_t *object, const Error *error, void *userdata);
+void engine_container_prune(Engine *engine, const json_t *filters, EngineJsonDone done, void *userdata);
+
+typedef struct ContainerAttach {
+        bool standard_input, standard_output, standard_error;
+        bool multiplexed;
+        char detach_keys[64]; /* the bytes */
+        size_t n_detach_keys;
+} ContainerAttach;
+
+/* Hands a raw stream to the container's monitor, or keeps it until the container starts. Takes FD and the bytes already
+ * RECEIVED from it over, in any case. */
+int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received, Error *error);
+
+/* Docker's wait: "not-running" (default), "next-exit", "removed". Takes the streamed response over and writes the
+ * result to it when the time has come, also in a later process of this daemon. */
+int container_wait_condition_parse(const char *name, int *ret_condition, Error *error);
+void container_wait(Container *container, int condition, Stream *stream);
+
+typedef struct ContainerLogs {
+        bool follow, standard_output, standard_error, timestamps, details;
+        int64_t since_ns, until_ns, tail;
+} ContainerLogs;
+
+/* A worker writes the log to the stream, which is taken over. */
+int container_logs_check(Container *container, Error *error);
+int container_logs(Container *container, const ContainerLogs *logs, Stream *stream);
+
+/* --- Images ------------------------------------------------------------------------------------------------------- */
+
+int engine_image_list(Engine *engine, bool all, bool digests, const json_t *filters, json_t **ret_list, Error *error);
+int engine_image_inspect(Engine *engine, const char *name, json_t **ret_object, Error *error);
+int engine_image_history(Engine *engine, const char *name, json_t **ret_list, Error *error);
+int engine_image_tag(Engine *engine, const char *name, const char *repository, const char *tag, Error *error);
+int engine_image_remove(Engine *engine, const char *name, bool force, bool no_prune, json_t **ret_list, Error *error);
+
+/* The archive is the body of a request, taken over with its connection; progress and result are written to it as
+ * Docker's JSON messages. */
+int engine_image_load(Engine *engine, Stream *stream, bool quiet);
+typedef struct ImageImport {
+        const char *repository, *tag, *message, *platform;
+        char *const *changes;
+} ImageImport;
+int engine_image_import(Engine *engine, Stream *stream, const ImageImport *import, Error *error);

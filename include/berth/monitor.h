@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The contract between the engine and berth-monitor, the guardian of one container.
+ *
+ * Command line (every option takes one argument):
+ *   --id ID --name NAME --image REFERENCE --tag TAG   what log records say of the container
+ *   --run NUMBER          the start this is, copied into the exit record
+ *   --directory PATH      the container's durable directory, where exit.json is written
+ *   --notify PATH         the engine's API socket, told when the container has ended
+ *   --listen FD           listening SOCK_SEQPACKET socket for the engine's requests
+ *   --log-driver NAME     journald or none
+ *   --stdin-once 0|1      close the container's standard input when the first client that attached it closes its side
+ *   --pid N --pidfd FD --payload DIR                  the first process, its pidfd, its cgroup directory
+ *   --terminal FD, or --stdin FD (optional) --stdout FD --stderr FD
+ *
+ * Requests, one per SOCK_SEQPACKET connection message, words separated by one blank; each is answered by one message,
+ * "ok" or "error ERRNO":
+ *   attach FLAGS KEYS     with one descriptor, a stream socket whose HTTP part is over. FLAGS are letters out of
+ *                         i (its bytes are standard input), o, e (gets output, errors), m (output is framed with
+ *                         Docker's 8-byte headers). KEYS is the detach sequence in hexadecimal, or -. The detach
+ *                         sequence is looked for only where the container has a terminal.
+ *   resize ROWS COLUMNS   the terminal's new size
+ * All requests that wait when the monitor starts are served before the first byte of output is read, so a client that
+ * attached before the start misses nothing.
+ *
+ * exit.json, written durably (staged, synced, renamed) when the container has ended and all its output is with the
+ * journal and the clients:
+ *   {"Run":N,"ExitCode":0-255 (128 + signal where one ended it),"OOMKilled":bool,"FinishedAt":"RFC 3339 with ns",
+ *    "LinesLost":N}
+ * Then the monitor connects to --notify, sends MONITOR_NOTIFY_REQUEST for its container, and ends without waiting for
+ * the answer. */
+#pragma once
+
+/* Of a container, under its directory in /run/berth/container/ID. */
+#define MONITOR_SOCKET_NAME "monitor.sock"
+#define MONITOR_EXIT_RECORD "exit.json"
+
+#define MONITOR_NOTIFY_REQUEST \
+        "POST /_berth/exited/%s HTTP/1.1\r\nHost: berth\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+/* A longer line of output becomes several records, marked CONTAINER_PARTIAL_MESSAGE=true (all but the last). */
+#define MONITOR_LINE_MAX (384u * 1024)

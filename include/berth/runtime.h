@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* From an OCI runtime-spec configuration to a running process, and on to its guardian.
+ *
+ * The engine forks; the child calls runtime_container_main() and never comes back. It prepares what needs no cgroup
+ * (the overlay, the network namespace) while systemd makes its scope, waits for the engine's word that the scope is
+ * there, starts the container's first process straight into the scope's `payload` group, reports, and becomes
+ * berth-monitor by exec. A start that fails reports why and ends, leaving nothing but what the engine made before the
+ * fork. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "berth/outcome.h"
+
+/* What the engine tells the child over the control socket (SOCK_SEQPACKET): this one byte, once the scope runs. End of
+ * stream instead means the start was called off. */
+#define RUNTIME_GO 'G'
+
+/* The child's one answer, as the message's bytes: this header, then the error's text (not terminated). */
+typedef struct RuntimeReport {
+        int32_t error;       /* 0, or a positive errno that stands for the failure's kind (ENOENT, EACCES, ...) */
+        int32_t pid;         /* the container's first process in the engine's pid namespace */
+        uint64_t start_time; /* its start time, see process_start_time() */
+        uint64_t monitor_start_time; /* the same of the child itself */
+} RuntimeReport;
+
+#define RUNTIME_REPORT_TEXT_MAX 4096
+
+typedef struct RuntimeStart {
+        const char *id; /* 64 hexadecimal digits */
+        const json_t
+                *config; /* OCI runtime-spec 1.2 configuration, complete: the root file system is config.root.path */
+        const char *layer_root; /* directory that LOWER is relative to; the overlay is mounted on config.root.path */
+        char *const *lower;     /* layer directories relative to layer_root, topmost first; never empty */
+        const char *upper;      /* absolute; exists, on the same file system as WORK */
+        const char *work;       /* absolute; exists */
+        int network_namespace;  /* a namespace to join, or -EBADF to do what config says */
+        int control;            /* see RUNTIME_GO and RuntimeReport */
+        int terminal_rows, terminal_columns; /* the first size of a terminal; 0 where unknown */
+        bool open_stdin;                     /* keep a pipe for standard input; else it is /dev/null */
+        char *const *monitor_argv; /* program and arguments of the monitor; runtime appends the options it alone knows:
+                                    * --pid N --pidfd FD --payload CGROUP-DIR and --terminal FD or --stdin FD (if any)
+                                    * --stdout FD --stderr FD */
+        const int *keep_fds;       /* further descriptors the monitor inherits under the same numbers */
+        size_t n_keep_fds;
+
+        /* Called in the child after it made the container's network namespace (a descriptor of it is passed) and while
+         * the scope is still being made; NULL where there is nothing to do. Runs in the host's network namespace. */
+        int (*setup_network)(int namespace_fd, void *userdata, Error *ret_error);
+        void *userdata;
+} RuntimeStart;
+
+/* Runs in the forked child. Closes every descriptor but those named in START. Never returns. */
+_Noreturn void runtime_container_main(const RuntimeStart *start);
+
+/* Compiles an OCI linux.seccomp object into a BPF program for this machine, as read by seccomp(2): an array of
+ * struct sock_filter, owned by the caller. The engine keeps it in a file under /run so that a start does not compile.
+ */
+int runtime_seccomp_compile(const json_t *seccomp, void **ret_program, size_t *ret_size, Error *ret_error);
+
+/* Writes an OCI linux.resources object into the files of a cgroup (version 2), as a start does and an update may do
+ * again. A limit whose controller is not there is left out. */
+int runtime_cgroup_apply(int cgroup_fd, const json_t *resources, Error *ret_error);
+
+/* To be called first in the daemon's main(): goes on in a copy of the program's mount that is read-only. A container's
+ * first process is for a moment a fork of the daemon, and could otherwise make the kernel execute the daemon's binary
+ * inside the container ("#!/proc/self/exe") and then open that file for writing. Returns 0 where already protected, a
+ * negative errno where that is not possible; else the program starts again with ARGV and the present environment. */
+int runtime_protect_program(char *const *argv);

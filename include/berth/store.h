@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The image store: blobs, layers, references, all under one root directory.
+ *
+ *   image/blobs/sha256/HEX     manifests and configurations, byte for byte
+ *   image/record/HEX.json      one per image: what listing, counting and inspecting need besides the configuration
+ *   image/references.json      {"docker.io/library/busybox:latest": "sha256:<image id>",
+ *                               "docker.io/library/busybox@sha256:...": "sha256:<image id>", ...}
+ *   layer/ID/fs                one unpacked layer in overlayfs' form; ID is the first 20 digits of its diff ID, so that a
+ *                              layer is there once, whatever it is stacked upon
+ *   layer/ID/layer.json        {"DiffID","Size","TarSize","Entries"}
+ *   layer/ID/headers.zst       its tar headers in order, so that the tar can be written again byte for byte
+ *   layer/ID/kept/             content that the tar replaces by later entries (rarely there)
+ *   staging/                   what workers write before it is committed by rename, and what waits to be removed
+ *
+ * An image ID is the digest of its configuration. Metadata is changed only by the process that opened the store (berthd);
+ * workers fill a staging directory and report. Every change is staged, synced and renamed. Records are read when they are
+ * first needed: opening costs the same with one image and with thousands.
+ *
+ * JSON results have the shapes of the API's version 1.51. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "berth/outcome.h"
+
+typedef struct Store Store;
+
+/* Makes the directories where they are missing (0700). What a crash left in staging becomes trash; where it interrupted a
+ * commit or a removal, layers and blobs that nothing names are collected. */
+int store_open(const char *root, Store **ret_store);
+void store_free(Store *store);
+
+/* Directory that layer paths are relative to ("<root>/layer"), borrowed. */
+const char *store_layer_root(const Store *store);
+
+/* --- References ---------------------------------------------------------------------------------------------------- */
+
+/* A parsed reference. The empty value is {}. */
+typedef struct StoreReference {
+        char *domain; /* "docker.io"; all owned */
+        char *path;   /* "library/busybox" */
+        char *tag;    /* NULL where not said */
+        char *digest; /* "sha256:..."; NULL where not said */
+} StoreReference;
+
+void store_reference_clear(StoreReference *reference);
+#define CLEANUP_REFERENCE CLEANUP(store_reference_clear)
+
+/* Parses a normal or familiar name ("busybox", "host:5000/a/b:tag@sha256:..."). OUTCOME_BAD_REQUEST with Docker's words. */
+int store_reference_parse(const char *text, StoreReference *ret, Error *error);
+
+/* Gives it the tag "latest" if it has neither tag nor digest. */
+int store_reference_default_tag(StoreReference *reference);
+
+/* Sets the tag, after a check: OUTCOME_BAD_REQUEST "invalid tag format". */
+int store_reference_set_tag(StoreReference *reference, const char *tag, Error *error);
+
+/* "docker.io/library/busybox:latest" / "busybox:latest" / "docker.io/library/busybox" / "busybox", owned by the caller;
+ * NULL when out of memory. */
+char *store_reference_normal(const StoreReference *reference);
+char *store_reference_familiar(const StoreReference *reference);
+char *store_reference_normal_name(const StoreReference *reference);
+char *store_reference_familiar_name(const StoreReference *reference);
+
+/* The parts "repo" and "tag" of an API query (tag may be empty, or a digest), as one reference with a tag or digest. */
+int store_reference_from_query(const char *repo, const char *tag, StoreReference *ret, Error *error);
+
+/* --- Finding ------------------------------------------------------------------------------------------------------- */
+
+/* Finds an image by reference (short forms included), by digest, or by ID or unambiguous prefix of it, with and without
+ * "sha256:". The full ID ("sha256:HEX") is owned by the caller. OUTCOME_NOT_FOUND with Docker's "No such image: ...",
+ * OUTCOME_BAD_REQUEST for a name that breaks the grammar. */
+int store_resolve(Store *store, const char *name, char **ret_id, Error *error);
+
+/* The image's configuration (OCI image-spec config), a new reference. -ENOENT where there is none. */
+int store_image_config(Store *store, const char *image_id, json_t **ret_config);
+
+/* The image's layer directories, relative to store_layer_root(), topmost first; a NULL-terminated vector owned by the
+ * caller, empty for an image without layers. A layer that occurs twice is named once, where it is topmost: overlayfs
+ * takes no directory twice, and the lower occurrence can never be seen. */
+int store_image_layers(Store *store, const char *image_id, char ***ret_layers);
+
+/* The normal references ("docker.io/library/busybox:latest") of the image, owned by the caller. */
+int store_image_references(Store *store, const char *image_id, char ***ret_references);
+
+/* --- Asking -------------------------------------------------------------------------------------------------------- */
+
+/* What the engine knows of containers. Any member may be NULL. */
+typedef struct StoreUsers {
+        /* How many containers use the image. */
+        int64_t (*count)(const char *image_id, void *userdata);
+        /* The full ID of a container that uses the image, running or not as asked; NULL where there is none. Borrowed. */
+        const char *(*container)(const char *image_id, bool running, void *userdata);
+        void *userdata;
+} StoreUsers;
+
+typedef struct StoreListOptions {
+        bool all;              /* intermediate images too */
+        bool shared_size;      /* work SharedSize out */
+        bool container_count;  /* fill Containers in */
+        const json_t *filters; /* as the API takes them: {"label":["a=b"]} or {"label":{"a=b":true}}; may be NULL */
+} StoreListOptions;
+
+/* An array of ImageSummary, newest first. */
+int store_list(Store *store, const StoreListOptions *options, const StoreUsers *users, json_t **ret_list, Error *error);
+
+/* ImageInspect / the array that GET /images/NAME/history answers. -ENOENT where there is no such image. */
+int store_image_inspect(Store *store, const char *image_id, json_t **ret_inspect);
+int store_image_history(Store *store, const char *image_id, json_t **ret_history);
+
+/* The sum of the sizes of all layers, each counted once, for system df. */
+int store_layers_size(Store *store, int64_t *ret_size);
+
+/* --- Changing ------------------------------------------------------------------------------------------------------ */
+
+/* Makes REFERENCE (any form; the tag defaults to latest) name the image. */
+int store_tag(Store *store, const char *image_id, const char *reference, Error *error);
+
+/* Removes what NAME says, as DELETE /images/NAME does: an untagging, or the image with the layers nothing else uses, and
+ * with PRUNE its untagged parents. An array of ImageDeleteResponseItem. OUTCOME_CONFLICT with Docker's words. Layers are
+ * only moved away here: see store_empty_trash(). */
+int store_delete(Store *store, const char *name, bool force, bool prune, const StoreUsers *users, json_t **ret_items,
+                 Error *error);
+
+/* Whether there is trash to empty, and emptying it: slow, for a worker (it touches trash only and needs no Store). */
+bool store_has_trash(const Store *store);
+int store_empty_trash(const char *root);
+
+/* Moves layers and blobs that no image names to the trash. Not while a commit is under way elsewhere. */
+int store_collect(Store *store);
+
+/* --- Staging and committing ---------------------------------------------------------------------------------------- */
+
+/* A fresh directory in staging for one job. The name is owned by the caller, the descriptor too. */
+int store_staging_create(Store *store, char **ret_name, int *ret_fd);
+
+/* Gives a job's directory up, whatever is in it. */
+int store_staging_discard(Store *store, const char *name);
+
+/* Makes what a worker staged part of the store, in the order layers, blobs, records, references, each on disk before
+ * anything names it; then discards the staging directory. RESULT is what the worker returned, and is checked:
+ *   {"Layers":[{"DiffID","Size","Staged":"layer-0"}],
+ *    "Images":[{"Config":{"Digest","Staged":"config-0"}, "Blobs":[{"Digest","Staged"}], "References":["..."],
+ *               "Parent":"sha256:...", "Time":ns or absent: when it was tagged here}]}
+ * Layers of the store need not be staged again; staged copies of what is there are dropped.
+ * Returns an array [{"ID","References":[familiar...],"Replaced":[{"Reference","ID"}]}]. */
+int store_commit(Store *store, const char *staging_name, const json_t *result, json_t **ret_images, Error *error);
+
+/* --- In workers ---------------------------------------------------------------------------------------------------- */
+
+typedef struct StoreInput {
+        int fd;                                                    /* the archive, borrowed */
+        ssize_t (*read)(void *userdata, void *buffer, size_t size); /* instead of the descriptor, if set */
+        int staging_fd;                                            /* borrowed */
+        const char *platform;                                      /* "linux/arm64/v8"; NULL: this machine's */
+
+        /* Called now and then; LAYER is a short name, TOTAL 0 where unknown. May be NULL. */
+        void (*progress)(void *userdata, const char *layer, int64_t current, int64_t total);
+        void *userdata; /* of both callbacks */
+} StoreInput;
+
+/* Unpacks an archive of images (docker save, or an OCI layout; compressed or not) into the staging directory, and syncs
+ * it. The result is for store_commit(). */
+int store_load_archive(const StoreInput *input, json_t **ret_result, Error *error);
+
+typedef struct StoreImport {
+        const char *reference;  /* NULL: none */
+        const char *message;    /* of the history's entry */
+        const json_t *config;   /* the image's "config" object; may be NULL */
+} StoreImport;
+
+/* The same for the tar of a root file system, which becomes an image of one layer. */
+int store_import(const StoreInput *input, const StoreImport *import, json_t **ret_result, Error *error);
+
+/* Unpacks one layer blob (compressed or not) as STAGED ("layer-0") without syncing, for pulls. DIFF_ID, if not NULL, must
+ * be its digest when uncompressed, DIGEST, if not NULL, that of the blob. Returns the member for "Layers" of a result. */
+int store_stage_layer(const StoreInput *input, const char *staged, const char *digest, const char *diff_id,
+                      json_t **ret_layer, Error *error);
+
+/* Writes a blob into the staging directory, not synced: {"Digest","Staged"}. */
+int store_stage_blob(int staging_fd, const char *staged, const void *data, size_t size, json_t **ret_blob);
+
+/* Makes all that was staged durable. */
+int store_stage_sync(int staging_fd);
+
+/* Writes the layer's tar as it was, byte for byte. LAYER_FD is the layer's directory. -EBADMSG where its files changed. */
+int store_layer_write_tar(int layer_fd, int (*write)(void *userdata, const void *data, size_t size), void *userdata);
+
+/* Opens a layer's directory by its diff ID, checking that it is that layer's. */
+int store_layer_open(const char *layer_root, const char *diff_id);
+
+/* Takes from a worker what it does not need: other descriptors (all but 0 to 2 and KEEP), the network, the file system
+ * but for STAGING_FD, which becomes its root, new privileges, and capabilities beyond those that unpacking needs. */
+int store_worker_confine(int staging_fd, const int *keep, size_t n_keep);

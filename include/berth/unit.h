@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Transient scope units over D-Bus (org.freedesktop.systemd1(5)): a container's processes as systemd sees them. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+typedef struct UnitManager UnitManager;
+typedef struct UnitJob UnitJob;
+
+/* A limit that is not set. */
+#define UNIT_UNSET UINT64_MAX
+
+/* What a scope is made with; see systemd.resource-control(5) and systemd.kill(5) for each property. */
+typedef struct UnitScope {
+        const char *name; /* "berth-ID.scope" */
+        const char *description;
+        const char *slice; /* "berth.slice" */
+        pid_t pid;         /* moved into it */
+        int kill_signal;   /* sent when systemd stops the scope; 0: SIGTERM */
+        uint64_t stop_timeout_us;
+        uint64_t memory_max, memory_low, memory_swap_max; /* bytes */
+        uint64_t cpu_quota_us;                            /* CPU time per second of wall time */
+        uint64_t cpu_period_us;
+        uint64_t cpu_weight; /* 1 to 10000 */
+        uint64_t tasks_max;
+} UnitScope;
+
+/* The empty specification: everything unset. */
+#define UNIT_SCOPE_INIT                                                                                 \
+        {                                                                                               \
+                .stop_timeout_us = UNIT_UNSET, .memory_max = UNIT_UNSET, .memory_low = UNIT_UNSET,      \
+                .memory_swap_max = UNIT_UNSET, .cpu_quota_us = UNIT_UNSET, .cpu_period_us = UNIT_UNSET, \
+                .cpu_weight = UNIT_UNSET, .tasks_max = UNIT_UNSET                                       \
+        }
+
+/* Prepares the connection to the system bus; it is opened when first needed. */
+int unit_manager_new(sd_event *event, UnitManager **ret_manager);
+void unit_manager_free(UnitManager *manager);
+
+/* Opens the connection now, so that the first start does not wait for it. */
+int unit_manager_connect(UnitManager *manager);
+
+/* Asks for the scope. DONE runs from the event loop once systemd's job has ended: ERROR is 0 or a negative errno, TEXT
+ * says what systemd answered (may be NULL). *ret_job can be used to forget the job before that. */
+int unit_scope_start(UnitManager *manager, const UnitScope *scope,
+                     void (*done)(int error, const char *text, void *userdata), void *userdata, UnitJob **ret_job);
+
+/* DONE will not be called any more. Takes NULL. */
+void unit_job_forget(UnitJob *job);
+
+/* Fire and forget: stops the unit / clears a failed one's state. */
+int unit_stop(UnitManager *manager, const char *name);
+
+/* The cgroup directory of a scope below /sys/fs/cgroup, "/sys/fs/cgroup/berth.slice/NAME", owned by the caller: systemd
+ * nests slices by the dashes of their names. NULL when out of memory. */
+char *unit_cgroup_path(const char *slice, const char *name);

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Containers as records: reading them at the start, writing them, finding them by name or ID. */
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "berth/file.h"
+#include "berth/json.h"
+#include "berth/log.h"
+#include "engine-private.h"
+
+Container *container_new(Engine *engine, const char *id)
+{
+        Container *container = calloc(1, sizeof(*container));
+
+        if (!container)
+                return NULL;
+        container->engine = engine;
+        strncpy(container->id, id, ID_LENGTH);
+        container->monitor_fd = -EBADF;
+        LIST_INIT(&container->stops);
+        LIST_INIT(&container->waiters);
+        LIST_INIT(&container->attaches);
+        LIST_INIT(&container->removals);
+        LIST_INSERT_HEAD(&engine->containers, container, link);
+        return container;
+}
+
+void container_free(Container *container)
+{
+        container_forget_start(container);
+        container_waiters_drop(container);
+        container_drop_attaches(container);
+        container_stops_done(container);
+        sd_event_source_disable_unref(container->monitor_exit);
+        fd_close(container->monitor_fd);
+        LIST_REMOVE(container, link);
+        json_decref(container->record);
+        free(container->joined_namespace);
+        free(container->name);
+        free(container);
+}
+
+const char *container_id(const Container *container)
+{
+        return container->id;
+}
+
+const char *container_name(const Container *container)
+{
+        return container->name;
+}
+
+const json_t *container_config(const Container *container)
+{
+        return json_object_get(container->record, "Config");
+}
+
+const json_t *container_host_config(const Container *container)
+{
+        return json_object_get(container->record, "HostConfig");
+}
+
+bool container_has_terminal(const Container *container)
+{
+        return json_get_bool(container_config(container), "Tty");
+}
+
+bool container_is_running(const Container *container)
+{
+        return container->status == CONTAINER_RUNNING;
+}
+
+bool container_auto_remove(const Container *container)
+{
+        return json_get_bool(container_host_config(container), "AutoRemove");
+}
+
+const char *container_network_mode(const Container *container)
+{
+        return json_get_string_or(container_host_config(container), "NetworkMode", "bridge");
+}
+
+const char *container_status_name(const Container *container)
+{
+        if (container->removing || container->status == CONTAINER_REMOVING)
+                return "removing";
+        switch (container->status) {
+        case CONTAINER_RUNNING:
+                return "running";
+        case CONTAINER_EXITED:
+                return "exited";
+        default:
+                return "created";
+        }
+}
+
+char *container_path(const Container *container, const char *name)
+{
+        return str_printf("%s/%s%s%s", container->engine->container_root, container->id, name ? "/" : "", name ? name : "");
+}
+
+char *container_runtime_path(const Container *container, const char *name)
+{
+        return str_printf("%s/%s%s%s", container->engine->runtime_root, container->id, name ? "/" : "", name ? name : "");
+}
+
+char *container_unit_name(const Container *container)
+{
+        return str_printf("berth-%s.scope", container->id);
+}
+
+/* --- Writing ------------------------------------------------------------------------------------------------------ */
+
+static int write_json(char *path, const char *name, const json_t *value, bool durable)
+{
+        CLEANUP_FREE char *owned = path;
+        if (!path)
+                return -ENOMEM;
+        CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        return durable ? json_write_at(fd, name, value, 0600) : json_write_volatile_at(fd, name, value, 0600);
+}
+
+int container_save(Container *container, bool durable)
+{
+        CLEANUP_JSON json_t *state =
+                json_pack("{sI sI sI si sb sb}", "Run", (json_int_t) container->run, "StartedAt",
+                          (json_int_t) container->started_ns, "FinishedAt", (json_int_t) container->finished_ns, "ExitCode",
+                          container->exit_code, "OOMKilled", container->oom_killed, "Running",
+                          container->status == CONTAINER_RUNNING);
+
+        if (!state || json_object_set(container->record, "State", state) < 0)
+                return -ENOMEM;
+        int r = write_json(container_path(container, NULL), CONTAINER_RECORD, container->record, durable);
+        if (r < 0)
+                log_error_errno(r, "Cannot write the record of container %s", container->id);
+        return r;
+}
+
+int container_save_state(Container *container)
+{
+        CLEANUP_JSON json_t *state =
+                json_pack("{sI sI sI sI sI sI sI ss*}", "Run", (json_int_t) container->run, "StartedAt",
+                          (json_int_t) container->started_ns, "Pid", (json_int_t) container->pid, "StartTime",
+                          (json_int_t) container->start_time, "MonitorPid", (json_int_t) container->monitor_pid,
+                          "MonitorStartTime", (json_int_t) container->monitor_start_time, "Address",
+                          (json_int_t) container->address.s_addr, "JoinedNamespace", container->joined_namespace);
+
+        return state ? write_json(container_runtime_path(container, NULL), CONTAINER_STATE, state, false) : -ENOMEM;
+}
+
+int container_set_record_name(Container *container, const char *name)
+{
+        char *copy = strdup(name);
+
+        if (!copy || json_set_string(container->record, "Name", name) < 0) {
+                free(copy);
+                return -ENOMEM;
+        }
+        free(container->name);
+        container->name = copy;
+        return 0;
+}
+
+/* --- Reading ------------------------------------------------------------------------------------------------------ */
+
+static void read_last_run(Container *container)
+{
+        const json_t *state = json_object_get(container->record, "State");
+
+        container->run = json_get_int(state, "Run", 0);
+        container->started_ns = json_get_int(state, "StartedAt", 0);
+        container->finished_ns = json_get_int(state, "FinishedAt", 0);
+        container->exit_code = (int) json_get_int(state, "ExitCode", 0);
+        container->oom_killed = json_get_bool(state, "OOMKilled");
+        container->status = container->run > 0 ? CONTAINER_EXITED : CONTAINER_CREATED;
+}
+
+/* True where the volatile state names a run. */
+static bool read_state(Container *container)
+{
+        CLEANUP_FREE char *path = container_runtime_path(container, CONTAINER_STATE);
+        CLEANUP_JSON json_t *state = NULL;
+
+        if (!path || json_read_at(AT_FDCWD, path, &state) < 0)
+                return false;
+        container->run = json_get_int(state, "Run", container->run);
+        container->started_ns = json_get_int(state, "StartedAt", 0);
+        container->pid = (pid_t) json_get_int(state, "Pid", 0);
+        container->start_time = (uint64_t) json_get_int(state, "StartTime", 0);
+        container->monitor_pid = (pid_t) json_get_int(state, "MonitorPid", 0);
+        container->monitor_start_time = (uint64_t) json_get_int(state, "MonitorStartTime", 0);
+        container->address.s_addr = (in_addr_t) json_get_int(state, "Address", 0);
+        const char *joined = json_get_string(state, "JoinedNamespace");
+        container->joined_namespace = joined ? strdup(joined) : NULL;
+        return true;
+}
+
+/* A scope without a state is a start that the daemon did not live to acknowledge: whoever asked for it never heard
+ * of success, so it is undone. */
+static void undo_unacknowledged_start(Container *container)
+{
+        CLEANUP_FREE char *directory = container_runtime_path(container, NULL);
+
+        if (directory && access(directory, F_OK) == 0) {
+                container_kill_cgroup(container);
+                container_clean_runtime(container);
+        }
+}
+
+/* Finds out what became of the last run while no daemon was watching. */
+static void reconcile(Container *container)
+{
+        const json_t *state = json_object_get(container->record, "State");
+        bool was_running = json_get_bool(state, "Running");
+
+        read_last_run(container);
+        if (!read_state(container)) {
+                undo_unacknowledged_start(container);
+                if (was_running) { /* the host went down with it */
+                        container->status = CONTAINER_RUNNING;
+                        container->exit_code = 255;
+                        container_ended(container);
+                }
+                return;
+        }
+        container->status = CONTAINER_RUNNING;
+        if (container_watch_monitor(container) < 0)
+                container_ended(container);
+}
+
+static int load_container(Engine *engine, const char *id)
+{
+        CLEANUP_JSON json_t *record = NULL;
+        CLEANUP_FREE char *path = str_printf("%s/%s/%s", engine->container_root, id, CONTAINER_RECORD);
+        if (!path)
+                return -ENOMEM;
+
+        int r = json_read_at(AT_FDCWD, path, &record);
+        if (r == -ENOENT)
+                return r;
+        const char *name = json_get_string(record, "Name");
+        if (r < 0 || !name) {
+                log_error("The record %s cannot be read; the container is left out", path);
+                return 0;
+        }
+        Container *container = container_new(engine, id);
+        if (!container)
+                return -ENOMEM;
+        container->record = TAKE_PTR(record);
+        container->name = strdup(name);
+        container->created_ns = json_get_int(container->record, "CreatedNs", 0);
+        return container->name ? 0 : -ENOMEM;
+}
+
+static bool is_full_id(const char *name)
+{
+        return strlen(name) == ID_LENGTH && id_is_prefix(name);
+}
+
+/* What a crash left: directories whose record was never written or already removed. */
+static void purge_orphan(const char *root, const char *id)
+{
+        CLEANUP_CLOSE int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        CLEANUP_FREE char *rootfs = str_printf("%s/%s/rootfs", root, id);
+
+        if (rootfs)
+                umount2(rootfs, MNT_DETACH);
+        int r = path_remove_tree_at(fd, id);
+        if (r < 0)
+                log_warning_errno(r, "Cannot remove what is left of container %s in %s", id, root);
+}
+
+static Container *find_by_id(Engine *engine, const char *id)
+{
+        Container *container;
+
+        LIST_FOREACH(container, &engine->containers, link)
+        if (str_equal(container->id, id))
+                return container;
+        return NULL;
+}
+
+static int for_each_id(const char *root, int (*each)(Engine *engine, const char *id), Engine *engine)
+{
+        CLEANUP_CLOSEDIR DIR *directory = opendir(root);
+        struct dirent *entry;
+
+        if (!directory)
+                return -errno;
+        while ((entry = readdir(directory))) {
+                if (!is_full_id(entry->d_name))
+                        continue;
+                int r = each(engine, entry->d_name);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int load_or_purge(Engine *engine, const char *id)
+{
+        int r = load_container(engine, id);
+
+        if (r != -ENOENT)
+                return r;
+        purge_orphan(engine->container_root, id);
+        return 0;
+}
+
+static int purge_unknown_runtime(Engine *engine, const char *id)
+{
+        if (find_by_id(engine, id))
+                return 0;
+        Container *container = container_new(engine, id);
+        if (!container)
+                return -ENOMEM;
+        container_kill_cgroup(container);
+        container_clean_runtime(container);
+        container_free(container);
+        return 0;
+}
+
+int engine_load_containers(Engine *engine)
+{
+        int r = for_each_id(engine->container_root, load_or_purge, engine);
+
+        if (r >= 0)
+                r = for_each_id(engine->runtime_root, purge_unknown_runtime, engine);
+        if (r < 0)
+                return r;
+
+        Container *container = LIST_FIRST(&engine->containers);
+        while (container) {
+                Container *next = LIST_NEXT(container, link);
+                reconcile(container);
+                container = next;
+        }
+        return 0;
+}
+
+/* --- Finding ------------------------------------------------------------------------------------------------------ */
+
+int engine_container_find(Engine *engine, const char *reference, Container **ret_container, Error *error)
+{
+        Container *container, *found = NULL;
+        const char *bare = reference[0] == '/' ? reference + 1 : reference;
+        size_t length = strlen(reference);
+
+        if (length == 0)
+                return error_set(error, OUTCOME_BAD_REQUEST, "container name cannot be empty");
+        LIST_FOREACH(container, &engine->containers, link)
+        if (str_equal(container->id, reference) || str_equal(container->name, bare)) {
+                *ret_container = container;
+                return 0;
+        }
+        LIST_FOREACH(container, &engine->containers, link)
+        {
+                if (strncmp(container->id, reference, length) != 0)
+                        continue;
+                if (found)
+                        return error_set(error, OUTCOME_BAD_REQUEST, "multiple IDs found with provided prefix: %s",
+                                         reference);
+                found = container;
+        }
+        if (!found)
+                return error_set(error, OUTCOME_NOT_FOUND, "No such container: %s", reference);
+        *ret_container = found;
+        return 0;
+}
+
+bool engine_image_in_use(Engine *engine, const char *image_id, const Container **ret_container)
+{
+        Container *container;
+
+        LIST_FOREACH(container, &engine->containers, link)
+        if (str_equal(json_get_string(container->record, "Image"), image_id)) {
+                *ret_container = container;
+                return true;
+        }
+        return false;
+}
+
+/* --- Names -------------------------------------------------------------------------------------------------------- */
+
+static Container *find_by_name(Engine *engine, const char *name)
+{
+        Container *container;
+
+        LIST_FOREACH(container, &engine->containers, link)
+        if (str_equal(container->name, name))
+                return container;
+        return NULL;
+}
+
+static bool name_is_valid(const char *name)
+{
+        static const char alphanumeric[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+        size_t length = strlen(name);
+
+        return length >= 2 && strchr(alphanumeric, name[0]) &&
+               strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == length;
+}
+
+/* A name nobody has, for a container that was given none. */
+static char *generate_name(Engine *engine)
+{
+        static const char *const qualities[] = {
+                "agile",  "amber",   "balmy",  "bold",   "brisk",  "calm",   "candid", "clever", "cosy",   "crisp",
+                "deft",   "eager",   "fair",   "fresh",  "gentle", "glad",   "hardy",  "hearty", "jolly",  "keen",
+                "kind",   "lively",  "lucid",  "mellow", "merry",  "mild",   "neat",   "nimble", "patient", "placid",
+                "proud",  "quick",   "quiet",  "ready",  "salty",  "serene", "sharp",  "sleek",  "spry",   "stable",
+                "stout",  "sunny",   "swift",  "tidy",   "trusty", "vivid",  "warm",   "windy",  "wise",   "zesty",
+        };
+        static const char *const vessels[] = {
+                "anchor", "barge",  "beacon",  "bow",     "brig",   "buoy",   "canoe",  "capstan", "caravel", "clipper",
+                "coble",  "cog",    "compass", "corvette", "cutter", "dhow",  "dinghy", "dock",    "dory",    "ferry",
+                "frigate", "galleon", "harbor", "helm",   "hull",   "jetty",  "junk",   "kayak",   "keel",    "ketch",
+                "lagoon", "lantern", "launch", "lugger",  "mast",   "packet", "pier",   "pilot",   "pinnace", "prow",
+                "quay",   "rudder", "schooner", "sextant", "skiff", "sloop",  "spar",   "trawler", "tug",     "yawl",
+        };
+
+        for (unsigned attempt = 0;; attempt++) {
+                char id[ID_LENGTH + 1];
+                if (id_generate(id) < 0)
+                        return NULL;
+                unsigned long random = strtoul((char[]){ id[0], id[1], id[2], id[3], id[4], id[5], 0 }, NULL, 16);
+                const char *quality = qualities[random % ARRAY_SIZE(qualities)];
+                const char *vessel = vessels[random / ARRAY_SIZE(qualities) % ARRAY_SIZE(vessels)];
+                char *name = attempt < 4 ? str_printf("%s_%s", quality, vessel)
+                                         : str_printf("%s_%s%lu", quality, vessel, random % 10000);
+                if (!name || !find_by_name(engine, name))
+                        return name;
+                free(name);
+        }
+}
+
+int container_choose_name(Engine *engine, const char *wanted, char **ret_name, Error *error)
+{
+        if (str_empty(wanted)) {
+                *ret_name = generate_name(engine);
+                return *ret_name ? 0 : -ENOMEM;
+        }
+
+        const char *bare = wanted[0] == '/' ? wanted + 1 : wanted;
+        if (!name_is_valid(bare))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", wanted);
+        const Container *other = find_by_name(engine, bare);
+        if (other)
+                return error_set(error, OUTCOME_CONFLICT,
+                                 "Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to "
+                                 "remove (or rename) that container to be able to reuse that name.",
+                                 bare, other->id);
+        *ret_name = strdup(bare);
+        return *ret_name ? 0 : -ENOMEM;
+}
+
+int container_rename(Container *container, const char *name, Error *error)
+{
+        CLEANUP_FREE char *chosen = NULL, *old = strdup(container->name);
+
+        if (str_empty(name) || str_equal(name, "/"))
+                return error_set(error, OUTCOME_BAD_REQUEST, "Neither old nor new names may be empty");
+        if (str_equal(name[0] == '/' ? name + 1 : name, container->name))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "Renaming a container with the same name as its current name");
+        int r = container_choose_name(container->engine, name, &chosen, error);
+        if (r != 0)
+                return r;
+        if (!old)
+                return -ENOMEM;
+        r = container_set_record_name(container, chosen);
+        if (r >= 0)
+                r = container_save(container, true);
+        if (r < 0)
+                container_set_record_name(container, old);
+        return r;
+}

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* POST /containers/create: what was asked for and what the image says become one record. */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "berth/file.h"
+#include "berth/json.h"
+#include "berth/log.h"
+#include "berth/spec.h"
+#include "engine-private.h"
+
+/* A creation under way; nothing of it is anybody else's until the record is written. */
+typedef struct Creation {
+        Engine *engine;
+        json_t *warnings;
+        json_t *config, *host_config;
+        const json_t *networking;
+        char *image_id;
+        json_t *image_config; /* the image's "config" object; borrowed from image */
+        json_t *image;
+        char *name;
+} Creation;
+
+static void creation_clear(Creation *creation)
+{
+        json_decref(creation->warnings);
+        json_decref(creation->config);
+        json_decref(creation->host_config);
+        json_decref(creation->image);
+        free(creation->image_id);
+        free(creation->name);
+}
+
+static bool is_unset(const json_t *value)
+{
+        return !value || json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0) ||
+               (json_is_array(value) && json_array_size(value) == 0);
+}
+
+/* The image's variables first, then those of the request; a name given again replaces. */
+static void merge_env(json_t *config, const json_t *image_config)
+{
+        json_t *ours = json_object_get(config, "Env"), *theirs = json_object_get(image_config, "Env"), *entry, *other;
+        CLEANUP_JSON json_t *merged = json_array();
+        size_t i, k;
+
+        json_array_foreach(theirs, i, entry) {
+                const char *text = json_string_value(entry);
+                size_t length = text ? strcspn(text, "=") : 0;
+                bool replaced = false;
+                json_array_foreach(ours, k, other) {
+                        const char *mine = json_string_value(other);
+                        if (text && strcspn(mine, "=") == length && strncmp(mine, text, length) == 0)
+                                replaced = true;
+                }
+                if (text && !replaced)
+                        json_array_append(merged, entry);
+        }
+        CLEANUP_JSON json_t *all = json_is_array(ours) ? json_copy(ours) : json_array();
+        json_array_extend(all, merged);
+        json_object_set(config, "Env", all);
+}
+
+static void merge_maps(json_t *config, const json_t *image_config, const char *key)
+{
+        const json_t *theirs = json_get_object(image_config, key);
+        json_t *ours = json_get_object(config, key);
+
+        if (json_object_size(theirs) == 0)
+                return;
+        CLEANUP_JSON json_t *merged = json_deep_copy(theirs);
+        if (ours)
+                json_object_update(merged, ours);
+        json_object_set(config, key, merged);
+}
+
+static void merge_value(json_t *config, const json_t *image_config, const char *key)
+{
+        json_t *theirs = json_object_get(image_config, key);
+
+        if (is_unset(json_object_get(config, key)) && !is_unset(theirs))
+                json_object_set(config, key, theirs);
+}
+
+static void merge_image_config(json_t *config, const json_t *image_config)
+{
+        merge_env(config, image_config);
+        merge_maps(config, image_config, "Labels");
+        merge_maps(config, image_config, "ExposedPorts");
+        merge_maps(config, image_config, "Volumes");
+        merge_value(config, image_config, "User");
+        merge_value(config, image_config, "WorkingDir");
+        merge_value(config, image_config, "StopSignal");
+        merge_value(config, image_config, "Shell");
+
+        /* An entrypoint of one's own also drops the image's command. [""] means none at all. */
+        json_t *entrypoint = json_object_get(config, "Entrypoint");
+        if (is_unset(entrypoint)) {
+                merge_value(config, image_config, "Cmd");
+                merge_value(config, image_config, "Entrypoint");
+        } else if (json_array_size(entrypoint) == 1 && is_unset(json_array_get(entrypoint, 0)))
+                json_object_set_new(config, "Entrypoint", json_null());
+}
+
+static int resolve_image(Creation *creation, Error *error)
+{
+        const char *name = json_get_string(creation->config, "Image");
+
+        if (str_empty(name))
+                return error_set(error, OUTCOME_BAD_REQUEST, "no image specified");
+        int r = store_resolve(creation->engine->store, name, &creation->image_id, error);
+        if (r != 0)
+                return r;
+        r = store_image_config(creation->engine->store, creation->image_id, &creation->image);
+        if (r < 0)
+                return r;
+        creation->image_config = json_get_object(creation->image, "config");
+        merge_image_config(creation->config, creation->image_config);
+        return 0;
+}
+
+static int check_config(Creation *creation, Error *error)
+{
+        json_t *config = creation->config;
+        const char *working = json_get_string(config, "WorkingDir");
+        const char *signal = json_get_string(config, "StopSignal");
+        json_t *entrypoint = json_object_get(config, "Entrypoint"), *command = json_object_get(config, "Cmd"), *entry;
+        int number;
+        size_t i;
+
+        if (!str_empty(working) && working[0] != '/')
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "the working directory '%s' is invalid, it needs to be an absolute path", working);
+        if (!str_empty(signal) && signal_parse(signal, &number) < 0)
+                return error_set(error, OUTCOME_BAD_REQUEST, "invalid signal: %s", signal);
+        if (json_get_int(config, "StopTimeout", 0) < -1)
+                return error_set(error, OUTCOME_BAD_REQUEST, "invalid StopTimeout");
+        json_array_foreach(json_object_get(config, "Env"), i, entry) {
+                const char *text = json_string_value(entry);
+                if (str_empty(text) || text[0] == '=')
+                        return error_set(error, OUTCOME_BAD_REQUEST, "invalid environment variable: %s", text);
+        }
+        if (json_array_size(entrypoint) == 0 && json_array_size(command) == 0)
+                return error_set(error, OUTCOME_BAD_REQUEST, "no command specified");
+        const char *program = json_string_value(
+                json_array_size(entrypoint) > 0 ? json_array_get(entrypoint, 0) : json_array_get(command, 0));
+        if (str_empty(program) && json_array_size(entrypoint) + json_array_size(command) < 2)
+                return error_set(error, OUTCOME_BAD_REQUEST, "no command specified");
+        return 0;
+}
+
+/* The mode's canonical form goes into the record: "default" and "" are the bridge. */
+static int check_network_mode(Creation *creation, Error *error)
+{
+        const char *mode = json_get_string(creation->host_config, "NetworkMode");
+        const char *other = mode ? str_after_prefix(mode, "container:") : NULL;
+
+        if (str_empty(mode) || str_equal(mode, "default"))
+                return json_set_string(creation->host_config, "NetworkMode",
+                                       json_get_bool(creation->config, "NetworkDisabled") ? "none" : "bridge");
+        if (str_equal(mode, "bridge") || str_equal(mode, "host") || str_equal(mode, "none"))
+                return 0;
+        if (other) {
+                Container *target;
+                int r = engine_container_find(creation->engine, other, &target, error);
+                if (r != 0)
+                        return r;
+                if (!str_empty(json_get_string(creation->config, "Hostname")))
+                        return error_set(error, OUTCOME_BAD_REQUEST,
+                                         "conflicting options: hostname and the network mode");
+                CLEANUP_FREE char *resolved = str_printf("container:%s", target->id);
+                return resolved ? json_set_string(creation->host_config, "NetworkMode", resolved) : -ENOMEM;
+        }
+        return error_set(error, OUTCOME_NOT_FOUND, "network %s not found", mode);
+}
+
+static int check_log_config(Creation *creation, Error *error)
+{
+        json_t *log = json_object_get(creation->host_config, "LogConfig");
+        const char *type = json_get_string(log, "Type");
+
+        if (str_empty(type))
+                type = creation->engine->config->log_driver;
+        if (!str_equal(type, "journald") && !str_equal(type, "none"))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "logger: no log driver named '%s' is registered", type);
+        CLEANUP_JSON json_t *normal = json_pack("{ss}", "Type", type);
+        json_t *options = json_get_object(log, "Config");
+        json_object_set_new(normal, "Config", options ? json_incref(options) : json_object());
+        json_object_set(creation->host_config, "LogConfig", normal);
+        return 0;
+}
+
+static int check_restart_policy(Creation *creation, Error *error)
+{
+        json_t *policy = json_object_get(creation->host_config, "RestartPolicy");
+        const char *name = json_get_string_or(policy, "Name", "");
+        static const char *const known[] = { "", "no", "always", "unless-stopped", "on-failure" };
+        size_t i = 0;
+
+        while (i < ARRAY_SIZE(known) && !str_equal(known[i], name))
+                i++;
+        if (i == ARRAY_SIZE(known))
+                return error_set(error, OUTCOME_BAD_REQUEST, "invalid restart policy: unknown policy '%s'; use one of 'no', "
+                                 "'always', 'on-failure', or 'unless-stopped'", name);
+        if (i > 1) {
+                if (json_get_bool(creation->host_config, "AutoRemove"))
+                        return error_set(error, OUTCOME_BAD_REQUEST,
+                                         "can't create 'AutoRemove' container with restart policy");
+                json_array_append_new(creation->warnings,
+                                      json_string("RestartPolicy has no effect in this version of berth"));
+        }
+        json_object_set_new(creation->host_config, "RestartPolicy",
+                            json_pack("{ss sI}", "Name", *name ? name : "no", "MaximumRetryCount",
+                                      (json_int_t) json_get_int(policy, "MaximumRetryCount", 0)));
+        return 0;
+}
+
+static int check_resources(Creation *creation, Error *error)
+{
+        json_t *host = creation->host_config;
+        int64_t memory = json_get_int(host, "Memory", 0), swap = json_get_int(host, "MemorySwap", 0);
+
+        if (memory < 0 || (memory > 0 && memory < 6 * 1024 * 1024))
+                return error_set(error, OUTCOME_BAD_REQUEST, "Minimum memory limit allowed is 6MB");
+        if (memory > 0 && swap > 0 && swap < memory)
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "Minimum memoryswap limit should be larger than memory limit, see usage");
+        if (memory == 0 && swap > 0)
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "You should always set the Memory limit when using Memoryswap limit, see usage");
+        if (json_get_int(host, "NanoCpus", 0) < 0)
+                return error_set(error, OUTCOME_BAD_REQUEST, "invalid NanoCPUs: must be positive");
+        if (json_get_int(host, "NanoCpus", 0) > 0 &&
+            (json_get_int(host, "CpuQuota", 0) > 0 || json_get_int(host, "CpuPeriod", 0) > 0))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "Conflicting options: Nano CPUs and CPU Period cannot both be set");
+        if (json_get_int(host, "ShmSize", 0) < 0)
+                return error_set(error, OUTCOME_BAD_REQUEST, "SHM size can not be less than 0");
+        if (memory > 0 && swap == 0)
+                json_set_int(host, "MemorySwap", memory * 2);
+        return 0;
+}
+
+static void fill_defaults(Creation *creation, const char *id)
+{
+        json_t *host = creation->host_config;
+        static const struct {
+                const char *key, *value;
+        } strings[] = { { "CgroupnsMode", "private" }, { "IpcMode", "private" }, { "Runtime", "berth" } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
+                if (str_empty(json_get_string(host, strings[i].key)))
+                        json_set_string(host, strings[i].key, strings[i].value);
+        if (json_get_int(host, "ShmSize", 0) == 0)
+                json_set_int(host, "ShmSize", (int64_t) creation->engine->config->shm_size);
+        if (json_array_size(json_object_get(host, "ConsoleSize")) != 2)
+                json_object_set_new(host, "ConsoleSize", json_pack("[ii]", 0, 0));
+
+        const char *mode = json_get_string(host, "NetworkMode");
+        if (!str_empty(json_get_string(creation->config, "Hostname")) || str_after_prefix(mode, "container:"))
+                return;
+        char name[HOST_NAME_MAX + 1] = { 0 };
+        if (str_equal(mode, "host") || str_equal(json_get_string(host, "UTSMode"), "host"))
+                gethostname(name, HOST_NAME_MAX);
+        else
+                strncpy(name, id, ID_SHORT_LENGTH);
+        json_set_string(creation->config, "Hostname", name);
+}
+
+static int build_record(Creation *creation, const char *id, json_t **ret_record)
+{
+        json_t *entrypoint = json_object_get(creation->config, "Entrypoint"), *value;
+        CLEANUP_JSON json_t *argv = json_is_array(entrypoint) ? json_copy(entrypoint) : json_array();
+        char created[TIME_RFC3339_SIZE];
+        int64_t now = time_now_ns();
+
+        size_t i;
+        json_array_foreach(json_object_get(creation->config, "Cmd"), i, value) json_array_append(argv, value);
+        CLEANUP_JSON json_t *path = json_incref(json_array_get(argv, 0));
+        json_array_remove(argv, 0);
+        json_t *record = json_pack("{ss ss ss sI sO sO ss sO sO}", "ID", id, "Name", creation->name, "Created",
+                                   time_format_rfc3339(now, created), "CreatedNs", (json_int_t) now, "Path", path, "Args",
+                                   argv, "Image", creation->image_id, "Config", creation->config, "HostConfig",
+                                   creation->host_config);
+        if (!record)
+                return -ENOMEM;
+        *ret_record = record;
+        return 0;
+}
+
+static int make_container_directories(const Container *container)
+{
+        static const struct {
+                const char *name;
+                mode_t mode;
+        } directories[] = { { NULL, 0710 }, { "upper", 0755 }, { "work", 0700 } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
+                CLEANUP_FREE char *path = container_path(container, directories[i].name);
+                if (!path)
+                        return -ENOMEM;
+                if (mkdir(path, directories[i].mode) < 0)
+                        return -errno;
+        }
+        return 0;
+}
+
+static int make_container(Creation *creation, Container **ret_container)
+{
+        char id[ID_LENGTH + 1];
+        int r = id_generate(id);
+
+        if (r < 0)
+                return r;
+        fill_defaults(creation, id);
+        Container *container = container_new(creation->engine, id);
+        if (!container)
+                return -ENOMEM;
+        container->name = TAKE_PTR(creation->name);
+        creation->name = strdup(container->name);
+        r = creation->name ? build_record(creation, id, &container->record) : -ENOMEM;
+        if (r >= 0)
+                r = make_container_directories(container);
+        if (r >= 0)
+                r = container_save(container, true);
+        if (r < 0) {
+                CLEANUP_CLOSE int root = open(creation->engine->container_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                path_remove_tree_at(root, id);
+                container_free(container);
+                return r;
+        }
+        container->created_ns = json_get_int(container->record, "CreatedNs", 0);
+        *ret_container = container;
+        return 0;
+}
+
+/* The specification is generated once to see that it can be: a value it refuses is refused here and not at the start. */
+static int check_spec(Creation *creation, Error *error)
+{
+        CLEANUP_JSON json_t *record = NULL, *spec = NULL;
+        CLEANUP_FREE char *name = creation->name;
+        char id[ID_LENGTH + 1] = "0";
+
+        creation->name = strdup("check");
+        int r = creation->name ? build_record(creation, id, &record) : -ENOMEM;
+        free(creation->name);
+        creation->name = TAKE_PTR(name);
+        if (r < 0)
+                return r;
+        SpecInput input = { .id = id, .record = record, .rootfs = "/" };
+        return spec_generate(&input, &spec, error);
+}
+
+static int check_bodies(Creation *creation, const json_t *body, Error *error)
+{
+        json_t *host = json_object_get(body, "HostConfig");
+
+        if (!json_is_object(body))
+                return error_set(error, OUTCOME_BAD_REQUEST, "config cannot be empty in order to create a container");
+        if (host && !json_is_object(host) && !json_is_null(host))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "json: cannot unmarshal into Go struct field ContainerConfigWrapper.HostConfig");
+        int r = fields_normalise("Config", body, &creation->config, creation->warnings, error);
+        if (r == 0)
+                r = fields_normalise("HostConfig", host, &creation->host_config, creation->warnings, error);
+        return r;
+}
+
+int engine_container_create(Engine *engine, const char *name, const json_t *body, json_t **ret_response, Error *error)
+{
+        static int (*const checks[])(Creation *, Error *) = {
+                resolve_image, check_config, check_network_mode, check_log_config, check_restart_policy, check_resources,
+                check_spec,
+        };
+        CLEANUP(creation_clear) Creation creation = { .engine = engine, .warnings = json_array() };
+        Container *container;
+        int r = check_bodies(&creation, body, error);
+
+        if (r == 0)
+                r = container_choose_name(engine, name, &creation.name, error);
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(checks); i++)
+                r = checks[i](&creation, error);
+        if (r != 0)
+                return r;
+        r = make_container(&creation, &container);
+        if (r < 0)
+                return r;
+        *ret_response = json_pack("{ss sO}", "Id", container->id, "Warnings", creation.warnings);
+        return *ret_response ? 0 : -ENOMEM;
+}

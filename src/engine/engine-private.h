@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of the engine share.
+ *
+ * A Container is in memory as long as its record is on disk. The record (container.json) is durable: what was asked for,
+ * and how the last run ended. What holds only while it runs is in the volatile state (state.json under the exec root),
+ * which a reboot removes. exit.json is written by the monitor and belongs to the run whose number it carries. */
+#pragma once
+
+#include <limits.h>
+#include <sys/queue.h>
+
+#include "berth/engine.h"
+#include "berth/network.h"
+#include "berth/store.h"
+#include "berth/string.h"
+#include "berth/unit.h"
+
+#define CONTAINER_RECORD "container.json"
+#define CONTAINER_STATE "state.json"
+#define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+typedef enum ContainerStatus {
+        CONTAINER_CREATED,
+        CONTAINER_STARTING,
+        CONTAINER_RUNNING,
+        CONTAINER_EXITED,
+        CONTAINER_REMOVING,
+} ContainerStatus;
+
+typedef enum WaitCondition {
+        WAIT_NOT_RUNNING,
+        WAIT_NEXT_EXIT,
+        WAIT_REMOVED,
+} WaitCondition;
+
+typedef struct Start Start;
+typedef struct Stop Stop;
+typedef struct Waiter Waiter;
+typedef struct PendingAttach PendingAttach;
+typedef struct Worker Worker;
+
+struct Container {
+        LIST_ENTRY(Container) link;
+        Engine *engine;
+        char id[ID_LENGTH + 1];
+        char *name;
+        json_t *record;
+        ContainerStatus status;
+        int64_t created_ns;
+
+        /* The run it is in, or was in last. */
+        int64_t run;
+        int64_t started_ns, finished_ns;
+        int exit_code;
+        bool oom_killed;
+        pid_t pid;                 /* 0 while not running */
+        uint64_t start_time;
+        pid_t monitor_pid;
+        uint64_t monitor_start_time;
+        int monitor_fd;            /* pidfd, watched; -EBADF while not running */
+        sd_event_source *monitor_exit;
+        struct in_addr address;    /* on the default bridge; 0: none */
+        char *joined_namespace;    /* container whose network it shares */
+
+        Start *start;              /* while starting */
+        bool removing;
+        LIST_HEAD(, Stop) stops;
+        LIST_HEAD(, Waiter) waiters;
+        LIST_HEAD(, PendingAttach) attaches;
+        LIST_HEAD(, RemoveRequest) removals;
+};
+
+struct Engine {
+        sd_event *event;
+        const Config *config;
+        Store *store;
+        UnitManager *units;
+        char *container_root;      /* <data root>/container */
+        char *runtime_root;        /* <exec root>/container */
+        LIST_HEAD(, Container) containers;
+        LIST_HEAD(, Worker) workers;
+        size_t n_jobs;             /* starts, stops, workers, waiting clients: see engine_busy() */
+        NetworkBridge bridge;      /* prefix 0 until it was first needed */
+        bool bridge_ready;
+        void (*activity)(void *userdata);
+        void *activity_userdata;
+};
+
+/* engine.c */
+void engine_job_begin(Engine *engine);
+void engine_job_end(Engine *engine);
+
+/* engine-container.c: records and names */
+Container *container_new(Engine *engine, const char *id);
+void container_free(Container *container);
+int engine_load_containers(Engine *engine);
+char *container_path(const Container *container, const char *name);         /* below the durable directory */
+char *container_runtime_path(const Container *container, const char *name); /* below the volatile directory */
+char *container_unit_name(const Container *container);
+int container_save(Container *container, bool durable);
+int container_save_state(Container *container);
+int container_set_record_name(Container *container, const char *name);
+const json_t *container_config(const Container *container);
+const json_t *container_host_config(const Container *container);
+bool container_is_running(const Container *container);
+bool container_auto_remove(const Container *container);
+const char *container_network_mode(const Container *container);
+int container_choose_name(Engine *engine, const char *wanted, char **ret_name, Error *error);
+const char *container_status_name(const Container *container);
+bool engine_image_in_use(Engine *engine, const char *image_id, const Container **ret_container);
+
+/* engine-fields.c: the fields of Config and HostConfig, their types and defaults */
+int fields_normalise(const char *object_name, const json_t *given, json_t **ret_normal, json_t *warnings, Error *error);
+
+/* engine-exit.c */
+int container_watch_monitor(Container *container);
+void container_ended(Container *container);
+void container_clean_runtime(Container *container);
+void container_forget_start(Container *container);
+
+/* engine-stop.c */
+void container_stops_done(Container *container);
+int container_signal(Container *container, int signal);
+int container_kill_cgroup(Container *container);
+int signal_parse(const char *name, int *ret_signal);
+
+/* engine-wait.c */
+void container_waiters_notify(Container *container, WaitCondition reached);
+void container_waiters_drop(Container *container);
+void wait_restore(Engine *engine, const char *arguments, int fd);
+
+/* engine-attach.c */
+int container_send_attaches(Container *container);
+void container_drop_attaches(Container *container);
+void attach_restore(Engine *engine, const char *arguments, int fd);
+
+/* engine-keep.c: descriptors in systemd's care */
+void keep_store(const char *name, int fd);
+void keep_remove(const char *name);
+
+/* engine-remove.c */
+void container_removals_go_on(Container *container);
+
+/* engine-network.c */
+int engine_bridge_prepare(Engine *engine, Error *error);
+int engine_address_allocate(Engine *engine, struct in_addr *ret_address, Error *error);
+int container_write_network_files(Container *container);
+void container_endpoint(const Container *container, NetworkEndpoint *ret_endpoint);
+json_t *container_network_settings(const Container *container);
+
+/* engine-mounts.c */
+int container_mounts(const Container *container, json_t **ret_mounts);
+
+/* engine-filter.c: {"key": ["value", ...]} and {"key": {"value": true}} alike */
+int filters_check(const json_t *filters, const char *const *known, Error *error);
+bool filters_has(const json_t *filters, const char *key);
+/* True where KEY isn't given or one of its values is accepted. */
+bool filters_any(const json_t *filters, const char *key, bool (*match)(const char *value, const void *userdata),
+                 const void *userdata);
+/* True where every "key" or "key=value" of label filters holds. */
+bool filters_labels(const json_t *filters, const json_t *labels);
+/* Calls EACH for every value of KEY. */
+void filters_each(const json_t *filters, const char *key, void (*each)(const char *value, void *userdata), void *userdata);
+
+/* engine-worker.c: a forked process for one long job */
+typedef struct WorkerJob {
+        /* In the child: whatever it returns becomes its exit status; RESULT_FD takes the result's bytes. */
+        int (*run)(void *userdata, int result_fd);
+        /* In the engine, once the child has ended: STATUS is what run() returned or -EIO where it died of a signal. */
+        void (*done)(int status, const char *result, size_t size, void *userdata);
+        void *userdata;
+        const int *keep_fds; /* descriptors the child needs */
+        size_t n_keep_fds;
+        bool detached;       /* goes on without this process, and does not keep it alive; DONE is NULL */
+} WorkerJob;
+int engine_worker_start(Engine *engine, const WorkerJob *job);
+void engine_workers_free(Engine *engine);

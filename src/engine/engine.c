@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The engine as a whole: opening, closing, and whether anything still needs the process. */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "berth/file.h"
+#include "berth/log.h"
+#include "engine-private.h"
+
+void engine_set_activity(Engine *engine, void (*activity)(void *userdata), void *userdata)
+{
+        engine->activity = activity;
+        engine->activity_userdata = userdata;
+}
+
+bool engine_busy(const Engine *engine)
+{
+        return engine->n_jobs > 0;
+}
+
+static void notify_activity(Engine *engine)
+{
+        if (engine->activity)
+                engine->activity(engine->activity_userdata);
+}
+
+void engine_job_begin(Engine *engine)
+{
+        engine->n_jobs++;
+        notify_activity(engine);
+}
+
+void engine_job_end(Engine *engine)
+{
+        engine->n_jobs--;
+        notify_activity(engine);
+}
+
+static int make_directories(Engine *engine)
+{
+        int r = path_make_directories(engine->config->data_root, 0711);
+
+        engine->container_root = path_join(engine->config->data_root, "container");
+        engine->runtime_root = path_join(engine->config->exec_root, "container");
+        if (!engine->container_root || !engine->runtime_root)
+                return -ENOMEM;
+        if (r >= 0)
+                r = path_make_directories(engine->container_root, 0710);
+        if (r >= 0)
+                r = path_make_directories(engine->runtime_root, 0711);
+        return r;
+}
+
+static int engine_open(Engine *engine)
+{
+        int r = make_directories(engine);
+
+        if (r < 0)
+                return log_error_errno(r, "Cannot make the directories under %s and %s", engine->config->data_root,
+                                       engine->config->exec_root);
+        r = store_open(engine->config->data_root, &engine->store);
+        if (r < 0)
+                return log_error_errno(r, "Cannot open the image store in %s", engine->config->data_root);
+        r = unit_manager_new(engine->event, &engine->units);
+        if (r < 0)
+                return r;
+        r = engine_load_containers(engine);
+        if (r < 0)
+                return log_error_errno(r, "Cannot read the containers in %s", engine->container_root);
+        return 0;
+}
+
+int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
+{
+        Engine *engine = calloc(1, sizeof(*engine));
+        if (!engine)
+                return -ENOMEM;
+
+        engine->event = sd_event_ref(event);
+        engine->config = config;
+        LIST_INIT(&engine->containers);
+        LIST_INIT(&engine->workers);
+        int r = engine_open(engine);
+        if (r < 0) {
+                engine_free(engine);
+                return r;
+        }
+        *ret_engine = engine;
+        return 0;
+}
+
+void engine_free(Engine *engine)
+{
+        if (!engine)
+                return;
+        engine->activity = NULL;
+        engine_workers_free(engine);
+        while (!LIST_EMPTY(&engine->containers))
+                container_free(LIST_FIRST(&engine->containers));
+        unit_manager_free(engine->units);
+        store_free(engine->store);
+        free(engine->container_root);
+        free(engine->runtime_root);
+        sd_event_unref(engine->event);
+        free(engine);
+}
+
+void engine_container_exited(Engine *engine, const char *id)
+{
+        Container *container;
+
+        /* The monitor's pidfd tells the same; the message matters where it is what started this process. */
+        LIST_FOREACH(container, &engine->containers, link)
+        if (str_equal(container->id, id))
+                log_debug("Container %s reports its end", id);
+}

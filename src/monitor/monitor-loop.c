@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See monitor-loop.h.
+ *
+ * Output flows one chunk at a time: read, given to every client, then to the log. Nothing is read while the log has not
+ * taken all of the chunk, or a client not all of its queue: that is the back-pressure. After the first process has
+ * ended, its streams are read to their ends, the log is stored, the clients have theirs, and the loop is over. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "berth/cleanup.h"
+#include "berth/file.h"
+#include "berth/log.h"
+#include "berth/string.h"
+#include "monitor-loop.h"
+
+#define SEC 1000000000LL
+#define MSEC 1000000LL
+/* A stream that stays open and silent for so long after the end is held by somebody else. */
+#define LINGER_NS (2 * SEC)
+/* A client that takes nothing for so long after the end is given up. */
+#define CLIENT_PATIENCE_NS (5 * SEC)
+#define TERMINAL_PAUSE_NS (100 * MSEC)
+#define POLL_MAX (1 + 2 + 1 + MONITOR_CLIENTS_MAX + MONITOR_CONNECTIONS_MAX + 1 + 2)
+
+typedef struct PollSet {
+        struct pollfd fds[POLL_MAX];
+        size_t n;
+        size_t process, output[2], input; /* places in fds, or SIZE_MAX */
+        size_t journal, n_journal;
+} PollSet;
+
+int monitor_init(Monitor *monitor, const MonitorOptions *options)
+{
+        const MonitorEntryFields fields = { options->id, options->name, options->image, options->tag };
+        bool terminal = options->terminal >= 0;
+        int r;
+
+        monitor->options = options;
+        monitor->terminal = terminal;
+        monitor->output[0] = (int) (terminal ? options->terminal : options->output);
+        monitor->output[1] = terminal ? -EBADF : (int) options->errors;
+        monitor->pidfd = (int) options->pidfd;
+        monitor->input.fd = (int) (terminal ? options->terminal : options->input);
+        monitor->input.terminal = terminal;
+        monitor->input.once = options->stdin_once != 0;
+        monitor->requests.listen = (int) options->listen;
+        monitor->requests.terminal = (int) options->terminal;
+        monitor->exit.run = options->run;
+        r = monitor_log_init(&monitor->log, str_equal(options->log_driver, "none") ? NULL : &fields,
+                             options->journal_socket, terminal);
+        if (r < 0)
+                return r;
+        const int nonblock[] = { monitor->output[0], monitor->output[1], monitor->input.fd, monitor->requests.listen };
+        for (size_t i = 0; i < ARRAY_SIZE(nonblock); i++) {
+                r = nonblock[i] < 0 ? 0 : fd_set_nonblock(nonblock[i], true);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static void close_output(Monitor *monitor, size_t i)
+{
+        monitor->output[i] = fd_close(monitor->output[i]);
+        if (monitor->terminal) {
+                monitor_input_close(&monitor->input);
+                monitor->requests.terminal = -EBADF;
+        }
+}
+
+void monitor_deinit(Monitor *monitor)
+{
+        monitor_clients_clear(&monitor->clients);
+        monitor_requests_close(&monitor->requests);
+        monitor_input_close(&monitor->input);
+        close_output(monitor, 0);
+        close_output(monitor, 1);
+        monitor_log_deinit(&monitor->log);
+        monitor->pidfd = fd_close(monitor->pidfd);
+}
+
+static bool output_open(const Monitor *monitor)
+{
+        return monitor->output[0] >= 0 || monitor->output[1] >= 0;
+}
+
+static bool may_read(const Monitor *monitor)
+{
+        return monitor->chunk_taken == monitor->chunk_size && !monitor_clients_are_behind(&monitor->clients);
+}
+
+static void log_chunk(Monitor *monitor, int64_t now)
+{
+        monitor->chunk_taken +=
+                monitor_log_feed(&monitor->log, monitor->chunk_error_stream, monitor->chunk + monitor->chunk_taken,
+                                 monitor->chunk_size - monitor->chunk_taken, now);
+}
+
+/* The stream has nothing more: for good, or, a terminal of a living container, until somebody opens it again. */
+static void output_ended(Monitor *monitor, size_t i, int64_t now)
+{
+        if (monitor->terminal && monitor->ended_ns == 0)
+                monitor->pause_ns = now + TERMINAL_PAUSE_NS;
+        else
+                close_output(monitor, i);
+}
+
+static void read_output(Monitor *monitor, size_t i, int64_t now)
+{
+        ssize_t n = read(monitor->output[i], monitor->chunk, sizeof(monitor->chunk));
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (n <= 0) {
+                output_ended(monitor, i, now);
+                return;
+        }
+        monitor->active_ns = now;
+        monitor->chunk_size = (size_t) n;
+        monitor->chunk_taken = 0;
+        monitor->chunk_error_stream = i == 1;
+        monitor_clients_output(&monitor->clients, i == 1, monitor->chunk, (size_t) n, now);
+        log_chunk(monitor, now);
+}
+
+static void process_ended(Monitor *monitor, const siginfo_t *info, int64_t now)
+{
+        monitor->exit.code = info ? monitor_exit_code(info) : 255;
+        monitor->exit.finished_ns = time_now_ns();
+        monitor->exit.oom_killed = monitor_exit_oom_killed(monitor->options->payload);
+        monitor->pidfd = fd_close(monitor->pidfd);
+        monitor->ended_ns = monitor->active_ns = now;
+        monitor->pause_ns = 0;
+        if (!monitor->terminal)
+                monitor_input_close(&monitor->input);
+}
+
+static void reap_process(Monitor *monitor, int64_t now)
+{
+        siginfo_t info = {};
+
+        if (monitor->ended_ns > 0)
+                return;
+        if (waitid(P_PIDFD, (id_t) monitor->pidfd, &info, WEXITED | WNOHANG) < 0) {
+                log_warning_errno(errno, "waiting for the container's first process");
+                process_ended(monitor, NULL, now);
+        } else if (info.si_pid > 0) {
+                process_ended(monitor, &info, now);
+        }
+}
+
+/* Children that were left to this process by whoever was here before it became the monitor. */
+static void reap_others(const Monitor *monitor)
+{
+        for (;;) {
+                siginfo_t info = {};
+
+                if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+                        return;
+                /* The first process is taken by its pidfd. Any other behind it has its turn then. */
+                if (monitor->ended_ns == 0 && info.si_pid == (pid_t) monitor->options->pid)
+                        return;
+                (void) waitid(P_PID, (id_t) info.si_pid, &info, WEXITED | WNOHANG);
+        }
+}
+
+static size_t add(PollSet *set, int fd, short events)
+{
+        set->fds[set->n] = (struct pollfd){ .fd = fd, .events = events };
+        return set->n++;
+}
+
+static void fill(PollSet *set, Monitor *monitor, int64_t now)
+{
+        bool readable = may_read(monitor) && now >= monitor->pause_ns;
+
+        set->n = 0;
+        set->process = set->output[0] = set->output[1] = set->input = SIZE_MAX;
+        if (monitor->pidfd >= 0)
+                set->process = add(set, monitor->pidfd, POLLIN);
+        for (size_t i = 0; i < ARRAY_SIZE(monitor->output); i++)
+                if (monitor->output[i] >= 0 && readable)
+                        set->output[i] = add(set, monitor->output[i], POLLIN);
+        if (monitor->input.fd >= 0 && (monitor->input.pending.size > 0 || !monitor->input.terminal))
+                set->input = add(set, monitor->input.fd, monitor->input.pending.size > 0 ? POLLOUT : 0);
+        for (size_t i = 0; i < monitor->clients.n; i++) {
+                MonitorClient *client = monitor->clients.list[i];
+                short events = monitor_client_events(client, &monitor->input);
+
+                client->poll_index = events == 0 ? SIZE_MAX : add(set, client->fd, events);
+        }
+        set->n += monitor_requests_poll(&monitor->requests, set->fds + set->n);
+        set->journal = set->n;
+        set->n_journal = monitor->log.enabled ? monitor_journal_poll(&monitor->log.journal, set->fds + set->n) : 0;
+        set->n += set->n_journal;
+}
+
+static int64_t next_due(const Monitor *monitor, int64_t now)
+{
+        int64_t due = monitor->log.enabled ? monitor_journal_due(&monitor->log.journal) : INT64_MAX;
+
+        if (monitor->pause_ns > now)
+                due = MIN(due, monitor->pause_ns);
+        if (monitor->ended_ns > 0 && output_open(monitor) && may_read(monitor))
+                due = MIN(due, monitor->active_ns + LINGER_NS);
+        if (monitor->ended_ns > 0 && monitor_clients_are_behind(&monitor->clients))
+                due = MIN(due, now + SEC);
+        if (monitor->finished_ns > 0)
+                due = MIN(due, monitor->finished_ns + MONITOR_JOURNAL_PATIENCE_NS);
+        return due;
+}
+
+static int wait_for_events(PollSet *set, int64_t due, int64_t now, const sigset_t *mask)
+{
+        struct timespec timeout;
+        int64_t left = MAX(due - now, 0);
+
+        timeout.tv_sec = left / SEC;
+        timeout.tv_nsec = left % SEC;
+        if (ppoll(set->fds, set->n, due == INT64_MAX ? NULL : &timeout, mask) >= 0)
+                return 0;
+        if (errno != EINTR)
+                return -errno;
+        for (size_t i = 0; i < set->n; i++)
+                set->fds[i].revents = 0;
+        return 0;
+}
+
+static bool came(const PollSet *set, size_t place)
+{
+        return place != SIZE_MAX && set->fds[place].revents != 0;
+}
+
+static void dispatch(Monitor *monitor, PollSet *set, int64_t now)
+{
+        size_t fair = now & 1;
+
+        if (monitor->log.enabled)
+                monitor_journal_dispatch(&monitor->log.journal, set->fds + set->journal, set->n_journal, now);
+        if (monitor->chunk_taken < monitor->chunk_size)
+                log_chunk(monitor, now);
+        if (came(set, set->input)) {
+                if (monitor->input.pending.size > 0)
+                        monitor_input_write(&monitor->input);
+                else if (set->fds[set->input].revents & POLLERR)
+                        monitor_input_close(&monitor->input);
+        }
+        monitor_clients_dispatch(&monitor->clients, set->fds, &monitor->input, now);
+        monitor_requests_serve(&monitor->requests, &monitor->clients);
+        for (size_t k = 0; k < ARRAY_SIZE(monitor->output); k++) {
+                size_t i = k ^ fair;
+
+                if (came(set, set->output[i]) && monitor->output[i] >= 0 && may_read(monitor))
+                        read_output(monitor, i, now);
+        }
+        if (came(set, set->process))
+                reap_process(monitor, now);
+        reap_others(monitor);
+}
+
+/* After the end: what is left to do. True when nothing is. */
+static bool finish(Monitor *monitor, int64_t now)
+{
+        if (monitor->ended_ns == 0)
+                return false;
+        if (output_open(monitor) && may_read(monitor) && now - monitor->active_ns >= LINGER_NS)
+                for (size_t i = 0; i < ARRAY_SIZE(monitor->output); i++)
+                        close_output(monitor, i);
+        monitor_clients_drop_stuck(&monitor->clients, now - CLIENT_PATIENCE_NS);
+        if (output_open(monitor) || monitor->chunk_taken < monitor->chunk_size)
+                return false;
+        if (monitor->finished_ns == 0)
+                monitor->finished_ns = now;
+        if (monitor->log.enabled && now - monitor->finished_ns < MONITOR_JOURNAL_PATIENCE_NS) {
+                if (!monitor_log_finish(&monitor->log, now))
+                        return false;
+                monitor_journal_hurry(&monitor->log.journal, now);
+                if (!monitor_journal_is_stored(&monitor->log.journal))
+                        return false;
+        }
+        return !monitor_clients_are_behind(&monitor->clients);
+}
+
+int monitor_run(Monitor *monitor)
+{
+        PollSet set;
+        sigset_t mask;
+        int64_t now;
+        int r;
+
+        sigemptyset(&mask);
+        monitor_requests_serve(&monitor->requests, &monitor->clients);
+        while (now = monitor_clock(), !finish(monitor, now)) {
+                fill(&set, monitor, now);
+                r = wait_for_events(&set, next_due(monitor, now), now, &mask);
+                if (r < 0)
+                        return r;
+                dispatch(monitor, &set, monitor_clock());
+        }
+        monitor_log_abandon(&monitor->log);
+        monitor->exit.lines_lost = monitor->log.lost;
+        return 0;
+}

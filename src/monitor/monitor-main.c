@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* berth-monitor: the guardian of one container. Its contract is include/berth/monitor.h.
+ *
+ * It lives until the container has ended: the signals by which systemd stops a scope are for the container, and end the
+ * monitor only by ending what it guards. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "berth/cleanup.h"
+#include "berth/log.h"
+#include "monitor-loop.h"
+
+static Monitor monitor;
+
+/* Only interrupts the wait. */
+static void on_child(int signal_number)
+{
+        (void) signal_number;
+}
+
+static void protect(void)
+{
+        static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM,
+                                       SIGTSTP, SIGTTIN, SIGTTOU };
+        struct sigaction action = { .sa_handler = SIG_IGN };
+        sigset_t child;
+
+        for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+                (void) sigaction(ignored[i], &action, NULL);
+        action.sa_handler = on_child;
+        (void) sigaction(SIGCHLD, &action, NULL);
+        /* Children are noticed in the loop's wait and nowhere else. */
+        sigemptyset(&child);
+        sigaddset(&child, SIGCHLD);
+        (void) sigprocmask(SIG_SETMASK, &child, NULL);
+        /* The container's root must not look into this process, whatever it may share with it. */
+        (void) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+        (void) prctl(PR_SET_NAME, "berth-monitor", 0, 0, 0);
+}
+
+static int compare(const void *a, const void *b)
+{
+        return *(const int *) a - *(const int *) b;
+}
+
+/* Closes what was inherited without being named on the command line. */
+static void close_others(const MonitorOptions *options)
+{
+        int named[] = { STDERR_FILENO,           (int) options->listen, (int) options->pidfd, (int) options->terminal,
+                        (int) options->input,    (int) options->output, (int) options->errors };
+        int next = STDERR_FILENO + 1;
+
+        qsort(named, ARRAY_SIZE(named), sizeof(named[0]), compare);
+        for (size_t i = 0; i < ARRAY_SIZE(named); i++) {
+                if (named[i] > next)
+                        (void) close_range((unsigned) next, (unsigned) named[i] - 1, 0);
+                next = MAX(next, named[i] + 1);
+        }
+        (void) close_range((unsigned) next, ~0u, 0);
+}
+
+int main(int argc, char **argv)
+{
+        MonitorOptions options;
+        int r;
+
+        log_set_prefix(getenv("JOURNAL_STREAM") != NULL);
+        r = monitor_options_parse(&options, argc, argv);
+        if (r != 0)
+                return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        protect();
+        close_others(&options);
+        r = monitor_init(&monitor, &options);
+        if (r >= 0)
+                r = monitor_run(&monitor);
+        if (r < 0) {
+                log_error_errno(-r, "cannot guard the container any more");
+                return EXIT_FAILURE;
+        }
+        r = monitor_exit_write(&monitor.exit, options.directory);
+        if (r < 0)
+                log_error_errno(-r, "cannot write the exit record");
+        if (options.notify) {
+                r = monitor_exit_notify(options.notify, options.id);
+                if (r < 0)
+                        log_debug("cannot reach the engine: %s", strerror(-r));
+        }
+        monitor_deinit(&monitor);
+        return EXIT_SUCCESS;
+}

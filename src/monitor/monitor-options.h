@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The command line, see include/berth/monitor.h. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct MonitorOptions {
+        const char *id, *name, *image, *tag; /* all strings point into argv */
+        const char *directory, *notify, *payload, *log_driver, *journal_socket;
+        int64_t run, pid;
+        int64_t listen, pidfd, terminal, input, output, errors; /* descriptors, or -EBADF */
+        int64_t stdin_once;
+} MonitorOptions;
+
+/* 0, or -EINVAL after a message on standard error. 1 when --help or --version was answered. */
+int monitor_options_parse(MonitorOptions *ret_options, int argc, char *const *argv);

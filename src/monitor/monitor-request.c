@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See monitor-request.h. The socket lies in a directory that only root can enter, and whoever connects is the engine;
+ * what it sends is checked all the same. A descriptor that comes with a message is closed unless the request keeps it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "berth/cleanup.h"
+#include "berth/file.h"
+#include "berth/log.h"
+#include "berth/string.h"
+#include "monitor-request.h"
+
+#define MESSAGE_MAX 512
+#define WORDS_MAX 3
+
+typedef struct Context {
+        MonitorRequests *requests;
+        MonitorClients *clients;
+        int fd; /* came with the message; or -EBADF. A handler that keeps it leaves -EBADF */
+} Context;
+
+static int handle_attach(Context *context, char *const *words)
+{
+        int r;
+
+        if (context->fd < 0)
+                return -EBADF;
+        r = monitor_clients_add(context->clients, context->fd, words[1], words[2], context->requests->terminal >= 0);
+        if (r >= 0)
+                context->fd = -EBADF;
+        return r;
+}
+
+static int handle_resize(Context *context, char *const *words)
+{
+        int64_t rows, columns;
+        struct winsize size = {};
+
+        if (str_to_int64(words[1], 0, UINT16_MAX, &rows) < 0 || str_to_int64(words[2], 0, UINT16_MAX, &columns) < 0)
+                return -EINVAL;
+        if (context->requests->terminal < 0)
+                return -ENOTTY;
+        size.ws_row = (unsigned short) rows;
+        size.ws_col = (unsigned short) columns;
+        return ioctl(context->requests->terminal, TIOCSWINSZ, &size) < 0 ? -errno : 0;
+}
+
+static int handle(Context *context, char *message)
+{
+        static const struct {
+                const char *name;
+                int (*function)(Context *context, char *const *words);
+        } table[] = { { "attach", handle_attach }, { "resize", handle_resize } };
+        char *words[WORDS_MAX], *word, *rest = message;
+        size_t n = 0;
+
+        while ((word = strsep(&rest, " "))) {
+                if (n == WORDS_MAX)
+                        return -EINVAL;
+                words[n++] = word;
+        }
+        if (n != WORDS_MAX)
+                return -EINVAL;
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (str_equal(words[0], table[i].name))
+                        return table[i].function(context, words);
+        return -EOPNOTSUPP;
+}
+
+/* Answers the messages of one connection that wait. False when it has ended. */
+static bool serve_connection(MonitorRequests *requests, MonitorClients *clients, int fd)
+{
+        for (;;) {
+                char message[MESSAGE_MAX + 1], answer[32];
+                Context context = { .requests = requests, .clients = clients, .fd = -EBADF };
+                size_t n_fds = 1;
+                ssize_t n = socket_recv_fds(fd, message, MESSAGE_MAX, &context.fd, &n_fds);
+                int r, length;
+
+                if (n == -EAGAIN)
+                        return true;
+                if (n <= 0) {
+                        if (n < 0)
+                                log_debug("request: %s", strerror((int) -n));
+                        return false;
+                }
+                if (n_fds == 0)
+                        context.fd = -EBADF;
+                message[n] = '\0';
+                r = handle(&context, message);
+                fd_close(context.fd);
+                length = r < 0 ? snprintf(answer, sizeof(answer), "error %d", -r) : snprintf(answer, sizeof(answer), "ok");
+                if (send(fd, answer, (size_t) length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+                        return false;
+        }
+}
+
+void monitor_requests_serve(MonitorRequests *requests, MonitorClients *clients)
+{
+        int fd;
+
+        while (requests->n < MONITOR_CONNECTIONS_MAX &&
+               (fd = accept4(requests->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+                requests->list[requests->n++] = fd;
+        for (size_t i = requests->n; i-- > 0;) {
+                if (serve_connection(requests, clients, requests->list[i]))
+                        continue;
+                fd_close(requests->list[i]);
+                requests->list[i] = requests->list[--requests->n];
+        }
+}
+
+size_t monitor_requests_poll(const MonitorRequests *requests, struct pollfd *fds)
+{
+        size_t n = 0;
+
+        if (requests->listen >= 0 && requests->n < MONITOR_CONNECTIONS_MAX)
+                fds[n++] = (struct pollfd){ .fd = requests->listen, .events = POLLIN };
+        for (size_t i = 0; i < requests->n; i++)
+                fds[n++] = (struct pollfd){ .fd = requests->list[i], .events = POLLIN };
+        return n;
+}
+
+void monitor_requests_close(MonitorRequests *requests)
+{
+        while (requests->n > 0)
+                fd_close(requests->list[--requests->n]);
+        requests->listen = fd_close(requests->listen);
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Below the group the parent was put into (its scope): "monitor", where the parent goes, and "payload", for the
+ * container. The parent has to leave the scope's own group, as the kernel hands controllers down only from groups
+ * without processes. Limits of a controller that the host does not offer are left out silently: whether that may be is
+ * the engine's decision. */
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "berth/file.h"
+#include "berth/json.h"
+#include "berth/string.h"
+#include "runtime-private.h"
+
+#define CGROUP_FILE_MAX 65536
+
+void runtime_cgroup_clear(RuntimeCgroup *cgroup)
+{
+        free(cgroup->payload_path);
+        fd_close(cgroup->payload_fd);
+        *cgroup = RUNTIME_CGROUP_EMPTY;
+}
+
+static int group_write(int group_fd, const char *file, const char *text)
+{
+        CLEANUP_CLOSE int fd = openat(group_fd, file, O_WRONLY | O_CLOEXEC);
+
+        if (fd < 0)
+                return -errno;
+        return write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+/* --- limits: each kind is a function that gives the value as text, or nothing --- */
+
+typedef struct Limit {
+        const char *file;
+        char text[96];
+} Limit;
+
+static void number_or_max(Limit *limit, int64_t value)
+{
+        if (value < 0)
+                snprintf(limit->text, sizeof(limit->text), "max");
+        else
+                snprintf(limit->text, sizeof(limit->text), "%lld", (long long) value);
+}
+
+static int limit_apply(int group_fd, const Limit *limit, Error *ret_error)
+{
+        int r;
+
+        if (!limit->text[0])
+                return 0;
+        r = group_write(group_fd, limit->file, limit->text);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return runtime_error(ret_error, -r, "failed to write \"%s\": write %s", limit->text, limit->file);
+        return 0;
+}
+
+static int memory_apply(int group_fd, const json_t *memory, Error *ret_error)
+{
+        Limit max = { .file = "memory.max" }, swap = { .file = "memory.swap.max" }, low = { .file = "memory.low" };
+        int64_t limit = json_get_int(memory, "limit", 0), total = json_get_int(memory, "swap", 0);
+        int64_t reservation = json_get_int(memory, "reservation", 0);
+        int r;
+
+        if (limit != 0)
+                number_or_max(&max, limit);
+        /* The configuration counts memory and swap together, the file swap alone. */
+        if (total < 0)
+                number_or_max(&swap, -1);
+        else if (total > 0 && limit > 0 && total >= limit)
+                number_or_max(&swap, total - limit);
+        if (reservation != 0)
+                number_or_max(&low, reservation);
+        r = limit_apply(group_fd, &swap, ret_error);
+        if (r >= 0)
+                r = limit_apply(group_fd, &max, ret_error);
+        return r < 0 ? r : limit_apply(group_fd, &low, ret_error);
+}
+
+static int cpu_apply(int group_fd, const json_t *cpu, Error *ret_error)
+{
+        Limit weight = { .file = "cpu.weight" }, max = { .file = "cpu.max" }, idle = { .file = "cpu.idle" };
+        int64_t shares = json_get_int(cpu, "shares", 0), quota = json_get_int(cpu, "quota", 0);
+        int64_t period = json_get_int(cpu, "period", 0);
+        int r;
+
+        if (shares > 0)
+                /* The range 2 to 262144 laid over 1 to 10000, as the kernel's version 1 and 2 have it. */
+                number_or_max(&weight, 1 + (MIN(MAX(shares, 2), 262144) - 2) * 9999 / 262142);
+        if (quota != 0 || period != 0) {
+                if (quota > 0)
+                        snprintf(max.text, sizeof(max.text), "%lld %lld", (long long) quota,
+                                 (long long) (period > 0 ? period : 100000));
+                else
+                        snprintf(max.text, sizeof(max.text), "max %lld", (long long) (period > 0 ? period : 100000));
+        }
+        if (json_object_get(cpu, "idle"))
+                number_or_max(&idle, json_get_int(cpu, "idle", 0));
+        r = limit_apply(group_fd, &weight, ret_error);
+        if (r >= 0)
+                r = limit_apply(group_fd, &max, ret_error);
+        return r < 0 ? r : limit_apply(group_fd, &idle, ret_error);
+}
+
+static int cpuset_apply(int group_fd, const json_t *cpu, Error *ret_error)
+{
+        static const char *const names[][2] = { { "cpus", "cpuset.cpus" }, { "mems", "cpuset.mems" } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                const char *value = json_get_string(cpu, names[i][0]);
+                int r = str_empty(value) ? 0 : group_write(group_fd, names[i][1], value);
+
+                if (r < 0 && r != -ENOENT)
+                        return runtime_error(ret_error, -r, "failed to write \"%s\": write %s", value, names[i][1]);
+        }
+        return 0;
+}
+
+static const char *const throttles[][2] = {
+        { "throttleReadBpsDevice", "rbps" },
+        { "throttleWriteBpsDevice", "wbps" },
+        { "throttleReadIOPSDevice", "riops" },
+        { "throttleWriteIOPSDevice", "wiops" },
+};
+
+static int io_apply(int group_fd, const json_t *block, Error *ret_error)
+{
+        Limit weight = { .file = "io.weight" }, max = { .file = "io.max" };
+        json_t *device;
+        size_t j;
+        int r;
+
+        if (json_get_int(block, "weight", 0) > 0)
+                /* 10 to 1000 laid over 1 to 10000. */
+                number_or_max(&weight, 1 + (json_get_int(block, "weight", 0) - 10) * 9999 / 990);
+        r = limit_apply(group_fd, &weight, ret_error);
+        for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(throttles); i++)
+                json_array_foreach(json_get_array(block, throttles[i][0]), j, device)
+                {
+                        snprintf(max.text, sizeof(max.text), "%lld:%lld %s=%lld",
+                                 (long long) json_get_int(device, "major", 0),
+                                 (long long) json_get_int(device, "minor", 0), throttles[i][1],
+                                 (long long) json_get_int(device, "rate", 0));
+                        r = limit_apply(group_fd, &max, ret_error);
+                        if (r < 0)
+                                break;
+                }
+        return r;
+}
+
+static int unified_apply(int group_fd, const json_t *unified, Error *ret_error)
+{
+        const char *file;
+        json_t *value;
+
+        json_object_foreach((json_t *) unified, file, value)
+        {
+                int r = strchr(file, '/') || !json_is_string(value)
+                                ? -EINVAL
+                                : group_write(group_fd, file, json_string_value(value));
+
+                if (r < 0)
+                        return runtime_error(ret_error, -r, "failed to write %s", file);
+        }
+        return 0;
+}
+
+int runtime_cgroup_apply(int cgroup_fd, const json_t *resources, Error *ret_error)
+{
+        json_t *cpu = json_get_object(resources, "cpu"), *pids = json_get_object(resources, "pids");
+        Limit limit = { .file = "pids.max" };
+        int64_t n = json_get_int(pids, "limit", 0);
+        int r;
+
+        r = memory_apply(cgroup_fd, json_get_object(resources, "memory"), ret_error);
+        if (r >= 0)
+                r = cpu_apply(cgroup_fd, cpu, ret_error);
+        if (r >= 0)
+                r = cpuset_apply(cgroup_fd, cpu, ret_error);
+        if (r >= 0)
+                r = io_apply(cgroup_fd, json_get_object(resources, "blockIO"), ret_error);
+        if (n != 0)
+                number_or_max(&limit, n);
+        if (r >= 0)
+                r = limit_apply(cgroup_fd, &limit, ret_error);
+        if (r >= 0)
+                r = unified_apply(cgroup_fd, json_get_object(resources, "unified"), ret_error);
+        return r;
+}
+
+/* --- the groups --- */
+
+/* The directory of the group this process is in. */
+static int own_group_path(char **ret_path)
+{
+        static const char *const mounts[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+        CLEANUP_FREE char *text = NULL;
+        const char *line;
+        char *path;
+        int r;
+
+        r = file_read_at(AT_FDCWD, "/proc/self/cgroup", CGROUP_FILE_MAX, &text, NULL);
+        if (r < 0)
+                return r;
+        for (line = text; line && !str_after_prefix(line, "0::");
+             line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+                ;
+        if (!line)
+                return -ENODEV;
+        line = str_after_prefix(line, "0::");
+        for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
+                struct statfs fs;
+
+                if (statfs(mounts[i], &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
+                        continue;
+                path = str_printf("%s%.*s", mounts[i], (int) strcspn(line, "\n"), line);
+                if (!path)
+                        return -ENOMEM;
+                *ret_path = path;
+                return 0;
+        }
+        return -ENODEV;
+}
+
+static int group_make(int parent_fd, const char *name)
+{
+        int fd;
+
+        if (mkdirat(parent_fd, name, 0755) < 0 && errno != EEXIST)
+                return -errno;
+        fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
+}
+
+static int controllers_enable(int group_fd)
+{
+        CLEANUP_FREE char *available = NULL;
+        CLEANUP_BUFFER Buffer request = {};
+        char *rest, *word;
+        int r;
+
+        r = file_read_at(group_fd, "cgroup.controllers", CGROUP_FILE_MAX, &available, NULL);
+        if (r < 0)
+                return r;
+        for (rest = available; (word = strsep(&rest, " \n"));)
+                if (*word) {
+                        r = buffer_printf(&request, "%s+%s", request.size > 0 ? " " : "", word);
+                        if (r < 0)
+                                return r;
+                }
+        return request.size > 0 ? group_write(group_fd, "cgroup.subtree_control", request.data) : 0;
+}
+
+int runtime_cgroup_setup(const json_t *resources, RuntimeCgroup *ret, Error *ret_error)
+{
+        CLEANUP(runtime_cgroup_clear) RuntimeCgroup cgroup = RUNTIME_CGROUP_EMPTY;
+        CLEANUP_FREE char *own = NULL;
+        CLEANUP_CLOSE int scope = -EBADF, monitor = -EBADF;
+        int r;
+
+        r = own_group_path(&own);
+        if (r < 0)
+                return runtime_error(ret_error, -r, "find the cgroup of the scope");
+        scope = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (scope < 0)
+                return runtime_error(ret_error, errno, "open cgroup %s", own);
+        monitor = group_make(scope, "monitor");
+        cgroup.payload_fd = group_make(scope, "payload");
+        if (monitor < 0 || cgroup.payload_fd < 0)
+                return runtime_error(ret_error, monitor < 0 ? -monitor : -cgroup.payload_fd, "mkdir below cgroup %s",
+                                     own);
+        r = group_write(monitor, "cgroup.procs", "0");
+        if (r < 0)
+                return runtime_error(ret_error, -r, "enter cgroup %s/monitor", own);
+        r = controllers_enable(scope);
+        if (r < 0)
+                return runtime_error(ret_error, -r, "enable controllers below cgroup %s", own);
+        r = runtime_cgroup_apply(cgroup.payload_fd, resources, ret_error);
+        if (r < 0)
+                return r;
+        cgroup.payload_path = path_join(own, "payload");
+        if (!cgroup.payload_path)
+                return -ENOMEM;
+        *ret = cgroup;
+        cgroup = RUNTIME_CGROUP_EMPTY;
+        return 0;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the parts of the runtime share.
+ *
+ * Three processes take part. The engine forks the *parent*, which prepares everything that needs neither the scope nor
+ * the new pid namespace into a RuntimePlan while systemd makes the scope. Then it clones the *init*, which inherits the
+ * plan as memory and turns it into the user's program. The parent becomes the monitor.
+ *
+ * Errors: a function returns a negative errno, with a message in its Error. OUTCOME_FAILED marks a message that is to
+ * be wrapped the way runc's errors reach Docker's clients, OUTCOME_BAD_REQUEST one that stands alone. runtime_error()
+ * adds the reason to its message; a message complete in itself is set by error_set(). */
+#pragma once
+
+#include <linux/filter.h>
+#include <sched.h>
+#include <sys/types.h>
+
+#include "berth/mount.h"
+#include "berth/runtime.h"
+
+#define runtime_error mount_error
+
+/* --- namespaces ----------------------------------------------------------------------------------------------------
+ */
+
+typedef enum RuntimeNamespace {
+        RUNTIME_NS_MOUNT,
+        RUNTIME_NS_NETWORK,
+        RUNTIME_NS_PID,
+        RUNTIME_NS_IPC,
+        RUNTIME_NS_UTS,
+        RUNTIME_NS_CGROUP,
+        RUNTIME_NS_COUNT,
+} RuntimeNamespace;
+
+typedef struct RuntimeNamespaces {
+        int fds[RUNTIME_NS_COUNT]; /* owned: joined by init, or -EBADF */
+        int clone_flags;           /* made new, as CLONE_NEW... */
+} RuntimeNamespaces;
+
+/* Reads linux.namespaces and opens those that have a path. */
+int runtime_namespaces_open(const json_t *config, RuntimeNamespaces *ret, Error *ret_error);
+
+/* --- users ---------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct RuntimeUser {
+        uid_t uid;
+        gid_t gid;
+        gid_t *groups; /* owned */
+        size_t n_groups;
+        char *home; /* owned */
+} RuntimeUser;
+
+void runtime_user_clear(RuntimeUser *user);
+
+/* Resolves process.user (and the annotation berth.group-add) against the root's own passwd and group files. */
+int runtime_user_resolve(int root_fd, const json_t *config, RuntimeUser *ret_user, Error *ret_error);
+
+/* --- capabilities and seccomp --------------------------------------------------------------------------------------
+ */
+
+typedef struct RuntimeCapabilities {
+        bool given;
+        uint64_t bounding, effective, permitted, inheritable, ambient;
+} RuntimeCapabilities;
+
+int runtime_capabilities_parse(const json_t *process, RuntimeCapabilities *ret, Error *ret_error);
+
+/* Before and after the change of user. */
+int runtime_capabilities_limit(const RuntimeCapabilities *capabilities);
+int runtime_capabilities_apply(const RuntimeCapabilities *capabilities);
+
+typedef struct RuntimeSeccomp {
+        struct sock_filter *program; /* owned; NULL: unconfined */
+        size_t size;                 /* bytes */
+        unsigned int flags;
+} RuntimeSeccomp;
+
+/* From the file that the annotation berth.seccomp names, else compiled. */
+int runtime_seccomp_load(const json_t *config, RuntimeSeccomp *ret, Error *ret_error);
+int runtime_seccomp_apply(const RuntimeSeccomp *seccomp);
+
+/* --- devices -------------------------------------------------------------------------------------------------------
+ */
+
+/* Loads the cgroup device program for linux.resources.devices. Returns its descriptor; -ENODATA without rules. */
+int runtime_devices_program(const json_t *resources, Error *ret_error);
+int runtime_devices_attach(int cgroup_fd, int program_fd);
+
+/* Fills a fresh /dev: default nodes, linux.devices, links. */
+int runtime_devices_make(int root_fd, const json_t *config, Error *ret_error);
+
+/* --- cgroup --------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct RuntimeCgroup {
+        char *payload_path; /* owned: absolute directory */
+        int payload_fd;     /* owned */
+} RuntimeCgroup;
+
+#define RUNTIME_CGROUP_EMPTY ((RuntimeCgroup){ .payload_fd = -EBADF })
+
+void runtime_cgroup_clear(RuntimeCgroup *cgroup);
+
+/* Makes the groups below the parent's own, moves the parent, and limits the payload. */
+int runtime_cgroup_setup(const json_t *resources, RuntimeCgroup *ret, Error *ret_error);
+
+/* --- standard streams ----------------------------------------------------------------------------------------------
+ */
+
+typedef struct RuntimeStdio {
+        int inner[3]; /* owned: init's ends; the first is -EBADF for the root's /dev/null */
+        int outer[3]; /* owned: the monitor's ends; a terminal's is the first alone */
+        bool terminal;
+} RuntimeStdio;
+
+#define RUNTIME_STDIO_EMPTY ((RuntimeStdio){ .inner = { -EBADF, -EBADF, -EBADF }, .outer = { -EBADF, -EBADF, -EBADF } })
+
+void runtime_stdio_clear(RuntimeStdio *stdio);
+
+/* With a terminal: from the root's own /dev/pts, also bound over the root's /dev/console. */
+int runtime_stdio_open(const RuntimeStart *start, int root_fd, const RuntimeUser *user, RuntimeStdio *ret,
+                       Error *ret_error);
+
+/* In init: makes the streams descriptors 0, 1 and 2, and a terminal the controlling one. */
+int runtime_stdio_install(const RuntimeStdio *stdio, int root_fd);
+
+/* --- network -------------------------------------------------------------------------------------------------------
+ */
+
+/* Brings lo up in the present network namespace. */
+int runtime_network_loopback(void);
+
+/* --- sysctls -------------------------------------------------------------------------------------------------------
+ */
+
+/* Writes linux.sysctl's members that belong to the network namespace (or those that do not) below PROC_FD, a /proc. */
+int runtime_sysctl_apply(int proc_fd, const json_t *config, bool network, Error *ret_error);
+
+/* --- the plan ------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct RuntimePlan {
+        const RuntimeStart *start;
+        const json_t *config, *process; /* borrowed */
+        RuntimeNamespaces namespaces;   /* the mount namespace is the prepared one, the container's root its root */
+        MountEntry *mounts;             /* owned */
+        size_t n_mounts;
+        RuntimeUser user;
+        RuntimeCapabilities capabilities;
+        RuntimeSeccomp seccomp;
+        RuntimeStdio stdio;
+        RuntimeCgroup cgroup;
+        int device_program;         /* owned */
+        char **argv, **environment; /* owned */
+        const char *cwd;
+        bool overlay_mounted;
+        int error_fd; /* init's end of the pipe that a failure travels over */
+} RuntimePlan;
+
+#define RUNTIME_PLAN_EMPTY                                                                    \
+        ((RuntimePlan){ .namespaces.fds = { -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF }, \
+                        .stdio = RUNTIME_STDIO_EMPTY,                                         \
+                        .cgroup = RUNTIME_CGROUP_EMPTY,                                       \
+                        .device_program = -EBADF,                                             \
+                        .error_fd = -EBADF })
+
+/* All that can be done before the scope is there, into an empty plan. Enters and leaves namespaces and ends in those it
+ * began in, on failure too. A plan lives as long as its process, which ends or becomes another program. */
+int runtime_plan_prepare(const RuntimeStart *start, RuntimePlan *plan, Error *ret_error);
+
+/* Mounts and guards (masks, makes read-only) what needs the new pid, ipc and cgroup namespaces, and what lies below
+ * that: LATE; or all the rest. */
+int runtime_plan_mount(const RuntimePlan *plan, int root_fd, bool late, Error *ret_error);
+int runtime_plan_guard(const RuntimePlan *plan, int root_fd, bool late, Error *ret_error);
+
+/* The first process, from clone to exec. */
+_Noreturn void runtime_init_main(const RuntimePlan *plan);
+
+/* Looks the program up as execvp(3) would, in the words of Go's exec.LookPath, and executes it. Returns on a failed
+ * look-up only; what fails later is told on standard error, and exit status 255, as runc's clients know it. */
+int runtime_execute(char **argv, char **environment, Error *ret_error);

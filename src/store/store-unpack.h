@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A layer's tar to a staged layer directory: fs/, headers.zst, and what is kept. */
+#pragma once
+
+#include "store-stream.h"
+
+#include "berth/outcome.h"
+
+typedef struct StoreUnpacked {
+        char diff_id[STORE_DIGEST_SIZE];
+        int64_t size;     /* of the files' content */
+        int64_t tar_size;
+        int64_t entries;
+} StoreUnpacked;
+
+/* Unpacks an uncompressed tar into LAYER_FD, an empty directory. TICK is called now and then with the bytes of tar read
+ * so far. What the archive does wrong is OUTCOME_BAD_REQUEST; the directory is then to be thrown away. */
+int store_unpack(StoreStream *tar, int layer_fd, void (*tick)(void *userdata, int64_t bytes), void *userdata,
+                 StoreUnpacked *ret, Error *error);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "berth/outcome.h"
+
+#include <stdarg.h>
+
+int error_set(Error *error, Outcome outcome, const char *format, ...)
+{
+        if (!error)
+                return outcome;
+
+        char *message = NULL;
+        va_list arguments;
+        va_start(arguments, format);
+        if (vasprintf(&message, format, arguments) < 0)
+                message = NULL;
+        va_end(arguments);
+
+        error_clear(error);
+        error->outcome = outcome;
+        error->message = message;
+        return outcome;
+}
+
+void error_clear(Error *error)
+{
+        cleanup_free_ptr(&error->message);
+        *error = (Error){ 0 };
+}
