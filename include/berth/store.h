@@ -5,16 +5,15 @@
  *   image/record/HEX.json      one per image: what listing, counting and inspecting need besides the configuration
  *   image/references.json      {"docker.io/library/busybox:latest": "sha256:<image id>",
  *                               "docker.io/library/busybox@sha256:...": "sha256:<image id>", ...}
- *   layer/ID/fs                one unpacked layer in overlayfs' form; ID is the first 20 digits of its diff ID, so that a
- *                              layer is there once, whatever it is stacked upon
- *   layer/ID/layer.json        {"DiffID","Size","TarSize","Entries"}
+ *   layer/ID/fs                one unpacked layer in overlayfs' form; ID is the first 20 digits of its diff ID, so that
+ * a layer is there once, whatever it is stacked upon layer/ID/layer.json        {"DiffID","Size","TarSize","Entries"}
  *   layer/ID/headers.zst       its tar headers in order, so that the tar can be written again byte for byte
  *   layer/ID/kept/             content that the tar replaces by later entries (rarely there)
  *   staging/                   what workers write before it is committed by rename, and what waits to be removed
  *
- * An image ID is the digest of its configuration. Metadata is changed only by the process that opened the store (berthd);
- * workers fill a staging directory and report. Every change is staged, synced and renamed. Records are read when they are
- * first needed: opening costs the same with one image and with thousands.
+ * An image ID is the digest of its configuration. Metadata is changed only by the process that opened the store
+ * (berthd); workers fill a staging directory and report. Every change is staged, synced and renamed. Records are read
+ * when they are first needed: opening costs the same with one image and with thousands.
  *
  * JSON results have the shapes of the API's version 1.51. */
 #pragma once
@@ -27,15 +26,16 @@
 
 typedef struct Store Store;
 
-/* Makes the directories where they are missing (0700). What a crash left in staging becomes trash; where it interrupted a
- * commit or a removal, layers and blobs that nothing names are collected. */
+/* Makes the directories where they are missing (0700). What a crash left in staging becomes trash; where it interrupted
+ * a commit or a removal, layers and blobs that nothing names are collected. */
 int store_open(const char *root, Store **ret_store);
 void store_free(Store *store);
 
 /* Directory that layer paths are relative to ("<root>/layer"), borrowed. */
 const char *store_layer_root(const Store *store);
 
-/* --- References ---------------------------------------------------------------------------------------------------- */
+/* --- References ----------------------------------------------------------------------------------------------------
+ */
 
 /* A parsed reference. The empty value is {}. */
 typedef struct StoreReference {
@@ -48,7 +48,8 @@ typedef struct StoreReference {
 void store_reference_clear(StoreReference *reference);
 #define CLEANUP_REFERENCE CLEANUP(store_reference_clear)
 
-/* Parses a normal or familiar name ("busybox", "host:5000/a/b:tag@sha256:..."). OUTCOME_BAD_REQUEST with Docker's words. */
+/* Parses a normal or familiar name ("busybox", "host:5000/a/b:tag@sha256:..."). OUTCOME_BAD_REQUEST with Docker's
+ * words. */
 int store_reference_parse(const char *text, StoreReference *ret, Error *error);
 
 /* Gives it the tag "latest" if it has neither tag nor digest. */
@@ -67,7 +68,8 @@ char *store_reference_familiar_name(const StoreReference *reference);
 /* The parts "repo" and "tag" of an API query (tag may be empty, or a digest), as one reference with a tag or digest. */
 int store_reference_from_query(const char *repo, const char *tag, StoreReference *ret, Error *error);
 
-/* --- Finding ------------------------------------------------------------------------------------------------------- */
+/* --- Finding -------------------------------------------------------------------------------------------------------
+ */
 
 /* Finds an image by reference (short forms included), by digest, or by ID or unambiguous prefix of it, with and without
  * "sha256:". The full ID ("sha256:HEX") is owned by the caller. OUTCOME_NOT_FOUND with Docker's "No such image: ...",
@@ -85,13 +87,15 @@ int store_image_layers(Store *store, const char *image_id, char ***ret_layers);
 /* The normal references ("docker.io/library/busybox:latest") of the image, owned by the caller. */
 int store_image_references(Store *store, const char *image_id, char ***ret_references);
 
-/* --- Asking -------------------------------------------------------------------------------------------------------- */
+/* --- Asking --------------------------------------------------------------------------------------------------------
+ */
 
 /* What the engine knows of containers. Any member may be NULL. */
 typedef struct StoreUsers {
         /* How many containers use the image. */
         int64_t (*count)(const char *image_id, void *userdata);
-        /* The full ID of a container that uses the image, running or not as asked; NULL where there is none. Borrowed. */
+        /* The full ID of a container that uses the image, running or not as asked; NULL where there is none. Borrowed.
+         */
         const char *(*container)(const char *image_id, bool running, void *userdata);
         void *userdata;
 } StoreUsers;
@@ -113,14 +117,15 @@ int store_image_history(Store *store, const char *image_id, json_t **ret_history
 /* The sum of the sizes of all layers, each counted once, for system df. */
 int store_layers_size(Store *store, int64_t *ret_size);
 
-/* --- Changing ------------------------------------------------------------------------------------------------------ */
+/* --- Changing ------------------------------------------------------------------------------------------------------
+ */
 
 /* Makes REFERENCE (any form; the tag defaults to latest) name the image. */
 int store_tag(Store *store, const char *image_id, const char *reference, Error *error);
 
-/* Removes what NAME says, as DELETE /images/NAME does: an untagging, or the image with the layers nothing else uses, and
- * with PRUNE its untagged parents. An array of ImageDeleteResponseItem. OUTCOME_CONFLICT with Docker's words. Layers are
- * only moved away here: see store_empty_trash(). */
+/* Removes what NAME says, as DELETE /images/NAME does: an untagging, or the image with the layers nothing else uses,
+ * and with PRUNE its untagged parents. An array of ImageDeleteResponseItem. OUTCOME_CONFLICT with Docker's words.
+ * Layers are only moved away here: see store_empty_trash(). */
 int store_delete(Store *store, const char *name, bool force, bool prune, const StoreUsers *users, json_t **ret_items,
                  Error *error);
 
@@ -131,7 +136,8 @@ int store_empty_trash(const char *root);
 /* Moves layers and blobs that no image names to the trash. Not while a commit is under way elsewhere. */
 int store_collect(Store *store);
 
-/* --- Staging and committing ---------------------------------------------------------------------------------------- */
+/* --- Staging and committing ----------------------------------------------------------------------------------------
+ */
 
 /* A fresh directory in staging for one job. The name is owned by the caller, the descriptor too. */
 int store_staging_create(Store *store, char **ret_name, int *ret_fd);
@@ -148,13 +154,14 @@ int store_staging_discard(Store *store, const char *name);
  * Returns an array [{"ID","References":[familiar...],"Replaced":[{"Reference","ID"}]}]. */
 int store_commit(Store *store, const char *staging_name, const json_t *result, json_t **ret_images, Error *error);
 
-/* --- In workers ---------------------------------------------------------------------------------------------------- */
+/* --- In workers ----------------------------------------------------------------------------------------------------
+ */
 
 typedef struct StoreInput {
-        int fd;                                                    /* the archive, borrowed */
+        int fd;                                                     /* the archive, borrowed */
         ssize_t (*read)(void *userdata, void *buffer, size_t size); /* instead of the descriptor, if set */
-        int staging_fd;                                            /* borrowed */
-        const char *platform;                                      /* "linux/arm64/v8"; NULL: this machine's */
+        int staging_fd;                                             /* borrowed */
+        const char *platform;                                       /* "linux/arm64/v8"; NULL: this machine's */
 
         /* Called now and then; LAYER is a short name, TOTAL 0 where unknown. May be NULL. */
         void (*progress)(void *userdata, const char *layer, int64_t current, int64_t total);
@@ -166,16 +173,17 @@ typedef struct StoreInput {
 int store_load_archive(const StoreInput *input, json_t **ret_result, Error *error);
 
 typedef struct StoreImport {
-        const char *reference;  /* NULL: none */
-        const char *message;    /* of the history's entry */
-        const json_t *config;   /* the image's "config" object; may be NULL */
+        const char *reference; /* NULL: none */
+        const char *message;   /* of the history's entry */
+        const json_t *config;  /* the image's "config" object; may be NULL */
 } StoreImport;
 
 /* The same for the tar of a root file system, which becomes an image of one layer. */
 int store_import(const StoreInput *input, const StoreImport *import, json_t **ret_result, Error *error);
 
-/* Unpacks one layer blob (compressed or not) as STAGED ("layer-0") without syncing, for pulls. DIFF_ID, if not NULL, must
- * be its digest when uncompressed, DIGEST, if not NULL, that of the blob. Returns the member for "Layers" of a result. */
+/* Unpacks one layer blob (compressed or not) as STAGED ("layer-0") without syncing, for pulls. DIFF_ID, if not NULL,
+ * must be its digest when uncompressed, DIGEST, if not NULL, that of the blob. Returns the member for "Layers" of a
+ * result. */
 int store_stage_layer(const StoreInput *input, const char *staged, const char *digest, const char *diff_id,
                       json_t **ret_layer, Error *error);
 
@@ -185,7 +193,8 @@ int store_stage_blob(int staging_fd, const char *staged, const void *data, size_
 /* Makes all that was staged durable. */
 int store_stage_sync(int staging_fd);
 
-/* Writes the layer's tar as it was, byte for byte. LAYER_FD is the layer's directory. -EBADMSG where its files changed. */
+/* Writes the layer's tar as it was, byte for byte. LAYER_FD is the layer's directory. -EBADMSG where its files changed.
+ */
 int store_layer_write_tar(int layer_fd, int (*write)(void *userdata, const void *data, size_t size), void *userdata);
 
 /* Opens a layer's directory by its diff ID, checking that it is that layer's. */

@@ -67,7 +67,7 @@ struct Container {
         LIST_HEAD(, Stop) stops;
         LIST_HEAD(, Waiter) waiters;
         LIST_HEAD(, PendingAttach) attaches;
-        LIST_HEAD(, RemoveRequest) removals;
+        LIST_HEAD(RemovalList, RemoveRequest) removals;
 };
 
 struct Engine {

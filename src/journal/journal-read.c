@@ -34,6 +34,8 @@ typedef struct Reader {
         int64_t skip;          /* lines that are found but not wanted */
         bool positioned;       /* the journal stands on the first entry, rather than before it */
         bool stopped;          /* past the end of the range */
+        bool client_gone;
+        uint64_t n_read;       /* entries */
 } Reader;
 
 static void reader_clear(Reader *reader)
@@ -102,7 +104,8 @@ static int take_rest(Reader *reader)
         for (size_t i = 0; r == 0 && i < reader->resents.n; i++) {
                 JournalResent *resent = &reader->resents.list[i];
 
-                if (!resent->missing)
+                if (!resent->missing ||
+                    (reader->query->until_ns > 0 && resent->place.before_us > reader->query->until_ns / 1000))
                         continue;
                 resent->missing = false;
                 r = take_resent(reader, resent);
@@ -159,6 +162,7 @@ static int read_available(Reader *reader)
                                 return r;
                 }
                 reader->positioned = false;
+                reader->n_read++;
                 r = journal_entry_read(reader->journal, &reader->entry);
                 /* An entry that a crash left damaged is passed over. */
                 if (r == -EBADMSG || r == -EADDRNOTAVAIL)
@@ -226,6 +230,23 @@ static int seek_start(Reader *reader)
         return sd_journal_seek_head(reader->journal);
 }
 
+/* What lies before the range must not be put into it. */
+static int skip_resents(Reader *reader)
+{
+        int r;
+
+        if (reader->resents.n == 0)
+                return 0;
+        if (reader->query->since_ns > 0)
+                journal_resents_skip(&reader->resents, reader->query->since_ns / 1000);
+        if (!reader->positioned)
+                return 0;
+        r = journal_entry_read(reader->journal, &reader->entry);
+        if (r >= 0)
+                journal_resents_skip(&reader->resents, reader->entry.time_us - 1);
+        return r;
+}
+
 static int count_line(const JournalLine *line, void *userdata)
 {
         (void) line;
@@ -252,30 +273,15 @@ static int count_surplus(Reader *reader)
         if (r >= 0)
                 r = seek_start(&counter);
         if (r >= 0)
+                r = skip_resents(&counter);
+        if (r >= 0)
                 r = read_available(&counter);
         reader_clear(&counter);
         reader->skip = MAX(lines - query->tail, 0);
         return r;
 }
 
-/* What lies before the range must not be put into it. */
-static int skip_resents(Reader *reader)
-{
-        int r;
-
-        if (reader->resents.n == 0)
-                return 0;
-        if (reader->query->since_ns > 0)
-                journal_resents_skip(&reader->resents, reader->query->since_ns / 1000);
-        if (!reader->positioned)
-                return 0;
-        r = journal_entry_read(reader->journal, &reader->entry);
-        if (r >= 0)
-                journal_resents_skip(&reader->resents, reader->entry.time_us - 1);
-        return r;
-}
-
-/* Waits for something new. 1: look; 0: the container has ended; -EPIPE: the client has gone. */
+/* Waits for something new. 1: look; 0: the container has ended, or the client has gone. */
 static int wait_for_more(Reader *reader, int timeout)
 {
         const JournalQuery *query = reader->query;
@@ -293,9 +299,8 @@ static int wait_for_more(Reader *reader, int timeout)
         while (r < 0 && errno == EINTR);
         if (r < 0)
                 return -errno;
-        if (fds[2].revents)
-                return -EPIPE;
-        if (fds[1].revents)
+        reader->client_gone = fds[2].revents != 0;
+        if (fds[1].revents || fds[2].revents)
                 return 0;
         r = sd_journal_process(reader->journal);
         return r < 0 ? r : 1;
@@ -303,19 +308,22 @@ static int wait_for_more(Reader *reader, int timeout)
 
 static int follow(Reader *reader)
 {
+        uint64_t n_read;
         int looks = 0, r;
 
         for (;;) {
+                n_read = reader->n_read;
                 r = read_available(reader);
                 if (r != 0 || reader->stopped)
                         return r;
-                looks = looks > 0 ? looks - 1 : 0;
+                looks = reader->n_read > n_read ? FOLLOW_BUSY_LOOKS : MAX(looks - 1, 0);
                 r = reader->query->ended_fd < 0 ? 0 : wait_for_more(reader, looks > 0 ? FOLLOW_BUSY_MS : -1);
                 if (r < 0)
                         return r;
+                if (reader->client_gone)
+                        return 0;
                 if (r == 0)
                         break;
-                looks = FOLLOW_BUSY_LOOKS;
         }
         (void) journal_barrier();
         /* Files that were begun meanwhile are found by this. */
@@ -346,8 +354,8 @@ int journal_read_lines(const JournalQuery *query, LineFunction line, void *userd
                 r = skip_resents(&reader);
         if (r >= 0)
                 r = query->follow ? follow(&reader) : read_available(&reader);
-        if (r == 0)
+        if (r == 0 && !reader.client_gone)
                 r = take_rest(&reader);
         reader_clear(&reader);
-        return r == -EPIPE ? 0 : r;
+        return r;
 }

@@ -17,12 +17,13 @@
 #include "monitor-journal.h"
 
 #define BATCH 64u
-#define SEND_BUFFER (128 * 1024)
+#define SEND_BUFFER (64 * 1024)
 /* A datagram takes at least its own size and so much of the socket's queue (struct sk_buff and skb_shared_info). */
 #define DATAGRAM_OVERHEAD 512u
 #define MSEC 1000000LL
 #define RETRY_NS (50 * MSEC)
 #define CONFIRM_NS (1000 * MSEC)
+#define CONFIRM_AGAIN_NS (20 * MSEC)
 #define HURRY_FIRST_NS (MSEC / 20)
 #define HURRY_MAX_NS (10 * MSEC)
 
@@ -370,6 +371,9 @@ static void look(MonitorJournal *journal, int64_t now)
         }
         if (journal->hurry)
                 journal->confirm_step = MIN(2 * journal->confirm_step, HURRY_MAX_NS);
+        else
+                journal->confirm_step = journal->barrier_sent && journal->confirm_step == CONFIRM_NS ? CONFIRM_AGAIN_NS
+                                                                                                     : CONFIRM_NS;
         journal->confirm_ns = now + journal->confirm_step;
 }
 

@@ -5,6 +5,7 @@
  * monitor only by ending what it guards. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +73,8 @@ int main(int argc, char **argv)
         r = monitor_options_parse(&options, argc, argv);
         if (r != 0)
                 return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        /* What is large goes back to the kernel when it is freed. */
+        (void) mallopt(M_MMAP_THRESHOLD, 32 * 1024);
         protect();
         close_others(&options);
         r = monitor_init(&monitor, &options);

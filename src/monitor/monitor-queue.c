@@ -2,6 +2,7 @@
 /* See monitor-queue.h. Offsets are multiples of eight, so that a record can be used where it lies. */
 #include <endian.h>
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 
 #include "berth/cleanup.h"
@@ -9,7 +10,7 @@
 
 #define QUEUE_INITIAL 4096u
 /* What an idle queue may keep. */
-#define QUEUE_IDLE (16u * 1024)
+#define QUEUE_IDLE (8u * 1024)
 
 static size_t record_size(const MonitorRecord *record)
 {
@@ -39,23 +40,22 @@ const char *monitor_queue_message(const MonitorQueue *queue, size_t offset, size
         return queue->data + offset + sizeof(MonitorRecord);
 }
 
-/* Makes room for SIZE bytes at the end: first by moving the records to the front, then by growing. */
+/* Makes room for SIZE bytes at the end: by moving the records to the front, or by growing. The queue counts as full when
+ * three quarters of its greatest size are in use, so that records are not moved again for every record that comes. */
 static int make_room(MonitorQueue *queue, size_t size)
 {
-        size_t used = queue->tail - queue->head, capacity;
+        size_t used = queue->tail - queue->head, capacity = MAX(queue->capacity, QUEUE_INITIAL);
         char *data;
 
         if (queue->tail + size <= queue->capacity)
                 return 0;
-        if (used + size > MONITOR_QUEUE_MAX)
+        if (used > 0 && used + size > MONITOR_QUEUE_MAX / 4 * 3)
                 return -ENOBUFS;
-        /* Moving must free at least half, or a full queue would be moved again for every record. */
-        if (queue->head > 0 && used + size <= queue->capacity && used <= queue->capacity / 2) {
+        while (capacity < MONITOR_QUEUE_MAX && used + size > capacity / 2)
+                capacity *= 2;
+        if (capacity == queue->capacity) {
                 memmove(queue->data, queue->data + queue->head, used);
         } else {
-                capacity = MAX(queue->capacity, QUEUE_INITIAL);
-                while (capacity < 2 * MONITOR_QUEUE_MAX && capacity < 2 * (used + size))
-                        capacity *= 2;
                 data = malloc(capacity);
                 if (!data)
                         return -ENOMEM;
@@ -114,5 +114,6 @@ void monitor_queue_drop_head(MonitorQueue *queue)
                 free(queue->data);
                 queue->data = NULL;
                 queue->capacity = 0;
+                (void) malloc_trim(0);
         }
 }

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MONITOR_QUEUE_MAX (256u * 1024)
+#define MONITOR_QUEUE_MAX (128u * 1024)
 #define MONITOR_QUEUE_FILES_MAX 4u
 
 typedef struct MonitorRecord {

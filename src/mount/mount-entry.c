@@ -130,6 +130,10 @@ int mount_entry_parse(const json_t *object, MountEntry *ret_entry, Error *ret_er
                 error_set(ret_error, OUTCOME_FAILED, "bind mount without a source: %s", entry.destination);
                 return -EINVAL;
         }
+        if (entry.bind && !entry.propagation) {
+                entry.propagation = MS_PRIVATE;
+                entry.propagation_recursive = true;
+        }
         entry.data = buffer_take(&data);
         if (!entry.data)
                 return -ENOMEM;
@@ -242,6 +246,14 @@ static int mount_new(const MountEntry *entry, const char *type, const char *data
         return 0;
 }
 
+/* The kernel's own answer to covering a file with a directory, or the reverse, depends on the call. */
+static bool same_kind(int a, int b)
+{
+        struct stat st_a, st_b;
+
+        return fstat(a, &st_a) >= 0 && fstat(b, &st_b) >= 0 && S_ISDIR(st_a.st_mode) == S_ISDIR(st_b.st_mode);
+}
+
 static int entry_mount(const MountEntry *entry, int root_fd)
 {
         /* The configuration says "cgroup" whichever version the host has; only the unified one is supported. */
@@ -260,6 +272,8 @@ static int entry_mount(const MountEntry *entry, int root_fd)
                 return target;
         if (!entry->bind)
                 return mount_new(entry, type, tmpfs ? tmpfs : entry->data, target, root_fd);
+        if (!same_kind(entry->tree_fd, target))
+                return -ENOTDIR;
         if (move_mount(entry->tree_fd, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
                 return -errno;
         return 0;

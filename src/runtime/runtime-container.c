@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -287,8 +288,11 @@ void runtime_container_main(const RuntimeStart *start)
         RuntimeReport header = {};
         Error error = {};
         pid_t pid = 0;
+        mode_t mask;
         int pidfd = -EBADF, r;
 
+        /* Modes are the configuration's, exactly. */
+        mask = umask(0);
         reset_signals();
         r = close_others(start);
         if (r >= 0 && access(start->monitor_argv[0], X_OK) < 0)
@@ -304,6 +308,7 @@ void runtime_container_main(const RuntimeStart *start)
                 (void) process_start_time(pid, &header.start_time);
                 (void) process_start_time(getpid(), &header.monitor_start_time);
                 report(start->control, &header, "");
+                umask(mask);
                 r = become_monitor(&plan, pid, pidfd);
                 log_error_errno(r, "Cannot execute %s", start->monitor_argv[0]);
                 /* The bond between the two ends the container as well. */

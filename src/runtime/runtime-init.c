@@ -259,7 +259,6 @@ static int init_run(const RuntimePlan *plan, Error *ret_error)
                 r = init_join(plan, ret_error);
         if (r < 0)
                 return r;
-        umask(0);
         root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (root_fd < 0)
                 return runtime_error(ret_error, errno, "open the root");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Order matters: a change of owner clears set-id bits and capabilities, so the owner comes first, then the mode, then
- * extended attributes, then the time. Attributes that overlayfs itself reads are never taken from an archive: they could
- * redirect a lookup to somewhere else. */
+ * extended attributes, then the time. Attributes that overlayfs itself reads are never taken from an archive: they
+ * could redirect a lookup to somewhere else. */
 #include "store-apply.h"
 
 #include <fcntl.h>
@@ -54,7 +54,7 @@ static int apply_xattrs(int fd, const StoreTarEntry *entry, bool with_default_ac
 
 static int apply_time(int fd, struct timespec mtime)
 {
-        const struct timespec times[2] = {mtime, mtime};
+        const struct timespec times[2] = { mtime, mtime };
 
         return futimens(fd, times) < 0 ? -errno : 0;
 }
@@ -85,7 +85,7 @@ static int last_add(StoreApplyLast *last, const char *real, const StoreTarEntry 
                 last->allocated = want;
         }
         item = &last->items[last->count];
-        *item = (StoreApplyLastItem){.path = strdup(real), .mtime = entry->mtime};
+        *item = (StoreApplyLastItem){ .path = strdup(real), .mtime = entry->mtime };
         if (!item->path)
                 return -ENOMEM;
         last->count++;
@@ -114,7 +114,7 @@ int store_apply_to_directory(StoreApplyLast *last, int fd, const char *real, con
 
 int store_apply_to_name(int dirfd, const char *name, const StoreTarEntry *entry)
 {
-        const struct timespec times[2] = {entry->mtime, entry->mtime};
+        const struct timespec times[2] = { entry->mtime, entry->mtime };
 
         if (fchownat(dirfd, name, entry->uid, entry->gid, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* SHA-256 by libcrypto. A threaded hasher owns a ring of blocks: the caller copies into the block at `head`, the thread
- * digests the one at `tail`; a block belongs to the caller while it is being filled and to the thread from the moment it
- * is counted in `filled`. The thread ends when `finished` is set and nothing is filled. */
+ * digests the one at `tail`; a block belongs to the caller while it is being filled and to the thread from the moment
+ * it is counted in `filled`. The thread ends when `finished` is set and nothing is filled. */
 #include "store-digest.h"
 
 #include <openssl/evp.h>

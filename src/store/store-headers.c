@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Writing the header record. Raw bytes are gathered, as they come in many small runs. libarchive's zstd filter compresses;
- * the file's descriptor belongs to the record until it is cleared. */
+/* Writing the header record. Raw bytes are gathered, as they come in many small runs. libarchive's zstd filter
+ * compresses; the file's descriptor belongs to the record until it is cleared. */
 #include "store-headers.h"
 
 #include <archive.h>
@@ -67,7 +67,7 @@ int store_headers_create(StoreHeaders *headers, int dirfd)
 
 static int headers_flush(StoreHeaders *headers)
 {
-        uint8_t head[5] = {STORE_HEADERS_RAW};
+        uint8_t head[5] = { STORE_HEADERS_RAW };
         uint32_t size = htole32((uint32_t) headers->raw.size);
         int r;
 
@@ -105,7 +105,7 @@ int store_headers_raw(StoreHeaders *headers, const void *data, size_t size)
 
 int store_headers_file(StoreHeaders *headers, const char *path, int64_t offset, int64_t size)
 {
-        uint8_t head[21] = {STORE_HEADERS_FILE};
+        uint8_t head[21] = { STORE_HEADERS_FILE };
         uint64_t offset_le = htole64((uint64_t) offset), size_le = htole64((uint64_t) size);
         size_t path_size = strlen(path);
         uint32_t length = htole32((uint32_t) path_size);
@@ -126,7 +126,7 @@ int store_headers_file(StoreHeaders *headers, const char *path, int64_t offset, 
 
 int store_headers_kept(StoreHeaders *headers, uint32_t number, const char *path)
 {
-        uint8_t head[9] = {STORE_HEADERS_KEPT};
+        uint8_t head[9] = { STORE_HEADERS_KEPT };
         size_t path_size = strlen(path);
         uint32_t number_le = htole32(number), length = htole32((uint32_t) path_size);
         int r;

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "berth/json.h"
-#include "berth/string.h"
 #include "berth/store.h"
+#include "berth/string.h"
 #include "store-platform.h"
 
 static json_t *import_config(const StoreImport *import, const StorePlatform *platform, const char *diff_id)
@@ -16,8 +16,8 @@ static json_t *import_config(const StoreImport *import, const StorePlatform *pla
         time_format_rfc3339(time_now_ns(), created);
         config = json_pack("{s:s, s:s, s:s, s:s, s:o, s:[{s:s, s:s}], s:{s:s, s:[s]}}", "architecture",
                            platform->architecture, "os", platform->os, "created", created, "comment", message, "config",
-                           import->config ? json_deep_copy(import->config) : json_object(), "history", "created", created,
-                           "comment", message, "rootfs", "type", "layers", "diff_ids", diff_id);
+                           import->config ? json_deep_copy(import->config) : json_object(), "history", "created",
+                           created, "comment", message, "rootfs", "type", "layers", "diff_ids", diff_id);
         if (config && *platform->variant)
                 (void) json_set_string(config, "variant", platform->variant);
         return config;
@@ -51,7 +51,7 @@ static int import_references(const StoreImport *import, json_t **ret, Error *err
 int store_import(const StoreInput *input, const StoreImport *import, json_t **ret_result, Error *error)
 {
         json_t *layer CLEANUP_JSON = NULL, *config CLEANUP_JSON = NULL, *references CLEANUP_JSON = NULL, *result,
-                                     *blob = NULL;
+                      *blob = NULL;
         char *text CLEANUP_FREE = NULL;
         StorePlatform platform;
         int r;

@@ -11,7 +11,8 @@ static int docker_references(const json_t *entry, json_t **ret, Error *error)
 
         if (!references)
                 return -ENOMEM;
-        json_array_foreach(json_get_array(entry, "RepoTags"), i, tag) {
+        json_array_foreach(json_get_array(entry, "RepoTags"), i, tag)
+        {
                 StoreReference reference CLEANUP_REFERENCE = {};
                 char *normal CLEANUP_FREE = NULL;
                 int r;
@@ -41,14 +42,15 @@ static int docker_image(const StoreMembers *members, const json_t *entry, const 
         if (!found)
                 return -ENOMEM;
         if (!config || config->kind != STORE_MEMBER_DOCUMENT)
-                return error_set(error, OUTCOME_BAD_REQUEST, "invalid archive: configuration %s is missing", path ?: "");
+                return error_set(error, OUTCOME_BAD_REQUEST, "invalid archive: configuration %s is missing",
+                                 path ?: "");
         for (size_t i = 0; i < json_array_size(layers); i++)
                 found[i] = store_members_find(members, json_string_value(json_array_get(layers, i)));
         r = docker_references(entry, &references, error);
         if (r != 0)
                 return r;
-        return store_load_add_image(input, result, config->data, config->size, found, json_array_size(layers), references,
-                                    error);
+        return store_load_add_image(input, result, config->data, config->size, found, json_array_size(layers),
+                                    references, error);
 }
 
 int store_load_docker(const StoreMembers *members, const StoreMember *manifest, const StoreInput *input, json_t *result,
@@ -63,7 +65,8 @@ int store_load_docker(const StoreMembers *members, const StoreMember *manifest, 
                 return r;
         if (!json_is_array(entries))
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid archive: manifest.json is no array");
-        json_array_foreach(entries, i, entry) {
+        json_array_foreach(entries, i, entry)
+        {
                 r = docker_image(members, entry, input, result, error);
                 if (r != 0)
                         return r;

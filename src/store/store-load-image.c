@@ -14,9 +14,9 @@ static const struct {
         int (*load)(const StoreMembers *members, const StoreMember *document, const StoreInput *input, json_t *result,
                     Error *error);
 } forms[] = {
-        {"manifest.json", store_load_docker},
-        {"index.json", store_load_oci},
-        {"repositories", store_load_legacy},
+        { "manifest.json", store_load_docker },
+        { "index.json", store_load_oci },
+        { "repositories", store_load_legacy },
 };
 
 int store_load_resolve(const StoreMembers *members, const StoreInput *input, json_t **ret_result, Error *error)
@@ -47,9 +47,8 @@ static int result_add_layer(json_t *result, json_t *layer)
         json_t *layers = json_get_array(result, "Layers"), *item;
         size_t i;
 
-        json_array_foreach(layers, i, item)
-                if (str_equal(json_get_string(item, "DiffID"), json_get_string(layer, "DiffID")))
-                        return 0;
+        json_array_foreach(layers, i, item) if (str_equal(json_get_string(item, "DiffID"),
+                                                          json_get_string(layer, "DiffID"))) return 0;
         return json_array_append(layers, layer) < 0 ? -ENOMEM : 0;
 }
 

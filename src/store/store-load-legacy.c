@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Archives from before Docker 1.10: `repositories`, {"REPOSITORY":{"TAG":ID}}, and a directory for each layer, with its
  * tar and a `json` that names its parent. A configuration is made of the topmost json and of what the chain says. */
+#include "berth/buffer.h"
 #include "berth/json.h"
 #include "berth/string.h"
 #include "store-load.h"
@@ -72,8 +73,8 @@ static int legacy_chain(const Legacy *legacy, const json_t *top, const char *id,
                 if (count >= CHAIN_MAX)
                         return error_set(error, OUTCOME_BAD_REQUEST, "invalid archive: too many layers");
                 if (!layer || !layer->layer)
-                        return error_set(error, OUTCOME_BAD_REQUEST, "invalid archive: %s", layer && layer->problem
-                                         ? layer->problem : "a layer is missing");
+                        return error_set(error, OUTCOME_BAD_REQUEST, "invalid archive: %s",
+                                         layer && layer->problem ? layer->problem : "a layer is missing");
                 memmove(layers + 1, layers, count * sizeof(*layers));
                 layers[0] = layer;
                 count++;
@@ -99,7 +100,7 @@ static int legacy_chain(const Legacy *legacy, const json_t *top, const char *id,
 
 static int legacy_image(const Legacy *legacy, const char *id, json_t *references, Error *error)
 {
-        static const char *const dropped[] = {"id", "parent", "parent_id", "layer_id", "Size", "throwaway"};
+        static const char *const dropped[] = { "id", "parent", "parent_id", "layer_id", "Size", "throwaway" };
         json_t *config CLEANUP_JSON = NULL, *diff_ids CLEANUP_JSON = json_array(), *history CLEANUP_JSON = json_array();
         const StoreMember **layers CLEANUP_FREE = calloc(CHAIN_MAX, sizeof(*layers));
         char *text CLEANUP_FREE = NULL;
@@ -115,19 +116,21 @@ static int legacy_image(const Legacy *legacy, const char *id, json_t *references
                 return r;
         for (size_t i = 0; i < ARRAY_SIZE(dropped); i++)
                 (void) json_object_del(config, dropped[i]);
-        if (json_object_set_new(config, "rootfs", json_pack("{s:s, s:O}", "type", "layers", "diff_ids", diff_ids)) < 0 ||
+        if (json_object_set_new(config, "rootfs", json_pack("{s:s, s:O}", "type", "layers", "diff_ids", diff_ids)) <
+                    0 ||
             json_object_set(config, "history", history) < 0)
                 return -ENOMEM;
         text = json_dumps(config, JSON_COMPACT);
         if (!text)
                 return -ENOMEM;
-        return store_load_add_image(legacy->input, legacy->result, text, strlen(text), layers, count, references, error);
+        return store_load_add_image(legacy->input, legacy->result, text, strlen(text), layers, count, references,
+                                    error);
 }
 
 int store_load_legacy(const StoreMembers *members, const StoreMember *repositories, const StoreInput *input,
                       json_t *result, Error *error)
 {
-        Legacy legacy = {members, input, result};
+        Legacy legacy = { members, input, result };
         json_t *document CLEANUP_JSON = NULL, *tags, *id;
         const char *repository, *tag;
         int r;
@@ -135,8 +138,10 @@ int store_load_legacy(const StoreMembers *members, const StoreMember *repositori
         r = store_load_parse(repositories, &document, error);
         if (r != 0)
                 return r;
-        json_object_foreach(document, repository, tags) {
-                json_object_foreach(tags, tag, id) {
+        json_object_foreach(document, repository, tags)
+        {
+                json_object_foreach(tags, tag, id)
+                {
                         StoreReference reference CLEANUP_REFERENCE = {};
                         json_t *references CLEANUP_JSON = NULL;
                         char *normal CLEANUP_FREE = NULL;

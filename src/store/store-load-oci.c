@@ -7,6 +7,7 @@
 #include "store-platform.h"
 
 #define NESTING_MAX 4
+#define OCI_INDEX "application/vnd.oci.image.index.v1+json"
 
 typedef struct Oci {
         const StoreMembers *members;
@@ -17,7 +18,7 @@ typedef struct Oci {
 
 static bool is_index(const json_t *object, const char *media_type)
 {
-        return str_equal(media_type, "application/vnd.oci.image.index.v1+json") ||
+        return str_equal(media_type, OCI_INDEX) ||
                str_equal(media_type, "application/vnd.docker.distribution.manifest.list.v2+json") ||
                (!media_type && json_get_array(object, "manifests"));
 }
@@ -29,13 +30,15 @@ static bool is_attestation(const json_t *descriptor)
                str_equal(json_get_string(json_get_object(descriptor, "platform"), "os"), "unknown");
 }
 
-static int oci_document(const Oci *oci, const json_t *descriptor, json_t **ret, const StoreMember **ret_member, Error *error)
+static int oci_document(const Oci *oci, const json_t *descriptor, json_t **ret, const StoreMember **ret_member,
+                        Error *error)
 {
         const char *digest = json_get_string(descriptor, "digest");
         const StoreMember *member = store_members_find_blob(oci->members, digest);
 
         if (!member || member->kind != STORE_MEMBER_DOCUMENT)
-                return error_set(error, OUTCOME_BAD_REQUEST, "invalid archive: content digest %s: not found", digest ?: "");
+                return error_set(error, OUTCOME_BAD_REQUEST, "invalid archive: content digest %s: not found",
+                                 digest ?: "");
         if (ret_member)
                 *ret_member = member;
         return store_load_parse(member, ret, error);
@@ -57,7 +60,8 @@ static const json_t *choose(const Oci *oci, const json_t *index)
         int best_match = 0;
         size_t i;
 
-        json_array_foreach(json_get_array(index, "manifests"), i, descriptor) {
+        json_array_foreach(json_get_array(index, "manifests"), i, descriptor)
+        {
                 int match = descriptor_match(oci, descriptor);
 
                 if (match > best_match) {
@@ -99,13 +103,12 @@ static int oci_descriptor(const Oci *oci, const json_t *descriptor, json_t *refe
                 const json_t *chosen = depth < NESTING_MAX ? choose(oci, document) : NULL;
 
                 if (!chosen)
-                        return error_set(error, OUTCOME_NOT_FOUND,
-                                         "no suitable image found for platform %s/%s", oci->platform.os,
-                                         oci->platform.architecture);
-                media_type = json_get_string(chosen, "mediaType");
+                        return error_set(error, OUTCOME_NOT_FOUND, "no suitable image found for platform %s/%s",
+                                         oci->platform.os, oci->platform.architecture);
                 r = oci_document(oci, chosen, &inner, NULL, error);
                 if (r == 0) {
-                        media_type = is_index(inner, media_type) ? media_type : "";
+                        /* What says the type goes with the document it is in. */
+                        media_type = is_index(inner, json_get_string(chosen, "mediaType")) ? OCI_INDEX : "";
                         json_decref(document);
                         document = inner;
                 }
@@ -113,7 +116,8 @@ static int oci_descriptor(const Oci *oci, const json_t *descriptor, json_t *refe
         return r != 0 ? r : oci_manifest(oci, document, references, error);
 }
 
-/* The annotation of containerd and of Docker is a whole reference; OCI's own may be a mere tag, of nobody knows what. */
+/* The annotation of containerd and of Docker is a whole reference; OCI's own may be a mere tag, of nobody knows what.
+ */
 static int oci_references(const json_t *descriptor, json_t **ret)
 {
         json_t *annotations = json_get_object(descriptor, "annotations"), *references CLEANUP_JSON = json_array();
@@ -143,7 +147,7 @@ static int oci_references(const json_t *descriptor, json_t **ret)
 int store_load_oci(const StoreMembers *members, const StoreMember *index, const StoreInput *input, json_t *result,
                    Error *error)
 {
-        Oci oci = {.members = members, .input = input, .result = result};
+        Oci oci = { .members = members, .input = input, .result = result };
         json_t *document CLEANUP_JSON = NULL, *descriptor;
         bool taken = false;
         size_t i;
@@ -154,7 +158,8 @@ int store_load_oci(const StoreMembers *members, const StoreMember *index, const 
                 r = store_load_parse(index, &document, error);
         if (r != 0)
                 return r;
-        json_array_foreach(json_get_array(document, "manifests"), i, descriptor) {
+        json_array_foreach(json_get_array(document, "manifests"), i, descriptor)
+        {
                 json_t *references CLEANUP_JSON = NULL;
 
                 if (descriptor_match(&oci, descriptor) == 0)
@@ -167,7 +172,7 @@ int store_load_oci(const StoreMembers *members, const StoreMember *index, const 
                 taken = true;
         }
         if (!taken)
-                return error_set(error, OUTCOME_NOT_FOUND, "no suitable image found for platform %s/%s", oci.platform.os,
-                                 oci.platform.architecture);
+                return error_set(error, OUTCOME_NOT_FOUND, "no suitable image found for platform %s/%s",
+                                 oci.platform.os, oci.platform.architecture);
         return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Reading an archive of images in one pass, whatever the order of its members. A member that looks like a tar or like
- * something compressed is unpacked as a layer at once, before anybody knows whether it is one: that is found out when all is
- * read, and what no image turned out to need is removed. Other members are documents, kept in memory within limits. */
+ * something compressed is unpacked as a layer at once, before anybody knows whether it is one: that is found out when
+ * all is read, and what no image turned out to need is removed. Other members are documents, kept in memory within
+ * limits. */
 #include "store-load.h"
 
 #include <string.h>
@@ -62,9 +63,8 @@ const StoreMember *store_members_find(const StoreMembers *members, const char *p
         key.path = clean;
         for (unsigned links = 0; links < 16; links++) {
                 const StoreMember *found =
-                        members->count > 0
-                                ? bsearch(&key, members->items, members->count, sizeof(key), member_compare)
-                                : NULL;
+                        members->count > 0 ? bsearch(&key, members->items, members->count, sizeof(key), member_compare)
+                                           : NULL;
 
                 if (!found || found->kind != STORE_MEMBER_ALIAS)
                         return found;
@@ -133,8 +133,8 @@ static void layer_name(const char *path, char ret_name[static ID_SHORT_LENGTH + 
 {
         const char *hex = str_after_prefix(path, "blobs/sha256/");
 
-        snprintf(ret_name, ID_SHORT_LENGTH + 1, "%.*s", (int) MIN(strcspn(hex ? hex : path, "/"), (size_t) ID_SHORT_LENGTH),
-                 hex ? hex : path);
+        snprintf(ret_name, ID_SHORT_LENGTH + 1, "%.*s",
+                 (int) MIN(strcspn(hex ? hex : path, "/"), (size_t) ID_SHORT_LENGTH), hex ? hex : path);
 }
 
 /* What is wrong with a layer matters only if an image needs it. */
@@ -176,7 +176,7 @@ static int load_document(Load *load, StoreStream *stream, const StoreTarEntry *e
 
 static int load_regular(Load *load, const StoreTarEntry *entry, StoreMember *member)
 {
-        MemberStream stream = {.stream.next = member_next, .tar = &load->tar};
+        MemberStream stream = { .stream.next = member_next, .tar = &load->tar };
         const uint8_t *head;
         ssize_t n;
         int r;
@@ -273,9 +273,9 @@ static bool result_names_layer(const json_t *result, const json_t *layer)
         json_t *item;
         size_t i;
 
-        json_array_foreach(json_get_array(result, "Layers"), i, item)
-                if (str_equal(json_get_string(item, "Staged"), json_get_string(layer, "Staged")))
-                        return true;
+        json_array_foreach(
+                json_get_array(result, "Layers"), i,
+                item) if (str_equal(json_get_string(item, "Staged"), json_get_string(layer, "Staged"))) return true;
         return false;
 }
 
@@ -296,7 +296,7 @@ static void load_clear(Load *load)
 
 static int load_stream(const StoreInput *input, StoreStream *stream, json_t **ret_result, Error *error)
 {
-        Load load CLEANUP(load_clear) = {.input = input};
+        Load load CLEANUP(load_clear) = { .input = input };
         json_t *result CLEANUP_JSON = NULL;
         int r;
 

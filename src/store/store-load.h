@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What was found in an archive of images: its members by path, small ones with their content, layers as they were staged. */
+/* What was found in an archive of images: its members by path, small ones with their content, layers as they were
+ * staged. */
 #pragma once
 
 #include <jansson.h>
@@ -16,11 +17,11 @@ typedef enum StoreMemberKind {
 typedef struct StoreMember {
         char *path; /* clean; all owned */
         StoreMemberKind kind;
-        char *target;     /* alias: the clean path of what it stands for */
-        char *data;       /* document: its bytes, zero-terminated */
+        char *target; /* alias: the clean path of what it stands for */
+        char *data;   /* document: its bytes, zero-terminated */
         size_t size;
-        json_t *layer;    /* layer: the member for "Layers" of the result; NULL where unpacking failed */
-        char *problem;    /* ... and why */
+        json_t *layer;                  /* layer: the member for "Layers" of the result; NULL where unpacking failed */
+        char *problem;                  /* ... and why */
         char digest[STORE_DIGEST_SIZE]; /* of the member's bytes; layers and documents */
 } StoreMember;
 
@@ -39,8 +40,8 @@ const StoreMember *store_members_find_blob(const StoreMembers *members, const ch
 /* Works out which images there are, and writes their configurations into the staging directory. */
 int store_load_resolve(const StoreMembers *members, const StoreInput *input, json_t **ret_result, Error *error);
 
-/* Adds an image with this configuration, whose layers have these members (in order, the lowest first; an item is NULL where
- * the archive has none, and the store must). */
+/* Adds an image with this configuration, whose layers have these members (in order, the lowest first; an item is NULL
+ * where the archive has none, and the store must). */
 int store_load_add_image(const StoreInput *input, json_t *result, const char *config, size_t config_size,
                          const StoreMember *const *layers, size_t n_layers, json_t *references, Error *error);
 

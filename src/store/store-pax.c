@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* pax records are lines "LENGTH KEY=VALUE\n" whose length counts all of the line; values are bytes. Keys are dispatched by
- * a table; unknown ones are passed over. */
+/* pax records are lines "LENGTH KEY=VALUE\n" whose length counts all of the line; values are bytes. Keys are dispatched
+ * by a table; unknown ones are passed over. */
 #include "store-pax.h"
 
 #include <string.h>
@@ -113,7 +113,7 @@ static int set_mtime(StorePax *pax, const char *value, size_t size)
                         nanoseconds = 1000000000 - nanoseconds;
                 }
         }
-        pax->mtime = (struct timespec){.tv_sec = seconds, .tv_nsec = nanoseconds};
+        pax->mtime = (struct timespec){ .tv_sec = seconds, .tv_nsec = nanoseconds };
         return 0;
 }
 
@@ -154,24 +154,24 @@ static const struct {
         const char *key;
         int (*set)(StorePax *pax, const char *value, size_t size);
 } pax_keys[] = {
-        {"path", set_path},
-        {"linkpath", set_link},
-        {"size", set_size},
-        {"uid", set_uid},
-        {"gid", set_gid},
-        {"mtime", set_mtime},
-        {"GNU.sparse.major", set_sparse_major},
-        {"GNU.sparse.name", set_sparse_path},
-        {"GNU.sparse.size", set_sparse_size},
-        {"GNU.sparse.realsize", set_sparse_size},
-        {"GNU.sparse.map", set_sparse_map},
-        {"GNU.sparse.offset", add_sparse_number},
-        {"GNU.sparse.numbytes", add_sparse_number},
+        { "path", set_path },
+        { "linkpath", set_link },
+        { "size", set_size },
+        { "uid", set_uid },
+        { "gid", set_gid },
+        { "mtime", set_mtime },
+        { "GNU.sparse.major", set_sparse_major },
+        { "GNU.sparse.name", set_sparse_path },
+        { "GNU.sparse.size", set_sparse_size },
+        { "GNU.sparse.realsize", set_sparse_size },
+        { "GNU.sparse.map", set_sparse_map },
+        { "GNU.sparse.offset", add_sparse_number },
+        { "GNU.sparse.numbytes", add_sparse_number },
 };
 
 static int add_xattr(StorePax *pax, const char *name, size_t name_size, const char *value, size_t size)
 {
-        StoreTarXattr *grown, xattr = {.size = size};
+        StoreTarXattr *grown, xattr = { .size = size };
 
         if (name_size == 0 || name_size > 255 || memchr(name, 0, name_size) || pax->n_xattrs >= XATTRS_MAX)
                 return -EBADMSG;

@@ -12,9 +12,10 @@
 static const struct {
         const char *machine, *architecture, *variant;
 } machines[] = {
-        {"x86_64", "amd64", ""},    {"aarch64", "arm64", ""},     {"armv7l", "arm", "v7"},    {"armv6l", "arm", "v6"},
-        {"i686", "386", ""},        {"i586", "386", ""},          {"riscv64", "riscv64", ""}, {"ppc64le", "ppc64le", ""},
-        {"s390x", "s390x", ""},     {"loongarch64", "loong64", ""}, {"mips64", "mips64le", ""},
+        { "x86_64", "amd64", "" },        { "aarch64", "arm64", "" },   { "armv7l", "arm", "v7" },
+        { "armv6l", "arm", "v6" },        { "i686", "386", "" },        { "i586", "386", "" },
+        { "riscv64", "riscv64", "" },     { "ppc64le", "ppc64le", "" }, { "s390x", "s390x", "" },
+        { "loongarch64", "loong64", "" }, { "mips64", "mips64le", "" },
 };
 
 /* Other spellings people use for an architecture. */
@@ -32,7 +33,7 @@ static int platform_of_machine(StorePlatform *ret)
 
         if (uname(&name) < 0)
                 return -errno;
-        *ret = (StorePlatform){.os = "linux"};
+        *ret = (StorePlatform){ .os = "linux" };
         snprintf(ret->architecture, sizeof(ret->architecture), "%.31s", normal_architecture(name.machine));
         for (size_t i = 0; i < ARRAY_SIZE(machines); i++)
                 if (str_equal(name.machine, machines[i].machine))
@@ -48,7 +49,8 @@ int store_platform_parse(const char *text, StorePlatform *ret, Error *error)
 
         if (str_empty(text))
                 return platform_of_machine(ret);
-        if (strlen(text) >= 64 || strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/") < strlen(text))
+        if (strlen(text) >= 64 ||
+            strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/") < strlen(text))
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid platform: \"%s\"", text);
         n = sscanf(text, "%31[^/]/%31[^/]/%15[^/]", platform.os, architecture, platform.variant);
         if (n < 1)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Docker's names of images: [DOMAIN/]PATH[:TAG][@DIGEST]. What is in front of the first slash is a domain if it has a dot,
- * a colon or a capital letter, or is "localhost"; otherwise the domain is docker.io, whose official images may leave their
- * "library/" out. */
+/* Docker's names of images: [DOMAIN/]PATH[:TAG][@DIGEST]. What is in front of the first slash is a domain if it has a
+ * dot, a colon or a capital letter, or is "localhost"; otherwise the domain is docker.io, whose official images may
+ * leave their "library/" out. */
 #include <ctype.h>
 #include <string.h>
 
@@ -150,7 +150,7 @@ static int check_digest(const char *digest, Error *error)
         static const struct {
                 const char *prefix;
                 size_t length;
-        } algorithms[] = {{"sha256:", 64}, {"sha384:", 96}, {"sha512:", 128}};
+        } algorithms[] = { { "sha256:", 64 }, { "sha384:", 96 }, { "sha512:", 128 } };
 
         if (!digest_has_form(digest))
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid reference format");
@@ -250,15 +250,16 @@ int store_reference_parse(const char *text, StoreReference *ret, Error *error)
         name_size = strcspn(rest, ":");
         if (has_upper(rest, name_size))
                 return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "invalid reference format: repository name (%.*s) must be lowercase", (int) name_size, rest);
+                                 "invalid reference format: repository name (%.*s) must be lowercase", (int) name_size,
+                                 rest);
         r = split_path(&reference, rest, error);
         if (r != 0)
                 return r;
         if (!domain_is_valid(reference.domain) || !path_is_valid(reference.path))
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid reference format");
         if (strlen(reference.path) > PATH_LENGTH_MAX)
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "repository name must not be more than %d characters", PATH_LENGTH_MAX);
+                return error_set(error, OUTCOME_BAD_REQUEST, "repository name must not be more than %d characters",
+                                 PATH_LENGTH_MAX);
         *ret = reference;
         reference = (StoreReference){};
         return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One layer blob or small blob to files in a staging directory. A blob's bytes pass once: digested as they are if they are
- * compressed and somebody wants to know, decompressed, and unpacked by store-unpack.c, which digests them again. */
+/* One layer blob or small blob to files in a staging directory. A blob's bytes pass once: digested as they are if they
+ * are compressed and somebody wants to know, decompressed, and unpacked by store-unpack.c, which digests them again. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -55,7 +55,7 @@ static int layer_record(const StoreUnpacked *unpacked, int layer_fd, const char 
 static int unpack_stream(StoreStream *stream, const StoreInput *input, int layer_fd, const char *staged,
                          const char *name, int64_t total, json_t **ret_layer, Error *error)
 {
-        Tick tick = {.input = input, .name = name, .total = total};
+        Tick tick = { .input = input, .name = name, .total = total };
         StoreUnpacked unpacked;
         int r;
 
@@ -69,8 +69,8 @@ static int unpack_stream(StoreStream *stream, const StoreInput *input, int layer
 
 /* The compressed form: two digests, and a reader in between. What follows the compressed data counts for its digest. */
 static int unpack_compressed(StoreStream *parent, StoreCompression compression, const StoreInput *input, int layer_fd,
-                             const char *staged, const char *name, int64_t total, char ret_digest[static STORE_DIGEST_SIZE],
-                             json_t **ret_layer, Error *error)
+                             const char *staged, const char *name, int64_t total,
+                             char ret_digest[static STORE_DIGEST_SIZE], json_t **ret_layer, Error *error)
 {
         StoreInflateStream inflate CLEANUP_INFLATE_STREAM = {};
         StoreHasher *hasher CLEANUP_HASHER = NULL;
@@ -98,8 +98,8 @@ static int unpack_compressed(StoreStream *parent, StoreCompression compression, 
         return r;
 }
 
-int store_stage_stream(StoreStream *stream, const StoreInput *input, const char *staged, const char *name, int64_t total,
-                       char ret_digest[static STORE_DIGEST_SIZE], json_t **ret_layer, Error *error)
+int store_stage_stream(StoreStream *stream, const StoreInput *input, const char *staged, const char *name,
+                       int64_t total, char ret_digest[static STORE_DIGEST_SIZE], json_t **ret_layer, Error *error)
 {
         int fd CLEANUP_CLOSE = -EBADF;
         StoreCompression compression;
@@ -117,7 +117,8 @@ int store_stage_stream(StoreStream *stream, const StoreInput *input, const char 
         if (fd < 0)
                 return -errno;
         if (compression != STORE_PLAIN)
-                r = unpack_compressed(stream, compression, input, fd, staged, name, total, ret_digest, ret_layer, error);
+                r = unpack_compressed(stream, compression, input, fd, staged, name, total, ret_digest, ret_layer,
+                                      error);
         else {
                 r = unpack_stream(stream, input, fd, staged, name, total, ret_layer, error);
                 if (r == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Pulling bytes through a chain of sources without copying them: a source lends its next block, and the chain above takes
- * it in pieces. Each stream borrows its parent; nothing of the parent may be read while a stream above it is in use. */
+/* Pulling bytes through a chain of sources without copying them: a source lends its next block, and the chain above
+ * takes it in pieces. Each stream borrows its parent; nothing of the parent may be read while a stream above it is in
+ * use. */
 #pragma once
 
 #include <stddef.h>

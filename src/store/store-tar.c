@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Tar headers to entries. An entry is built from its header block and the extension records in front of it (pax `x`, GNU
- * `L` and `K`); global pax records are passed over, as Docker passes them over. Types that carry no content (links,
+/* Tar headers to entries. An entry is built from its header block and the extension records in front of it (pax `x`,
+ * GNU `L` and `K`); global pax records are passed over, as Docker passes them over. Types that carry no content (links,
  * devices, directories) have none whatever their size field says. */
 #include "store-tar.h"
 
@@ -16,14 +16,31 @@
 
 /* Offsets and sizes of header fields. */
 enum {
-        NAME = 0, NAME_SIZE = 100,
-        MODE = 100, UID = 108, GID = 116, SIZE = 124, MTIME = 136,
-        CHECKSUM = 148, TYPE = 156,
-        LINK = 157, LINK_SIZE = 100,
-        MAGIC = 257, MAJOR = 329, MINOR = 337,
-        PREFIX = 345, PREFIX_SIZE = 155, STAR_PREFIX_SIZE = 131, STAR_TRAILER = 508,
-        GNU_SPARSE = 386, GNU_EXTENDED = 482, GNU_REAL_SIZE = 483,
-        SPARSE_ENTRY_SIZE = 24, HEADER_SPARSE_ENTRIES = 4, BLOCK_SPARSE_ENTRIES = 21, BLOCK_EXTENDED = 504,
+        NAME = 0,
+        NAME_SIZE = 100,
+        MODE = 100,
+        UID = 108,
+        GID = 116,
+        SIZE = 124,
+        MTIME = 136,
+        CHECKSUM = 148,
+        TYPE = 156,
+        LINK = 157,
+        LINK_SIZE = 100,
+        MAGIC = 257,
+        MAJOR = 329,
+        MINOR = 337,
+        PREFIX = 345,
+        PREFIX_SIZE = 155,
+        STAR_PREFIX_SIZE = 131,
+        STAR_TRAILER = 508,
+        GNU_SPARSE = 386,
+        GNU_EXTENDED = 482,
+        GNU_REAL_SIZE = 483,
+        SPARSE_ENTRY_SIZE = 24,
+        HEADER_SPARSE_ENTRIES = 4,
+        BLOCK_SPARSE_ENTRIES = 21,
+        BLOCK_EXTENDED = 504,
 };
 
 static int tar_problem(StoreTar *tar, const char *problem)
@@ -292,7 +309,7 @@ static int entry_add_extent(StoreTarEntry *entry, int64_t offset, int64_t size, 
                 entry->extents = grown;
                 *allocated = want;
         }
-        entry->extents[entry->n_extents++] = (StoreTarExtent){offset, size};
+        entry->extents[entry->n_extents++] = (StoreTarExtent){ offset, size };
         return 0;
 }
 

@@ -25,12 +25,12 @@ typedef struct StoreTarExtent {
 
 /* The empty value is {}. Strings hold the archive's bytes, which need not be UTF-8. */
 typedef struct StoreTarEntry {
-        char type;          /* '0' regular to '6' FIFO; 'g' and unknown ones as they are */
-        char *path, *link;  /* owned */
-        mode_t mode;        /* permission bits */
+        char type;         /* '0' regular to '6' FIFO; 'g' and unknown ones as they are */
+        char *path, *link; /* owned */
+        mode_t mode;       /* permission bits */
         uid_t uid;
         gid_t gid;
-        int64_t size;       /* of the file, holes included */
+        int64_t size; /* of the file, holes included */
         struct timespec mtime;
         unsigned major, minor;
         StoreTarXattr *xattrs; /* owned */
@@ -44,11 +44,11 @@ void store_tar_entry_clear(StoreTarEntry *entry);
 #define CLEANUP_TAR_ENTRY CLEANUP(store_tar_entry_clear)
 
 typedef struct StoreTar {
-        StoreStream *stream;                                        /* borrowed */
-        int (*raw)(void *userdata, const void *data, size_t size);  /* is shown what is no content; may be NULL */
+        StoreStream *stream;                                       /* borrowed */
+        int (*raw)(void *userdata, const void *data, size_t size); /* is shown what is no content; may be NULL */
         void *userdata;
-        int64_t left;    /* stored bytes of the entry that were not taken */
-        size_t padding;  /* after them */
+        int64_t left;   /* stored bytes of the entry that were not taken */
+        size_t padding; /* after them */
         bool ended;
         const char *problem; /* why the last call was -EBADMSG */
 } StoreTar;
@@ -56,8 +56,8 @@ typedef struct StoreTar {
 /* True where 512 bytes are a tar header (or the end of an empty archive). */
 bool store_tar_is_header(const uint8_t block[static STORE_TAR_BLOCK]);
 
-/* 1 with an entry, 0 at the end of the archive, negative errno; -EBADMSG for what is no tar. Content that was not taken is
- * passed to RAW. */
+/* 1 with an entry, 0 at the end of the archive, negative errno; -EBADMSG for what is no tar. Content that was not taken
+ * is passed to RAW. */
 int store_tar_next(StoreTar *tar, StoreTarEntry *ret);
 
 /* Takes at most MAX bytes of the entry's stored content. 0 at its end. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Finding and making the parents of an archive's paths. The quick way is one openat2(2) that neither leaves the root nor
- * follows a link; only where that fails is the path walked component by component, links being replaced by their targets
- * as text, so that the walk never depends on the kernel to stay inside. */
+/* Finding and making the parents of an archive's paths. The quick way is one openat2(2) that neither leaves the root
+ * nor follows a link; only where that fails is the path walked component by component, links being replaced by their
+ * targets as text, so that the walk never depends on the kernel to stay inside. */
 #include "store-tree.h"
 
 #include <fcntl.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The directory tree that a layer is unpacked into. Paths are those of a hostile archive: nothing outside the tree is
- * ever reached. Symbolic links in a path's parents lead where they would lead in a root file system made of this tree. */
+ * ever reached. Symbolic links in a path's parents lead where they would lead in a root file system made of this tree.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -14,9 +15,9 @@
 #define STORE_TREE_KEPT_MAX 10000
 
 typedef struct StoreTree {
-        int layer_fd;  /* owned; holds fs/ and kept/ */
-        int root_fd;   /* owned; fs/ */
-        int kept_fd;   /* owned; negative until something is kept */
+        int layer_fd; /* owned; holds fs/ and kept/ */
+        int root_fd;  /* owned; fs/ */
+        int kept_fd;  /* owned; negative until something is kept */
         uint32_t n_kept;
         StoreHeaders *headers; /* borrowed; is told of what is kept */
 
@@ -26,7 +27,10 @@ typedef struct StoreTree {
         bool parent_setgid;
 } StoreTree;
 
-#define STORE_TREE_EMPTY {.layer_fd = -EBADF, .root_fd = -EBADF, .kept_fd = -EBADF, .parent_fd = -EBADF}
+#define STORE_TREE_EMPTY                                                                      \
+        {                                                                                     \
+                .layer_fd = -EBADF, .root_fd = -EBADF, .kept_fd = -EBADF, .parent_fd = -EBADF \
+        }
 
 /* Makes fs/ in LAYER_FD (which is duplicated). */
 int store_tree_create(StoreTree *tree, int layer_fd, StoreHeaders *headers);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Unpacking one layer in a single pass over its bytes: they are digested (in a thread), what is not content is recorded,
- * and entries become files in overlayfs' own form.
+/* Unpacking one layer in a single pass over its bytes: they are digested (in a thread), what is not content is
+ * recorded, and entries become files in overlayfs' own form.
  *
  * An entry that names an existing path replaces it, as in Docker, except that a directory stays when a directory comes
  * again; what is replaced is kept where its bytes are part of the tar. Directory times, and default ACLs, which would
@@ -41,8 +41,8 @@ static void unpack_clear(Unpack *unpack)
 /* Errors that say something of the archive, not of this machine. */
 static bool error_is_of_archive(int r)
 {
-        static const int errors[] = {EBADMSG, EXDEV,        ELOOP,  ENOTDIR, EISDIR, ENOENT,
-                                     EEXIST,  ENAMETOOLONG, EINVAL, EPERM,   E2BIG,  EMLINK};
+        static const int errors[] = { EBADMSG, EXDEV,        ELOOP,  ENOTDIR, EISDIR, ENOENT,
+                                      EEXIST,  ENAMETOOLONG, EINVAL, EPERM,   E2BIG,  EMLINK };
 
         for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
                 if (r == -errors[i])
@@ -129,10 +129,11 @@ static int make_directory(Unpack *unpack, const char *name, const StoreTarEntry 
 
 static int make_node(Unpack *unpack, const char *name, const StoreTarEntry *entry)
 {
-        static const mode_t types[] = {['3'] = S_IFCHR, ['4'] = S_IFBLK, ['6'] = S_IFIFO};
+        static const mode_t types[] = { ['3'] = S_IFCHR, ['4'] = S_IFBLK, ['6'] = S_IFIFO };
         dev_t device = entry->type == '6' ? 0 : makedev(entry->major, entry->minor);
 
-        if (mknodat(unpack->tree.parent_fd, name, types[(unsigned char) entry->type] | (entry->mode & 0777), device) < 0)
+        if (mknodat(unpack->tree.parent_fd, name, types[(unsigned char) entry->type] | (entry->mode & 0777), device) <
+            0)
                 return -errno;
         return store_apply_to_name(unpack->tree.parent_fd, name, entry);
 }
@@ -283,7 +284,8 @@ static int unpack_entry(Unpack *unpack, const StoreTarEntry *entry)
 static int refuse_entry(const StoreTarEntry *entry, int r, Error *error)
 {
         if (r == -EXDEV)
-                return error_set(error, OUTCOME_BAD_REQUEST, "invalid archive: \"%s\" is outside of the layer", entry->path);
+                return error_set(error, OUTCOME_BAD_REQUEST, "invalid archive: \"%s\" is outside of the layer",
+                                 entry->path);
         return error_set(error, OUTCOME_BAD_REQUEST, "invalid archive: cannot unpack \"%s\": %s", entry->path,
                          strerror(-r));
 }
@@ -347,7 +349,7 @@ static ssize_t count_next(StoreStream *stream, const uint8_t **ret)
 int store_unpack(StoreStream *tar, int layer_fd, void (*tick)(void *userdata, int64_t bytes), void *userdata,
                  StoreUnpacked *ret, Error *error)
 {
-        Unpack unpack CLEANUP(unpack_clear) = {.tree = STORE_TREE_EMPTY, .headers = STORE_HEADERS_EMPTY};
+        Unpack unpack CLEANUP(unpack_clear) = { .tree = STORE_TREE_EMPTY, .headers = STORE_HEADERS_EMPTY };
         StoreHasher *hasher CLEANUP_HASHER = NULL;
         StoreHashStream hash;
         CountStream count;
@@ -358,8 +360,8 @@ int store_unpack(StoreStream *tar, int layer_fd, void (*tick)(void *userdata, in
         if (r < 0)
                 return r;
         store_hash_stream_init(&hash, tar, hasher);
-        count = (CountStream){.stream.next = count_next, .parent = &hash.stream};
-        unpack.tar = (StoreTar){.stream = &count.stream, .raw = show_raw, .userdata = &unpack};
+        count = (CountStream){ .stream.next = count_next, .parent = &hash.stream };
+        unpack.tar = (StoreTar){ .stream = &count.stream, .raw = show_raw, .userdata = &unpack };
         mask = umask(0);
         r = store_headers_create(&unpack.headers, layer_fd);
         if (r >= 0)

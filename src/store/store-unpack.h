@@ -8,7 +8,7 @@
 
 typedef struct StoreUnpacked {
         char diff_id[STORE_DIGEST_SIZE];
-        int64_t size;     /* of the files' content */
+        int64_t size; /* of the files' content */
         int64_t tar_size;
         int64_t entries;
 } StoreUnpacked;

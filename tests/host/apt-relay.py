@@ -5,8 +5,8 @@
 Usage: apt-relay.py PID PORT URI...
 
 The listening socket is made in the network namespace of PID, on its loopback; connections go out from the network
-namespace this program was started in. Nothing listens outside. Only addresses below the given URIs are fetched. It ends
-when PID does.
+namespace this program was started in. Nothing listens outside. Only addresses below the given URIs are fetched. Goes to
+the background once it listens, prints its pid, and ends when PID does.
 """
 
 import ctypes
@@ -42,6 +42,17 @@ def listen_in(pid, port):
         enter_network(own)
         os.close(own)
         os.close(other)
+
+
+def go_to_background():
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+        os._exit(0)
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
 
 
 def end_with(pidfd):
@@ -117,6 +128,7 @@ def main():
     pid, port, allowed = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     pidfd = os.pidfd_open(pid)
     listener = listen_in(pid, port)
+    go_to_background()
     Relay.allowed = tuple(uri.rstrip("/") + "/" for uri in allowed)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Relay, bind_and_activate=False)
     server.socket.close()

@@ -279,13 +279,12 @@ find_init() {
 
 # Apt in the host speaks to a relay that listens on the host's loopback and connects from out here.
 start_relay() {
-    local dir=$1 allowed
+    local dir=$1 relay allowed
     # shellcheck disable=SC2016
     mapfile -t allowed < <(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | LC_ALL=C sort -u)
     recorded_process "$dir/init" || die "the host ended"
-    setsid python3 "$here/apt-relay.py" "$REPLY" "$RELAY_PORT" "${allowed[@]}" \
-        </dev/null >>"$dir/log" 2>&1 &
-    record_process "$dir/relay" $!
+    relay=$(python3 "$here/apt-relay.py" "$REPLY" "$RELAY_PORT" "${allowed[@]}") || die "the relay for apt did not start"
+    record_process "$dir/relay" "$relay"
 }
 
 # --- running

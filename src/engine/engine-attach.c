@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Attaching: a raw stream is handed to the monitor, or, before the container runs, kept here and in systemd's store. */
+#include <sys/socket.h>
+
+#include "berth/file.h"
+#include "berth/json.h"
+#include "berth/monitor.h"
+#include "engine-private.h"
+
+struct PendingAttach {
+        LIST_ENTRY(PendingAttach) link;
+        int fd;        /* owned */
+        char *request; /* the monitor's "attach ..." line */
+        char *kept;    /* name in systemd's store */
+};
+
+static void pending_free(PendingAttach *pending)
+{
+        keep_remove(pending->kept);
+        fd_close(pending->fd);
+        LIST_REMOVE(pending, link);
+        free(pending->request);
+        free(pending->kept);
+        free(pending);
+}
+
+void container_drop_attaches(Container *container)
+{
+        while (!LIST_EMPTY(&container->attaches))
+                pending_free(LIST_FIRST(&container->attaches));
+}
+
+/* Opens a connection to the monitor and sends one request. The connection, on which the answer comes, is returned. */
+static int send_request(Container *container, const void *request, size_t size, int fd)
+{
+        CLEANUP_FREE char *path = container_runtime_path(container, MONITOR_SOCKET_NAME);
+        if (!path)
+                return -ENOMEM;
+        CLEANUP_CLOSE int connection = socket_connect_unix(path, SOCK_SEQPACKET);
+        if (connection < 0)
+                return connection;
+        int r = socket_send_fds(connection, request, size, &fd, fd >= 0 ? 1 : 0);
+        return r < 0 ? r : TAKE_FD(connection);
+}
+
+int container_send_attaches(Container *container)
+{
+        PendingAttach *pending;
+
+        while ((pending = LIST_FIRST(&container->attaches))) {
+                int r = send_request(container, pending->request, strlen(pending->request), pending->fd);
+                if (r < 0)
+                        return r;
+                fd_close(r); /* the request waits in the monitor's queue */
+                pending_free(pending);
+        }
+        return 0;
+}
+
+static int keep_pending(Container *container, const char *request, int fd)
+{
+        static unsigned counter;
+        PendingAttach *pending = calloc(1, sizeof(*pending));
+        CLEANUP_FREE char *words = strdup(request + strlen("attach "));
+
+        if (!pending || !words) {
+                free(pending);
+                return -ENOMEM;
+        }
+        *strchr(words, ' ') = '-';
+        pending->fd = fd;
+        pending->request = strdup(request);
+        pending->kept = str_printf("attach-%s-%s-%d-%u", container->id, words, (int) getpid(), counter++);
+        LIST_INSERT_HEAD(&container->attaches, pending, link);
+        if (!pending->request || !pending->kept) {
+                pending->fd = -EBADF;
+                pending_free(pending);
+                return -ENOMEM;
+        }
+        keep_store(pending->kept, fd);
+        return 0;
+}
+
+void attach_restore(Engine *engine, const char *arguments, int fd)
+{
+        CLEANUP_CLOSE int owned = fd;
+        char id[ID_LENGTH + 1], flags[16], keys[160];
+        Container *container;
+
+        if (sscanf(arguments, "%64[0-9a-f]-%15[ioemn]-%159[^-]", id, flags, keys) != 3 &&
+            sscanf(arguments, "%64[0-9a-f]-%15[ioemn]-", id, flags) != 2)
+                return;
+        if (!strchr(arguments + ID_LENGTH + 1 + strlen(flags) + 1, '-'))
+                return;
+        if (arguments[ID_LENGTH + 1 + strlen(flags) + 1] == '-')
+                strcpy(keys, "-");
+        if (engine_container_find(engine, id, &container, NULL) != 0 || container->status == CONTAINER_RUNNING)
+                return;
+        CLEANUP_FREE char *request = str_printf("attach %s %s", flags, keys);
+        if (request && keep_pending(container, request, owned) >= 0)
+                TAKE_FD(owned);
+}
+
+int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received, Error *error)
+{
+        CLEANUP_CLOSE int owned = fd;
+        CLEANUP_BUFFER Buffer early = *received;
+        char keys[2 * sizeof(attach->detach_keys) + 1] = "-";
+        *received = (Buffer){ 0 };
+
+        if (container->removing)
+                return error_set(error, OUTCOME_CONFLICT, "container %s is being removed", container->id);
+        if (attach->n_detach_keys > 0)
+                hex_encode((const uint8_t *) attach->detach_keys, attach->n_detach_keys, keys);
+        CLEANUP_FREE char *request = str_printf(
+                "attach %s%s%s%s%s %s", attach->standard_input ? "i" : "", attach->standard_output ? "o" : "",
+                attach->standard_error ? "e" : "", attach->multiplexed ? "m" : "",
+                !attach->standard_input && !attach->standard_output && !attach->standard_error && !attach->multiplexed ? "n"
+                                                                                                                       : "",
+                keys);
+        if (!request)
+                return -ENOMEM;
+        if (!container_is_running(container)) {
+                int r = keep_pending(container, request, owned);
+                if (r >= 0)
+                        TAKE_FD(owned);
+                return r;
+        }
+        int r = send_request(container, request, strlen(request), owned);
+        if (r >= 0)
+                fd_close(r);
+        return r < 0 ? r : 0;
+}
+
+int container_resize(Container *container, int64_t rows, int64_t columns, Error *error)
+{
+        char request[64];
+
+        if (!container_is_running(container))
+                return error_set(error, OUTCOME_CONFLICT, "cannot resize a stopped container: unknown");
+        snprintf(request, sizeof(request), "resize %lld %lld", (long long) rows, (long long) columns);
+        int connection = send_request(container, request, strlen(request), -EBADF);
+        fd_close(connection);
+        return connection < 0 ? connection : 0;
+}

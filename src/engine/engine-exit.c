@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The end of a run: noticed by the monitor's pidfd, explained by the exit record, cleaned up after. */
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+
+#include "berth/file.h"
+#include "berth/journal.h"
+#include "berth/json.h"
+#include "berth/log.h"
+#include "berth/monitor.h"
+#include "berth/mount.h"
+#include "engine-private.h"
+
+/* A monitor that leaves no record was killed; its container died with it. */
+#define KILLED_EXIT_CODE 137
+
+void container_clean_runtime(Container *container)
+{
+        CLEANUP_FREE char *rootfs = container_runtime_path(container, "rootfs");
+        CLEANUP_FREE char *unit = container_unit_name(container);
+        CLEANUP_CLOSE int root = open(container->engine->runtime_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (rootfs)
+                mount_overlay_undo(rootfs);
+        if (unit)
+                journal_restore_rate_limit(unit);
+        int r = path_remove_tree_at(root, container->id);
+        if (r < 0)
+                log_warning_errno(r, "Cannot remove the run-time directory of container %s", container->id);
+        container->address.s_addr = 0;
+        container->pid = 0;
+        cleanup_free_ptr(&container->joined_namespace);
+}
+
+static void read_exit_record(Container *container)
+{
+        CLEANUP_FREE char *path = container_path(container, MONITOR_EXIT_RECORD);
+        CLEANUP_JSON json_t *record = NULL;
+        int64_t finished;
+
+        if (path && json_read_at(AT_FDCWD, path, &record) >= 0 && json_get_int(record, "Run", -1) == container->run) {
+                container->exit_code = (int) json_get_int(record, "ExitCode", KILLED_EXIT_CODE);
+                container->oom_killed = json_get_bool(record, "OOMKilled");
+                const char *text = json_get_string(record, "FinishedAt");
+                container->finished_ns = text && time_parse_rfc3339(text, &finished) >= 0 ? finished : time_now_ns();
+                return;
+        }
+        if (container->exit_code != 255) {
+                container_kill_cgroup(container);
+                container->exit_code = KILLED_EXIT_CODE;
+        }
+        container->finished_ns = time_now_ns();
+}
+
+static void removed(int result, const Error *error, void *userdata)
+{
+        (void) userdata;
+        if (result != 0)
+                log_warning("A container could not be removed after its end: %s",
+                            error->message ? error->message : strerror(abs(result)));
+}
+
+void container_ended(Container *container)
+{
+        container->monitor_exit = sd_event_source_disable_unref(container->monitor_exit);
+        if (container->monitor_fd >= 0) {
+                siginfo_t info;
+                waitid(P_PIDFD, (id_t) container->monitor_fd, &info, WEXITED | WNOHANG);
+                container->monitor_fd = fd_close(container->monitor_fd);
+        }
+        read_exit_record(container);
+        container->status = CONTAINER_EXITED;
+        container_waiters_notify(container, WAIT_NEXT_EXIT);
+        container_clean_runtime(container);
+        container_drop_attaches(container);
+        bool remove = container_auto_remove(container);
+        if (!remove)
+                container_save(container, false);
+        container_stops_done(container);
+        if (remove && !container->removing)
+                container_remove(container, true, true, removed, NULL);
+        else
+                container_removals_go_on(container);
+}
+
+static int on_monitor_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+        (void) source;
+        (void) fd;
+        (void) revents;
+        container_ended(userdata);
+        return 0;
+}
+
+int container_watch_monitor(Container *container)
+{
+        CLEANUP_CLOSE int fd = process_open(container->monitor_pid, container->monitor_start_time);
+        if (fd < 0)
+                return fd;
+        int r = sd_event_add_io(container->engine->event, &container->monitor_exit, fd, EPOLLIN, on_monitor_exit, container);
+        if (r < 0)
+                return r;
+        container->monitor_fd = TAKE_FD(fd);
+        return 0;
+}

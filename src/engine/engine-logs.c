@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Reading a container's log: a worker of its own writes it to the client and lives as long as that takes, whatever
+ * becomes of the daemon. */
+#include <arpa/inet.h>
+
+#include "berth/journal.h"
+#include "berth/json.h"
+#include "engine-private.h"
+
+typedef struct LogJob {
+        Stream stream;
+        JournalQuery query;
+        bool multiplexed, timestamps;
+        char *details; /* "key=value,... " before each line, or NULL */
+        Buffer pending;
+} LogJob;
+
+#define PENDING_MAX (64u * 1024)
+
+static int flush_pending(LogJob *job)
+{
+        int r = stream_write(&job->stream, job->pending.data, job->pending.size);
+
+        job->pending.size = 0;
+        return r;
+}
+
+static int write_line(const JournalLine *line, void *userdata)
+{
+        LogJob *job = userdata;
+        char stamp[TIME_RFC3339_SIZE + 1] = "";
+
+        if (job->timestamps) {
+                time_format_rfc3339_fixed(line->time_ns, stamp);
+                strcat(stamp, " ");
+        }
+        size_t details = job->details ? strlen(job->details) : 0;
+        size_t size = strlen(stamp) + details + line->size + 1;
+        if (job->multiplexed) {
+                uint32_t header[2] = { 0, htonl((uint32_t) size) };
+                *(uint8_t *) header = line->standard_error ? 2 : 1;
+                buffer_append(&job->pending, header, sizeof(header));
+        }
+        buffer_append_string(&job->pending, stamp);
+        if (details > 0)
+                buffer_append_string(&job->pending, job->details);
+        buffer_append(&job->pending, line->data, line->size);
+        int r = buffer_append(&job->pending, "\n", 1);
+        if (r >= 0 && (job->query.follow || job->pending.size >= PENDING_MAX))
+                r = flush_pending(job);
+        return r;
+}
+
+static int run_logs(void *userdata, int result_fd)
+{
+        LogJob *job = userdata;
+        (void) result_fd;
+
+        int r = stream_begin(&job->stream);
+        if (r >= 0)
+                r = journal_read_lines(&job->query, write_line, job);
+        if (r >= 0 && job->pending.size > 0)
+                r = flush_pending(job);
+        if (r >= 0)
+                r = stream_end(&job->stream);
+        return r;
+}
+
+static char *details_text(const Container *container)
+{
+        CLEANUP_BUFFER Buffer text = { 0 };
+        const json_t *options = json_object_get(json_object_get(container_host_config(container), "LogConfig"), "Config");
+        const char *wanted = json_get_string(options, "labels"), *key;
+        json_t *value;
+
+        json_object_foreach(json_object_get(container_config(container), "Labels"), key, value)
+        {
+                if (wanted && strstr(wanted, key))
+                        buffer_printf(&text, "%s%s=%s", text.size > 0 ? "," : "", key, json_string_value(value));
+        }
+        buffer_append_string(&text, " ");
+        return buffer_take(&text);
+}
+
+int container_logs_check(Container *container, Error *error)
+{
+        const json_t *log = json_object_get(container_host_config(container), "LogConfig");
+
+        if (!str_equal(json_get_string(log, "Type"), "journald"))
+                return error_set(error, OUTCOME_NOT_IMPLEMENTED, "configured logging driver does not support reading");
+        return 0;
+}
+
+int container_logs(Container *container, const ContainerLogs *logs, Stream *stream)
+{
+        LogJob job = { .query = { .container_id = container->id,
+                                  .since_ns = logs->since_ns,
+                                  .until_ns = logs->until_ns,
+                                  .tail = logs->tail,
+                                  .standard_output = logs->standard_output,
+                                  .standard_error = logs->standard_error,
+                                  .follow = logs->follow,
+                                  .ended_fd = container->monitor_fd,
+                                  .client_fd = stream->fd },
+                       .multiplexed = !container_has_terminal(container),
+                       .timestamps = logs->timestamps };
+        int keep[2] = { stream->fd, container->monitor_fd };
+
+        if (!container_is_running(container))
+                job.query.follow = false;
+        job.details = logs->details ? details_text(container) : NULL;
+        stream_move(&job.stream, stream);
+        WorkerJob worker = { .run = run_logs,
+                             .userdata = &job,
+                             .keep_fds = keep,
+                             .n_keep_fds = container->monitor_fd >= 0 ? 2 : 1,
+                             .detached = true };
+        int r = engine_worker_start(container->engine, &worker);
+        stream_clear(&job.stream);
+        free(job.details);
+        return r;
+}

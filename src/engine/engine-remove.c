@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Removal: the record goes first, which is the moment the container no longer exists; a crash after that leaves a
+ * directory the next start purges. */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "berth/file.h"
+#include "berth/json.h"
+#include "engine-private.h"
+
+typedef struct RemoveRequest {
+        LIST_ENTRY(RemoveRequest) link;
+        EngineDone done;
+        void *userdata;
+} RemoveRequest;
+
+static int64_t tree_size(const char *path, bool *ret_any)
+{
+        CLEANUP_CLOSEDIR DIR *directory = opendir(path);
+        struct dirent *entry;
+        int64_t n = 0;
+
+        while (directory && (entry = readdir(directory)))
+                n++;
+        *ret_any = n > 2;
+        return n;
+}
+
+static int remove_in_worker(void *userdata, int result_fd)
+{
+        const char *path = userdata;
+        (void) result_fd;
+
+        return path_remove_tree_at(AT_FDCWD, path);
+}
+
+/* An empty upper directory is gone at once; a full one is left to a worker that needs nobody to wait for it. */
+static int remove_directory(Container *container)
+{
+        CLEANUP_FREE char *directory = container_path(container, NULL);
+        CLEANUP_FREE char *upper = container_path(container, "upper");
+        bool any;
+
+        if (!directory || !upper)
+                return -ENOMEM;
+        tree_size(upper, &any);
+        if (!any)
+                return path_remove_tree_at(AT_FDCWD, directory);
+        WorkerJob job = { .run = remove_in_worker, .userdata = directory, .detached = true };
+        return engine_worker_start(container->engine, &job);
+}
+
+static int remove_now(Container *container)
+{
+        CLEANUP_FREE char *record = container_path(container, CONTAINER_RECORD);
+        if (!record)
+                return -ENOMEM;
+        if (unlink(record) < 0 && errno != ENOENT)
+                return -errno;
+        container_waiters_notify(container, WAIT_REMOVED);
+        return remove_directory(container);
+}
+
+void container_removals_go_on(Container *container)
+{
+        Engine *engine = container->engine;
+        RemoveRequest *request;
+
+        if (!container->removing)
+                return;
+        struct RemovalList requests;
+        LIST_INIT(&requests);
+        while ((request = LIST_FIRST(&container->removals))) {
+                LIST_REMOVE(request, link);
+                LIST_INSERT_HEAD(&requests, request, link);
+        }
+        int r = remove_now(container);
+        if (r >= 0)
+                container_free(container);
+        else
+                container->removing = false;
+        while ((request = LIST_FIRST(&requests))) {
+                LIST_REMOVE(request, link);
+                request->done(r, &(Error){ 0 }, request->userdata);
+                free(request);
+                engine_job_end(engine);
+        }
+}
+
+static int removal_refusal(Container *container, bool force, Error *error)
+{
+        if (container->removing)
+                return error_set(error, OUTCOME_CONFLICT, "removal of container %s is already in progress", container->id);
+        if (container->start)
+                return error_set(error, OUTCOME_CONFLICT, "container %s is being started", container->id);
+        if (container_is_running(container) && !force)
+                return error_set(error, OUTCOME_CONFLICT,
+                                 "cannot remove container \"/%s\": container is running: stop the container before "
+                                 "removing or force remove",
+                                 container->name);
+        return 0;
+}
+
+void container_remove(Container *container, bool force, bool volumes, EngineDone done, void *userdata)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        RemoveRequest *request = NULL;
+        int r = removal_refusal(container, force, &error);
+        (void) volumes; /* no container of this version owns one */
+
+        if (r == 0) {
+                request = calloc(1, sizeof(*request));
+                r = request ? 0 : -ENOMEM;
+        }
+        if (r != 0) {
+                done(r, &error, userdata);
+                return;
+        }
+        *request = (RemoveRequest){ .done = done, .userdata = userdata };
+        LIST_INSERT_HEAD(&container->removals, request, link);
+        container->removing = true;
+        engine_job_begin(container->engine);
+        if (container_is_running(container))
+                container_signal(container, SIGKILL); /* goes on when the run has ended */
+        else
+                container_removals_go_on(container);
+}
+
+/* --- Prune -------------------------------------------------------------------------------------------------------- */
+
+typedef struct Prune {
+        json_t *deleted;
+        size_t pending;
+        bool started;
+        EngineJsonDone done;
+        void *userdata;
+} Prune;
+
+static void prune_finish(Prune *prune)
+{
+        if (!prune->started || prune->pending > 0)
+                return;
+        CLEANUP_JSON json_t *answer = json_pack("{sO si}", "ContainersDeleted", prune->deleted, "SpaceReclaimed", 0);
+        prune->done(0, answer, &(Error){ 0 }, prune->userdata);
+        json_decref(prune->deleted);
+        free(prune);
+}
+
+static void pruned_one(int result, const Error *error, void *userdata)
+{
+        Prune *prune = userdata;
+        (void) result;
+        (void) error;
+
+        prune->pending--;
+        prune_finish(prune);
+}
+
+static bool before(const char *value, const void *userdata)
+{
+        const Container *container = userdata;
+        int64_t until;
+
+        return time_parse_query(value, time_now_ns(), &until) >= 0 && container->created_ns < until;
+}
+
+void engine_container_prune(Engine *engine, const json_t *filters, EngineJsonDone done, void *userdata)
+{
+        static const char *const known[] = { "label", "label!", "until", NULL };
+        CLEANUP_ERROR Error error = { 0 };
+        Prune *prune = calloc(1, sizeof(*prune));
+        int r = prune ? filters_check(filters, known, &error) : -ENOMEM;
+
+        if (r != 0) {
+                free(prune);
+                done(r, NULL, &error, userdata);
+                return;
+        }
+        *prune = (Prune){ .deleted = json_array(), .done = done, .userdata = userdata };
+        Container *container = LIST_FIRST(&engine->containers);
+        while (container) {
+                Container *next = LIST_NEXT(container, link);
+                bool idle = !container_is_running(container) && !container->start && !container->removing;
+                if (idle && filters_any(filters, "until", before, container) &&
+                    filters_labels(filters, json_object_get(container_config(container), "Labels"))) {
+                        json_array_append_new(prune->deleted, json_string(container->id));
+                        prune->pending++;
+                        container_remove(container, false, false, pruned_one, prune);
+                }
+                container = next;
+        }
+        prune->started = true;
+        prune_finish(prune);
+}

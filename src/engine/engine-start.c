@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Starting a container: the child is forked, systemd makes its scope, the child is told to go on, and reports.
+ *
+ * A Start exists from the fork to the report. Its control socket ends with it: a child that finds it closed before it was
+ * told to go undoes what it did. */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "berth/file.h"
+#include "berth/journal.h"
+#include "berth/json.h"
+#include "berth/log.h"
+#include "berth/monitor.h"
+#include "berth/runtime.h"
+#include "berth/spec.h"
+#include "engine-private.h"
+
+struct Start {
+        Container *container;
+        EngineDone done;
+        void *userdata;
+        pid_t child;
+        int control;
+        sd_event_source *report;
+        UnitJob *scope;
+};
+
+/* What the child needs; lives on the engine's stack across the fork. */
+typedef struct StartPlan {
+        Container *container;
+        json_t *config;
+        char **lower;
+        char *upper, *work, *rootfs;
+        char **monitor_argv;
+        int listen_fd;
+        int network_namespace;
+        bool bridge;
+} StartPlan;
+
+static void plan_clear(StartPlan *plan)
+{
+        json_decref(plan->config);
+        strv_free(plan->lower);
+        strv_free(plan->monitor_argv);
+        free(plan->upper);
+        free(plan->work);
+        free(plan->rootfs);
+        fd_close(plan->listen_fd);
+        fd_close(plan->network_namespace);
+}
+
+void container_forget_start(Container *container)
+{
+        Start *start = container->start;
+
+        if (!start)
+                return;
+        container->start = NULL;
+        sd_event_source_disable_unref(start->report);
+        unit_job_forget(start->scope);
+        fd_close(start->control);
+        free(start);
+        engine_job_end(container->engine);
+}
+
+/* --- Before the fork ---------------------------------------------------------------------------------------------- */
+
+static int prepare_directories(StartPlan *plan)
+{
+        CLEANUP_FREE char *runtime = container_runtime_path(plan->container, NULL);
+
+        plan->upper = container_path(plan->container, "upper");
+        plan->work = container_path(plan->container, "work");
+        plan->rootfs = container_runtime_path(plan->container, "rootfs");
+        if (!runtime || !plan->upper || !plan->work || !plan->rootfs)
+                return -ENOMEM;
+        if ((mkdir(runtime, 0711) < 0 && errno != EEXIST) || (mkdir(plan->rootfs, 0755) < 0 && errno != EEXIST))
+                return -errno;
+        return 0;
+}
+
+static int join_network(StartPlan *plan, const char *id, Error *error)
+{
+        Container *target;
+        char path[64];
+        int r = engine_container_find(plan->container->engine, id, &target, error);
+
+        if (r != 0)
+                return r;
+        if (!container_is_running(target))
+                return error_set(error, OUTCOME_CONFLICT, "cannot join network of a non running container: %s", target->id);
+        snprintf(path, sizeof(path), "/proc/%d/ns/net", (int) target->pid);
+        plan->network_namespace = open(path, O_RDONLY | O_CLOEXEC);
+        if (plan->network_namespace < 0)
+                return -errno;
+        free(plan->container->joined_namespace);
+        plan->container->joined_namespace = strdup(target->id);
+        return 0;
+}
+
+static int prepare_network(StartPlan *plan, Error *error)
+{
+        Container *container = plan->container;
+        const char *mode = container_network_mode(container);
+        const char *other = str_after_prefix(mode, "container:");
+        int r = 0;
+
+        if (other)
+                r = join_network(plan, other, error);
+        else if (str_equal(mode, "bridge")) {
+                r = engine_bridge_prepare(container->engine, error);
+                if (r == 0)
+                        r = engine_address_allocate(container->engine, &container->address, error);
+                plan->bridge = r == 0;
+        }
+        return r != 0 ? r : container_write_network_files(container);
+}
+
+/* The filter is compiled once a boot for each profile and kept beside the containers. */
+static int prepare_seccomp(StartPlan *plan, Error *error)
+{
+        json_t *seccomp = json_get_object(json_get_object(plan->config, "linux"), "seccomp");
+        if (!seccomp)
+                return 0;
+        CLEANUP_FREE char *text = json_dumps(seccomp, JSON_COMPACT);
+        uint64_t hash = UINT64_C(1469598103934665603);
+        for (const char *p = text; p && *p; p++)
+                hash = (hash ^ (unsigned char) *p) * UINT64_C(1099511628211);
+        CLEANUP_FREE char *path = str_printf("%s/seccomp-%016llx.bpf", plan->container->engine->config->exec_root,
+                                             (unsigned long long) hash);
+        if (!text || !path)
+                return -ENOMEM;
+
+        if (access(path, F_OK) < 0) {
+                CLEANUP_FREE void *program = NULL;
+                size_t size;
+                int r = runtime_seccomp_compile(seccomp, &program, &size, error);
+                if (r == 0)
+                        r = file_replace_volatile_at(AT_FDCWD, path, program, size, 0600);
+                if (r != 0)
+                        return r;
+        }
+        json_t *annotations = json_get_object(plan->config, "annotations");
+        if (!annotations) {
+                annotations = json_object();
+                json_object_set_new(plan->config, "annotations", annotations);
+        }
+        return json_set_string(annotations, "berth.seccomp", path);
+}
+
+static int prepare_config(StartPlan *plan, Error *error)
+{
+        Container *container = plan->container;
+        CLEANUP_FREE char *hostname = container_path(container, "hostname");
+        CLEANUP_FREE char *hosts = container_path(container, "hosts");
+        CLEANUP_FREE char *resolv_conf = container_path(container, "resolv.conf");
+        const char *mode = container_network_mode(container);
+        SpecInput input = {
+                .id = container->id,
+                .record = container->record,
+                .rootfs = plan->rootfs,
+                .hostname_path = hostname,
+                .hosts_path = hosts,
+                .resolv_conf_path = resolv_conf,
+                .network_namespace_path = str_equal(mode, "host") || plan->network_namespace >= 0 ? "" : NULL,
+        };
+
+        if (!hostname || !hosts || !resolv_conf)
+                return -ENOMEM;
+        int r = spec_generate(&input, &plan->config, error);
+        return r != 0 ? r : prepare_seccomp(plan, error);
+}
+
+static int prepare_monitor(StartPlan *plan)
+{
+        Container *container = plan->container;
+        const Config *config = container->engine->config;
+        CLEANUP_FREE char *socket_path = container_runtime_path(container, MONITOR_SOCKET_NAME);
+        CLEANUP_FREE char *directory = container_path(container, NULL);
+        char listen_text[16], run_text[24], tag[ID_SHORT_LENGTH + 1] = { 0 };
+
+        if (!socket_path || !directory)
+                return -ENOMEM;
+        plan->listen_fd = socket_listen_unix(socket_path, SOCK_SEQPACKET, 0600);
+        if (plan->listen_fd < 0)
+                return plan->listen_fd;
+        snprintf(listen_text, sizeof(listen_text), "%d", plan->listen_fd);
+        snprintf(run_text, sizeof(run_text), "%lld", (long long) container->run);
+        strncpy(tag, container->id, ID_SHORT_LENGTH);
+
+        const json_t *log = json_object_get(container_host_config(container), "LogConfig");
+        const char *const argv[] = {
+                config->monitor_path, "--id", container->id, "--name", container->name, "--image",
+                json_get_string_or(container_config(container), "Image", ""), "--tag", tag, "--run", run_text, "--directory",
+                directory, "--notify", config->notify_socket, "--listen", listen_text, "--log-driver",
+                json_get_string_or(log, "Type", "journald"), "--stdin-once",
+                json_get_bool(container_config(container), "StdinOnce") ? "1" : "0",
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(argv); i++) {
+                int r = strv_append(&plan->monitor_argv, argv[i]);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int prepare(StartPlan *plan, Error *error)
+{
+        Container *container = plan->container;
+        const char *image = json_get_string(container->record, "Image");
+        int r = prepare_directories(plan);
+
+        if (r >= 0)
+                r = store_image_layers(container->engine->store, image, &plan->lower);
+        if (r == -ENOENT)
+                return error_set(error, OUTCOME_NOT_FOUND, "No such image: %s", image);
+        if (r == 0)
+                r = prepare_network(plan, error);
+        if (r == 0)
+                r = prepare_config(plan, error);
+        if (r == 0)
+                r = prepare_monitor(plan);
+        return r;
+}
+
+/* --- The child ---------------------------------------------------------------------------------------------------- */
+
+static int setup_network(int namespace_fd, void *userdata, Error *error)
+{
+        const StartPlan *plan = userdata;
+        NetworkEndpoint endpoint;
+
+        if (!plan->bridge)
+                return 0;
+        container_endpoint(plan->container, &endpoint);
+        int r = network_endpoint_create(&plan->container->engine->bridge, &endpoint, namespace_fd);
+        if (r == -EEXIST) { /* the kernel has not yet removed that of the run before */
+                network_endpoint_delete(endpoint.host_name);
+                r = network_endpoint_create(&plan->container->engine->bridge, &endpoint, namespace_fd);
+        }
+        if (r < 0)
+                return error_set(error, OUTCOME_FAILED, "failed to set up container networking: %s", strerror(-r));
+        return 0;
+}
+
+static _Noreturn void run_child(StartPlan *plan, int control)
+{
+        const json_t *size = json_object_get(container_host_config(plan->container), "ConsoleSize");
+        RuntimeStart start = {
+                .id = plan->container->id,
+                .config = plan->config,
+                .layer_root = store_layer_root(plan->container->engine->store),
+                .lower = plan->lower,
+                .upper = plan->upper,
+                .work = plan->work,
+                .network_namespace = plan->network_namespace,
+                .control = control,
+                .terminal_rows = (int) json_integer_value(json_array_get(size, 0)),
+                .terminal_columns = (int) json_integer_value(json_array_get(size, 1)),
+                .open_stdin = json_get_bool(container_config(plan->container), "OpenStdin"),
+                .monitor_argv = plan->monitor_argv,
+                .keep_fds = &plan->listen_fd,
+                .n_keep_fds = 1,
+                .setup_network = setup_network,
+                .userdata = plan,
+        };
+
+        runtime_container_main(&start);
+}
+
+/* --- The end of a start ------------------------------------------------------------------------------------------- */
+
+static void finish(Start *start, int result, Error *error)
+{
+        EngineDone done = start->done;
+        void *userdata = start->userdata;
+
+        container_forget_start(start->container);
+        done(result, error, userdata);
+}
+
+/* Docker's exit code of a container that could not be started. */
+static int failure_exit_code(int error)
+{
+        if (error == ENOENT)
+                return 127;
+        return error == EACCES || error == EISDIR || error == EPERM ? 126 : 128;
+}
+
+static void ignore_done(int result, const Error *error, void *userdata)
+{
+        (void) result;
+        (void) error;
+        (void) userdata;
+}
+
+static void fail(Start *start, int errnum, const char *text)
+{
+        Container *container = start->container;
+        CLEANUP_ERROR Error error = { 0 };
+        pid_t child = start->child;
+
+        error_set(&error, OUTCOME_FAILED, "%s", text);
+        if (errnum == ENOENT || errnum == EACCES || errnum == EISDIR)
+                error.outcome = OUTCOME_BAD_REQUEST;
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        container_kill_cgroup(container);
+        container_clean_runtime(container);
+        container_drop_attaches(container);
+        container->status = container->run > 1 ? CONTAINER_EXITED : CONTAINER_CREATED;
+        container->exit_code = failure_exit_code(errnum);
+        json_set_string(container->record, "Error", text);
+        container_save(container, false);
+        finish(start, error.outcome, &error);
+        if (container_auto_remove(container))
+                container_remove(container, true, true, ignore_done, NULL);
+}
+
+static void succeed(Start *start, const RuntimeReport *report)
+{
+        Container *container = start->container;
+
+        container->pid = report->pid;
+        container->start_time = report->start_time;
+        container->monitor_pid = start->child;
+        container->monitor_start_time = report->monitor_start_time;
+        container->started_ns = time_now_ns();
+        container->finished_ns = 0;
+        container->exit_code = 0;
+        container->oom_killed = false;
+        container->status = CONTAINER_RUNNING;
+        json_object_del(container->record, "Error");
+        int r = container_save_state(container);
+        if (r >= 0)
+                r = container_watch_monitor(container);
+        finish(start, 0, &(Error){ 0 });
+        if (r < 0 && r != -ESRCH)
+                log_error_errno(r, "Cannot follow container %s", container->id);
+        /* After the answer: only a power cut before this is on disk makes the container one that never ran. */
+        if (r >= 0 && !container_auto_remove(container))
+                container_save(container, true);
+        if (r == -ESRCH)
+                container_ended(container);
+}
+
+static int on_report(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+        Start *start = userdata;
+        char message[sizeof(RuntimeReport) + RUNTIME_REPORT_TEXT_MAX + 1];
+        RuntimeReport report;
+        (void) source;
+        (void) revents;
+
+        ssize_t n = recv(fd, message, sizeof(message) - 1, MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN)
+                return 0;
+        if (n < (ssize_t) sizeof(report)) {
+                fail(start, EIO, "the container's monitor ended before it started the container");
+                return 0;
+        }
+        message[n] = 0;
+        memcpy(&report, message, sizeof(report));
+        if (report.error != 0)
+                fail(start, report.error, message + sizeof(report));
+        else
+                succeed(start, &report);
+        return 0;
+}
+
+static void on_scope(int error, const char *text, void *userdata)
+{
+        Start *start = userdata;
+        static const char go = RUNTIME_GO;
+
+        start->scope = NULL;
+        if (error < 0) {
+                CLEANUP_FREE char *message = str_printf("systemd did not start the container's scope: %s",
+                                                        text ? text : strerror(-error));
+                fail(start, EIO, message ? message : "out of memory");
+                return;
+        }
+        send(start->control, &go, 1, MSG_NOSIGNAL);
+}
+
+static void describe_scope(const Container *container, UnitScope *scope)
+{
+        const json_t *host = container_host_config(container);
+        int64_t memory = json_get_int(host, "Memory", 0), swap = json_get_int(host, "MemorySwap", 0);
+        int64_t low = json_get_int(host, "MemoryReservation", 0), nano = json_get_int(host, "NanoCpus", 0);
+        int64_t quota = json_get_int(host, "CpuQuota", 0), period = json_get_int(host, "CpuPeriod", 0);
+        int64_t shares = json_get_int(host, "CpuShares", 0), pids = json_get_int(host, "PidsLimit", 0);
+        int64_t timeout = json_get_int(container_config(container), "StopTimeout", 10);
+        const char *signal = json_get_string(container_config(container), "StopSignal");
+
+        if (str_empty(signal) || signal_parse(signal, &scope->kill_signal) < 0)
+                scope->kill_signal = SIGTERM;
+        if (timeout >= 0)
+                scope->stop_timeout_us = (uint64_t) timeout * 1000000;
+        if (memory > 0)
+                scope->memory_max = (uint64_t) memory;
+        if (memory > 0 && swap > 0)
+                scope->memory_swap_max = (uint64_t) (swap - memory);
+        if (low > 0)
+                scope->memory_low = (uint64_t) low;
+        if (nano > 0)
+                scope->cpu_quota_us = (uint64_t) nano / 1000;
+        else if (quota > 0)
+                scope->cpu_quota_us = (uint64_t) quota * 1000000 / (uint64_t) (period > 0 ? period : 100000);
+        if (period > 0)
+                scope->cpu_period_us = (uint64_t) period;
+        if (shares > 0) /* systemd's and the kernel's weight of 1 to 10000 for shares of 2 to 262144 */
+                scope->cpu_weight = 1 + ((uint64_t) MAX(shares, 2) - 2) * 9999 / 262142;
+        if (pids > 0) /* the monitor is in the scope too */
+                scope->tasks_max = (uint64_t) pids + 8;
+}
+
+static int launch(StartPlan *plan, Start *start)
+{
+        Container *container = plan->container;
+        CLEANUP_FREE char *unit = container_unit_name(container);
+        CLEANUP_FREE char *description = str_printf("Container %s (%s)", container->name,
+                                                    json_get_string_or(container_config(container), "Image", ""));
+        const char *parent = json_get_string(container_host_config(container), "CgroupParent");
+        UnitScope scope = UNIT_SCOPE_INIT;
+        int fds[2];
+
+        if (!unit || !description)
+                return -ENOMEM;
+        int r = socket_pair(SOCK_SEQPACKET, fds);
+        if (r < 0)
+                return r;
+        CLEANUP_CLOSE int theirs = fds[1];
+        start->control = fds[0];
+        journal_lift_rate_limit(unit);
+        r = container_send_attaches(container);
+        if (r < 0)
+                return r;
+
+        start->child = fork();
+        if (start->child < 0)
+                return -errno;
+        if (start->child == 0)
+                run_child(plan, theirs);
+        describe_scope(container, &scope);
+        scope.name = unit;
+        scope.description = description;
+        scope.slice = str_empty(parent) ? container->engine->config->cgroup_parent : parent;
+        scope.pid = start->child;
+        r = unit_scope_start(container->engine->units, &scope, on_scope, start, &start->scope);
+        if (r >= 0)
+                r = sd_event_add_io(container->engine->event, &start->report, start->control, EPOLLIN, on_report, start);
+        if (r < 0) {
+                kill(start->child, SIGKILL);
+                waitpid(start->child, NULL, 0);
+        }
+        return r;
+}
+
+static int start_refusal(Container *container, Error *error)
+{
+        if (container->removing)
+                return error_set(error, OUTCOME_CONFLICT, "container is marked for removal and cannot be started");
+        if (container_is_running(container))
+                return error_set(error, OUTCOME_NOT_MODIFIED, "container already started");
+        if (container->start)
+                return error_set(error, OUTCOME_CONFLICT, "container %s is already being started", container->id);
+        return 0;
+}
+
+void container_start(Container *container, EngineDone done, void *userdata)
+{
+        CLEANUP(plan_clear) StartPlan plan = { .container = container, .listen_fd = -EBADF, .network_namespace = -EBADF };
+        CLEANUP_ERROR Error error = { 0 };
+        Start *start = NULL;
+        int r = start_refusal(container, &error);
+
+        if (r == 0) {
+                container->run++;
+                r = prepare(&plan, &error);
+                start = r == 0 ? calloc(1, sizeof(*start)) : NULL;
+                if (r == 0 && !start)
+                        r = -ENOMEM;
+                if (start) {
+                        *start = (Start){ .container = container, .done = done, .userdata = userdata, .control = -EBADF };
+                        container->start = start;
+                        engine_job_begin(container->engine);
+                        r = launch(&plan, start);
+                }
+                if (r != 0) {
+                        container_forget_start(container);
+                        container_clean_runtime(container);
+                        container->run--;
+                }
+        }
+        if (r != 0) {
+                if (r < 0)
+                        log_error_errno(r, "Cannot start container %s", container->id);
+                done(r, &error, userdata);
+                if (r != OUTCOME_NOT_MODIFIED && r != OUTCOME_CONFLICT && container_auto_remove(container))
+                        container_remove(container, true, true, ignore_done, NULL);
+        }
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Signals: kill, stop with its deadline, restart. A Stop waits in its container's list for the end of the run. */
+#include <signal.h>
+#include <strings.h>
+#include <sys/syscall.h>
+
+#include "berth/file.h"
+#include "berth/json.h"
+#include "engine-private.h"
+
+struct Stop {
+        LIST_ENTRY(Stop) link;
+        Container *container;
+        sd_event_source *deadline;
+        bool restart;
+        EngineDone done;
+        void *userdata;
+};
+
+int signal_parse(const char *name, int *ret_signal)
+{
+        int64_t number;
+
+        if (str_to_int64(name, 1, SIGRTMAX, &number) >= 0) {
+                *ret_signal = (int) number;
+                return 0;
+        }
+        const char *bare = strncasecmp(name, "SIG", 3) == 0 ? name + 3 : name;
+        for (int i = 1; i < NSIG; i++) {
+                const char *abbreviation = sigabbrev_np(i);
+                if (abbreviation && strcasecmp(abbreviation, bare) == 0) {
+                        *ret_signal = i;
+                        return 0;
+                }
+        }
+        if (strncasecmp(bare, "RTMIN", 5) == 0) {
+                if (!bare[5]) {
+                        *ret_signal = SIGRTMIN;
+                        return 0;
+                }
+                if (bare[5] == '+' && str_to_int64(bare + 6, 0, SIGRTMAX - SIGRTMIN, &number) >= 0) {
+                        *ret_signal = SIGRTMIN + (int) number;
+                        return 0;
+                }
+        }
+        return -EINVAL;
+}
+
+int container_signal(Container *container, int signal)
+{
+        CLEANUP_CLOSE int fd = process_open(container->pid, container->start_time);
+
+        if (fd < 0)
+                return fd;
+        return syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+int container_kill_cgroup(Container *container)
+{
+        const char *parent = json_get_string(container_host_config(container), "CgroupParent");
+        CLEANUP_FREE char *unit = container_unit_name(container);
+        CLEANUP_FREE char *group =
+                unit ? unit_cgroup_path(str_empty(parent) ? container->engine->config->cgroup_parent : parent, unit) : NULL;
+        CLEANUP_FREE char *path = group ? path_join(group, "cgroup.kill") : NULL;
+
+        return path ? file_write_kernel(path, "1") : -ENOMEM;
+}
+
+int container_kill(Container *container, const char *signal, Error *error)
+{
+        int number = SIGKILL;
+
+        if (!str_empty(signal) && signal_parse(signal, &number) < 0)
+                return error_set(error, OUTCOME_BAD_REQUEST, "Invalid signal: %s", signal);
+        if (!container_is_running(container))
+                return error_set(error, OUTCOME_CONFLICT, "Cannot kill container: %s: Container %s is not running",
+                                 container->id, container->id);
+        int r = container_signal(container, number);
+        return r == -ESRCH ? 0 : r;
+}
+
+static void stop_free(Stop *stop)
+{
+        sd_event_source_disable_unref(stop->deadline);
+        LIST_REMOVE(stop, link);
+        free(stop);
+}
+
+void container_stops_done(Container *container)
+{
+        Stop *stop;
+
+        while ((stop = LIST_FIRST(&container->stops))) {
+                Engine *engine = container->engine;
+                EngineDone done = stop->done;
+                void *userdata = stop->userdata;
+                bool restart = stop->restart;
+                stop_free(stop);
+                if (restart && !container->removing)
+                        container_start(container, done, userdata);
+                else
+                        done(0, &(Error){ 0 }, userdata);
+                engine_job_end(engine);
+        }
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        Stop *stop = userdata;
+        (void) source;
+        (void) usec;
+
+        container_signal(stop->container, SIGKILL);
+        return 0;
+}
+
+static int stop_signal(const Container *container, const char *signal, int *ret_number, Error *error)
+{
+        if (str_empty(signal))
+                signal = json_get_string(container_config(container), "StopSignal");
+        if (str_empty(signal))
+                signal = "SIGTERM";
+        if (signal_parse(signal, ret_number) < 0)
+                return error_set(error, OUTCOME_BAD_REQUEST, "Invalid signal: %s", signal);
+        return 0;
+}
+
+static int begin_stop(Container *container, int number, int64_t timeout, bool restart, EngineDone done, void *userdata)
+{
+        Stop *stop = calloc(1, sizeof(*stop));
+        int r = 0;
+
+        if (!stop)
+                return -ENOMEM;
+        if (timeout == INT64_MIN)
+                timeout = json_get_int(container_config(container), "StopTimeout", 10);
+        *stop = (Stop){ .container = container, .restart = restart, .done = done, .userdata = userdata };
+        LIST_INSERT_HEAD(&container->stops, stop, link);
+        if (timeout >= 0)
+                r = sd_event_add_time_relative(container->engine->event, &stop->deadline, CLOCK_MONOTONIC,
+                                               (uint64_t) timeout * 1000000, 0, on_deadline, stop);
+        if (r >= 0)
+                r = container_signal(container, number);
+        if (r < 0 && r != -ESRCH) {
+                stop_free(stop);
+                return r;
+        }
+        engine_job_begin(container->engine);
+        return 0;
+}
+
+static void stop_or_restart(Container *container, const char *signal, int64_t timeout, bool restart, EngineDone done,
+                            void *userdata)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        int number;
+        int r = stop_signal(container, signal, &number, &error);
+
+        if (r == 0 && !container_is_running(container)) {
+                if (restart) {
+                        container_start(container, done, userdata);
+                        return;
+                }
+                r = error_set(&error, OUTCOME_NOT_MODIFIED, "container already stopped");
+        }
+        if (r == 0)
+                r = begin_stop(container, number, timeout, restart, done, userdata);
+        if (r != 0)
+                done(r, &error, userdata);
+}
+
+void container_stop(Container *container, const char *signal, int64_t timeout, EngineDone done, void *userdata)
+{
+        stop_or_restart(container, signal, timeout, false, done, userdata);
+}
+
+void container_restart(Container *container, const char *signal, int64_t timeout, EngineDone done, void *userdata)
+{
+        stop_or_restart(container, signal, timeout, true, done, userdata);
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Clients that wait for a container's end. Each holds a streamed answer whose head is sent; the descriptor is also in
+ * systemd's store, under a name that says everything a later process needs to answer it. */
+#include <sys/epoll.h>
+
+#include "berth/file.h"
+#include "berth/json.h"
+#include "engine-private.h"
+
+struct Waiter {
+        LIST_ENTRY(Waiter) link;
+        Container *container;
+        WaitCondition condition;
+        Stream stream;
+        sd_event_source *hangup;
+        char *kept;
+};
+
+static void waiter_free(Waiter *waiter)
+{
+        Engine *engine = waiter->container->engine;
+
+        sd_event_source_disable_unref(waiter->hangup);
+        keep_remove(waiter->kept);
+        stream_clear(&waiter->stream);
+        LIST_REMOVE(waiter, link);
+        free(waiter->kept);
+        free(waiter);
+        engine_job_end(engine);
+}
+
+void container_waiters_drop(Container *container)
+{
+        while (!LIST_EMPTY(&container->waiters))
+                waiter_free(LIST_FIRST(&container->waiters));
+}
+
+static void answer(Stream *stream, int exit_code, const char *error)
+{
+        CLEANUP_JSON json_t *body = error ? json_pack("{si s{ss}}", "StatusCode", exit_code, "Error", "Message", error)
+                                          : json_pack("{si}", "StatusCode", exit_code);
+        CLEANUP_FREE char *text = json_dumps(body, JSON_COMPACT);
+        CLEANUP_BUFFER Buffer line = { 0 };
+
+        if (text && buffer_printf(&line, "%s\n", text) >= 0 && stream_write(stream, line.data, line.size) >= 0)
+                stream_end(stream);
+}
+
+void container_waiters_notify(Container *container, WaitCondition reached)
+{
+        Waiter *waiter = LIST_FIRST(&container->waiters);
+
+        while (waiter) {
+                Waiter *next = LIST_NEXT(waiter, link);
+                if ((waiter->condition == WAIT_REMOVED) == (reached == WAIT_REMOVED)) {
+                        answer(&waiter->stream, container->exit_code, json_get_string(container->record, "Error"));
+                        waiter_free(waiter);
+                }
+                waiter = next;
+        }
+}
+
+int container_wait_condition_parse(const char *name, int *ret_condition, Error *error)
+{
+        static const char *const names[] = { "not-running", "next-exit", "removed" };
+
+        if (str_empty(name)) {
+                *ret_condition = WAIT_NOT_RUNNING;
+                return 0;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (str_equal(names[i], name)) {
+                        *ret_condition = (int) i;
+                        return 0;
+                }
+        return error_set(error, OUTCOME_BAD_REQUEST, "invalid condition: \"%s\"", name);
+}
+
+static int on_hangup(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+        (void) source;
+        (void) fd;
+        (void) revents;
+        waiter_free(userdata);
+        return 0;
+}
+
+/* The run whose end answers: the present one, or the next. */
+static int64_t awaited_run(const Container *container)
+{
+        return container_is_running(container) || container->start ? container->run : container->run + 1;
+}
+
+static void hold(Container *container, WaitCondition condition, Stream *stream)
+{
+        static unsigned counter;
+        Waiter *waiter = calloc(1, sizeof(*waiter));
+        if (!waiter) {
+                stream_clear(stream);
+                return;
+        }
+
+        waiter->container = container;
+        waiter->condition = condition;
+        stream_move(&waiter->stream, stream);
+        waiter->kept = str_printf("wait-%s-%d-%lld-%d-%d-%u", container->id, (int) condition,
+                                  (long long) awaited_run(container), waiter->stream.chunked, (int) getpid(), counter++);
+        LIST_INSERT_HEAD(&container->waiters, waiter, link);
+        engine_job_begin(container->engine);
+        if (!waiter->kept || sd_event_add_io(container->engine->event, &waiter->hangup, waiter->stream.fd, EPOLLRDHUP,
+                                             on_hangup, waiter) < 0) {
+                waiter_free(waiter);
+                return;
+        }
+        keep_store(waiter->kept, waiter->stream.fd);
+}
+
+void container_wait(Container *container, int condition, Stream *stream)
+{
+        if (stream_begin(stream) < 0) {
+                stream_clear(stream);
+                return;
+        }
+        if (condition == WAIT_NOT_RUNNING && !container_is_running(container) && !container->start) {
+                answer(stream, container->exit_code, json_get_string(container->record, "Error"));
+                stream_clear(stream);
+                return;
+        }
+        hold(container, (WaitCondition) condition, stream);
+}
+
+void wait_restore(Engine *engine, const char *arguments, int fd)
+{
+        CLEANUP_STREAM Stream stream = { .fd = fd };
+        char id[ID_LENGTH + 1];
+        int condition, chunked;
+        long long run;
+        Container *container;
+
+        if (sscanf(arguments, "%64[0-9a-f]-%d-%lld-%d", id, &condition, &run, &chunked) != 4)
+                return;
+        stream.chunked = chunked;
+        if (engine_container_find(engine, id, &container, NULL) != 0) {
+                /* Removed while nobody was there to say so; how it ended went with it. */
+                if (condition == WAIT_REMOVED)
+                        answer(&stream, 0, NULL);
+                return;
+        }
+        bool over = !container_is_running(container) && container->run >= run;
+        if (condition != WAIT_REMOVED && over) {
+                answer(&stream, container->exit_code, NULL);
+                return;
+        }
+        hold(container, (WaitCondition) condition, &stream);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Confinement of a worker that reads what strangers wrote. Its root directory becomes its staging directory, so that
+ * even a path that slipped through leads nowhere else; it has no network, no descriptors it was not given, and the
+ * capabilities that making files with all their attributes takes. */
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "berth/file.h"
+#include "berth/store.h"
+
+/* FSETID: set-id bits survive; SYS_ADMIN: trusted.* attributes, which overlayfs reads. */
+static const int needed_capabilities[] = { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER,   CAP_FSETID,
+                                           CAP_MKNOD, CAP_SETFCAP,      CAP_SYS_ADMIN };
+
+static bool is_kept(int fd, int staging_fd, const int *keep, size_t n_keep)
+{
+        if (fd <= STDERR_FILENO || fd == staging_fd)
+                return true;
+        for (size_t i = 0; i < n_keep; i++)
+                if (keep[i] == fd)
+                        return true;
+        return false;
+}
+
+/* Closes the gaps between the descriptors that stay. */
+static int close_others(int staging_fd, const int *keep, size_t n_keep)
+{
+        int last = staging_fd, start = STDERR_FILENO + 1;
+
+        for (size_t i = 0; i < n_keep; i++)
+                last = MAX(last, keep[i]);
+        for (int fd = start; fd <= last + 1; fd++) {
+                if (fd <= last && !is_kept(fd, staging_fd, keep, n_keep))
+                        continue;
+                if (fd > start && syscall(SYS_close_range, start, fd - 1, 0) < 0)
+                        return -errno;
+                start = fd + 1;
+        }
+        return syscall(SYS_close_range, last + 1, ~0U, 0) < 0 ? -errno : 0;
+}
+
+static int drop_capabilities(void)
+{
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {}, held[_LINUX_CAPABILITY_U32S_3] = {};
+
+        if (syscall(SYS_capget, &header, held) < 0)
+                return -errno;
+        for (size_t i = 0; i < ARRAY_SIZE(needed_capabilities); i++)
+                data[CAP_TO_INDEX(needed_capabilities[i])].permitted |= CAP_TO_MASK(needed_capabilities[i]);
+        for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+                data[i].permitted &= held[i].permitted;
+                data[i].effective = data[i].permitted;
+        }
+        for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++) {
+                bool needed = false;
+
+                for (size_t i = 0; i < ARRAY_SIZE(needed_capabilities); i++)
+                        needed = needed || needed_capabilities[i] == capability;
+                if (!needed && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EPERM)
+                        return -errno;
+        }
+        return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+int store_worker_confine(int staging_fd, const int *keep, size_t n_keep)
+{
+        int r;
+
+        r = close_others(staging_fd, keep, n_keep);
+        if (r < 0)
+                return r;
+        /* IPC too: abstract sockets go with the network, message queues with this. */
+        if (unshare(CLONE_NEWNET | CLONE_NEWIPC) < 0)
+                return -errno;
+        if (fchdir(staging_fd) < 0 || chroot(".") < 0 || chdir("/") < 0)
+                return -errno;
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+                return -errno;
+        return drop_capabilities();
+}

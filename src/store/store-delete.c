@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Untagging and removing images by Docker's rules. A name is untagged, and takes the image with it if it was the last;
+ * an ID takes the image if it has at most one name. What stands in the way is a soft conflict (force overrides) or a
+ * hard one, and is looked for in Docker's order, so that the message is the same.
+ *
+ * On disk: references, then the record, then the layers and blobs that no other record names; a job directory in
+ * staging stands from before the first to after the last, and tells the next start of a removal that was cut off. */
+#include <string.h>
+
+#include "berth/json.h"
+#include "berth/string.h"
+#include "store-private.h"
+
+typedef enum Conflict {
+        CONFLICT_CHILD = 1 << 0,
+        CONFLICT_RUNNING = 1 << 1,
+        CONFLICT_REFERENCE = 1 << 2,
+        CONFLICT_STOPPED = 1 << 3,
+        CONFLICT_HARD = CONFLICT_CHILD | CONFLICT_RUNNING,
+        CONFLICT_SOFT = CONFLICT_REFERENCE | CONFLICT_STOPPED,
+} Conflict;
+
+typedef struct Delete {
+        Store *store;
+        const StoreUsers *users;
+        bool force, prune;
+        json_t *items; /* owned; what was done */
+        Error *error;
+} Delete;
+
+static void delete_clear(Delete *delete)
+{
+        json_decref(delete->items);
+}
+
+static const char *container_of(const Delete *delete, const char *id, bool running)
+{
+        return delete->users && delete->users->container
+                       ? delete->users->container(id, running, delete->users->userdata)
+                       : NULL;
+}
+
+static int refuse(const Delete *delete, const char *id, bool hard, const char *what, const char *container)
+{
+        return error_set(delete->error, OUTCOME_CONFLICT, "conflict: unable to delete %.12s (%s) - %s%.12s",
+                         store_digest_hex(id), hard ? "cannot be forced" : "must be forced", what, container);
+}
+
+/* 0 where nothing stands in the way; *ret_used where it is a container that does. */
+static int check_conflict(const Delete *delete, const char *id, unsigned mask, bool *ret_used)
+{
+        const char *container;
+        size_t children;
+        int r;
+
+        *ret_used = false;
+        if (mask & CONFLICT_CHILD) {
+                r = store_index_children(delete->store, id, &children);
+                if (r < 0)
+                        return r;
+                if (children > 0)
+                        return refuse(delete, id, true, "image has dependent child images", "");
+        }
+        if ((mask & CONFLICT_RUNNING) && (container = container_of(delete, id, true))) {
+                *ret_used = true;
+                return refuse(delete, id, true, "image is being used by running container ", container);
+        }
+        if ((mask & CONFLICT_REFERENCE) && json_array_size(store_references_of(delete->store, id)) > 0)
+                return refuse(delete, id, false, "image is referenced in multiple repositories", "");
+        if ((mask & CONFLICT_STOPPED) && (container = container_of(delete, id, false))) {
+                *ret_used = true;
+                return refuse(delete, id, false, "image is being used by stopped container ", container);
+        }
+        return 0;
+}
+
+static size_t name_size(const char *normal)
+{
+        const char *at = strchr(normal, '@'), *slash = strrchr(normal, '/'), *colon = strchr(slash ?: normal, ':');
+
+        return at ? (size_t) (at - normal) : colon ? (size_t) (colon - normal) : strlen(normal);
+}
+
+static bool same_name(const char *a, const char *b)
+{
+        return name_size(a) == name_size(b) && strncmp(a, b, name_size(a)) == 0;
+}
+
+/* At most one tag, and no digest of another repository. */
+static bool is_single_reference(const json_t *references)
+{
+        const char *single = NULL;
+        json_t *item;
+        size_t i;
+
+        json_array_foreach(references, i, item)
+        {
+                if (strchr(json_string_value(item), '@'))
+                        continue;
+                if (single)
+                        return false;
+                single = json_string_value(item);
+        }
+        json_array_foreach(references, i, item)
+        {
+                if (!single)
+                        single = json_string_value(item);
+                if (!same_name(single, json_string_value(item)))
+                        return false;
+        }
+        return true;
+}
+
+/* Removes names, and notes them as untagged. */
+static int untag(Delete *delete, const json_t *names)
+{
+        json_t *references, *item;
+        size_t i;
+
+        if (json_array_size(names) == 0)
+                return 0;
+        references = json_copy(delete->store->references);
+        if (!references)
+                return -ENOMEM;
+        json_array_foreach(names, i, item)
+        {
+                char *familiar CLEANUP_FREE = store_familiar(json_string_value(item));
+
+                (void) json_object_del(references, json_string_value(item));
+                if (!familiar || json_array_append_new(delete->items, json_pack("{s:s}", "Untagged", familiar)) < 0) {
+                        json_decref(references);
+                        return -ENOMEM;
+                }
+        }
+        return store_references_replace(delete->store, references);
+}
+
+/* Layers of the record that no other image has, topmost first. */
+static int remove_layers(Delete *delete, const json_t *record)
+{
+        json_t *used CLEANUP_JSON = NULL, *layers = json_get_array(record, "Layers");
+        int r;
+
+        r = store_index_used(delete->store, NULL, "Layers", &used);
+        if (r < 0)
+                return r;
+        for (size_t i = json_array_size(layers); i-- > 0;) {
+                const char *diff_id = json_get_string(json_array_get(layers, i), "DiffID");
+                char name[STORE_LAYER_ID_LENGTH + 1], chain_id[STORE_DIGEST_SIZE];
+
+                if (!store_digest_is_valid(diff_id) || json_object_get(used, diff_id))
+                        continue;
+                store_layer_name(diff_id, name);
+                r = store_trash(delete->store, delete->store->layer_fd, name);
+                if (r == -ENOENT)
+                        continue;
+                if (r >= 0)
+                        r = store_chain_id(layers, i + 1, chain_id);
+                if (r < 0)
+                        return r;
+                if (json_array_append_new(delete->items, json_pack("{s:s}", "Deleted", chain_id)) < 0)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
+static int remove_blobs(Delete *delete, const json_t *record)
+{
+        json_t *used CLEANUP_JSON = NULL, *item;
+        size_t i;
+        int r;
+
+        r = store_index_used(delete->store, NULL, "Blobs", &used);
+        if (r < 0)
+                return r;
+        json_array_foreach(json_get_array(record, "Blobs"), i, item)
+        {
+                const char *digest = json_string_value(item);
+
+                if (store_digest_is_valid(digest) && !json_object_get(used, digest) &&
+                    unlinkat(delete->store->blob_fd, store_digest_hex(digest), 0) < 0 && errno != ENOENT)
+                        return -errno;
+        }
+        return 0;
+}
+
+static int remove_image(Delete *delete, const char *id, char **ret_parent)
+{
+        char *job CLEANUP_FREE = NULL, *parent CLEANUP_FREE = NULL;
+        json_t *record CLEANUP_JSON = NULL, *borrowed, *names CLEANUP_JSON = NULL;
+        int r;
+
+        r = store_index_record(delete->store, store_index_find(delete->store, id), &borrowed);
+        if (r < 0)
+                return r;
+        record = json_incref(borrowed);
+        if (json_get_string(record, "Parent")) {
+                parent = strdup(json_get_string(record, "Parent"));
+                if (!parent)
+                        return -ENOMEM;
+        }
+        r = store_staging_make(delete->store, STORE_JOB_PREFIX, &job);
+        if (r < 0)
+                return r;
+        names = json_copy(store_references_of(delete->store, id));
+        r = untag(delete, names);
+        if (r >= 0)
+                r = store_index_remove(delete->store, id);
+        if (r >= 0 && json_array_append_new(delete->items, json_pack("{s:s}", "Deleted", id)) < 0)
+                r = -ENOMEM;
+        if (r >= 0)
+                r = remove_layers(delete, record);
+        if (r >= 0)
+                r = remove_blobs(delete, record);
+        if (r < 0)
+                return r;
+        *ret_parent = TAKE_PTR(parent);
+        return store_staging_discard(delete->store, job);
+}
+
+/* Removes the image unless something is in the way. QUIET: then the untagging alone was what could be done. */
+static int delete_image(Delete *delete, const char *image_id, bool force, bool quiet)
+{
+        char *id CLEANUP_FREE = strdup(image_id);
+
+        if (!id)
+                return -ENOMEM;
+        for (;;) {
+                char *parent = NULL;
+                bool used;
+                int r;
+
+                r = check_conflict(delete, id, CONFLICT_HARD | (force ? 0 : CONFLICT_SOFT), &used);
+                if (r > 0 && quiet && (used || json_array_size(store_references_of(delete->store, id)) > 0)) {
+                        error_clear(delete->error);
+                        return 0;
+                }
+                if (r == 0)
+                        r = remove_image(delete, id, &parent);
+                if (r != 0)
+                        return r;
+                free(id);
+                id = parent;
+                if (!delete->prune || !id || !store_index_find(delete->store, id))
+                        return 0;
+                /* Its parents go too if nobody needs them. */
+                force = false;
+                quiet = true;
+                if (json_array_size(store_references_of(delete->store, id)) > 0)
+                        return 0;
+                r = check_conflict(delete, id, CONFLICT_HARD | CONFLICT_SOFT, &used);
+                if (r > 0) {
+                        error_clear(delete->error);
+                        return 0;
+                }
+                if (r < 0)
+                        return r;
+        }
+}
+
+/* The names that go when KEY goes: itself, and, where no other tag of its repository stays, that repository's digests.
+ */
+static int names_with(const json_t *references, const char *key, json_t *names)
+{
+        bool tag_stays = strchr(key, '@');
+        json_t *item;
+        size_t i;
+
+        json_array_foreach(references, i, item)
+        {
+                const char *other = json_string_value(item);
+
+                if (!str_equal(other, key) && !strchr(other, '@') && same_name(other, key))
+                        tag_stays = true;
+        }
+        if (json_array_append_new(names, json_string(key)) < 0)
+                return -ENOMEM;
+        json_array_foreach(references, i, item)
+        {
+                const char *other = json_string_value(item);
+
+                if (!tag_stays && strchr(other, '@') && same_name(other, key) && json_array_append(names, item) < 0)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
+static int delete_by_reference(Delete *delete, const char *name, const char *key, const char *id)
+{
+        json_t *names CLEANUP_JSON = json_array();
+        const char *container = container_of(delete, id, true) ?: container_of(delete, id, false);
+        int r;
+
+        if (!names)
+                return -ENOMEM;
+        if (!delete->force && container && is_single_reference(store_references_of(delete->store, id)))
+                return error_set(
+                        delete->error, OUTCOME_CONFLICT,
+                        "conflict: unable to remove repository reference \"%s\" (must force) - container %.12s is "
+                        "using its referenced image %.12s",
+                        name, container, store_digest_hex(id));
+        r = names_with(store_references_of(delete->store, id), key, names);
+        if (r >= 0)
+                r = untag(delete, names);
+        if (r < 0)
+                return r;
+        if (json_array_size(store_references_of(delete->store, id)) > 0)
+                return 0;
+        return delete_image(delete, id, delete->force, true);
+}
+
+static int delete_by_id(Delete *delete, const char *id)
+{
+        json_t *names CLEANUP_JSON = NULL;
+        bool used;
+        int r;
+
+        if (is_single_reference(store_references_of(delete->store, id))) {
+                r = check_conflict(delete, id, CONFLICT_HARD | (delete->force ? 0 : CONFLICT_STOPPED), &used);
+                if (r != 0)
+                        return r;
+                names = json_copy(store_references_of(delete->store, id));
+                r = untag(delete, names);
+                if (r < 0)
+                        return r;
+        }
+        return delete_image(delete, id, delete->force, false);
+}
+
+/* The reference NAME is, in the form it is kept; NULL where NAME is an ID. */
+static char *reference_key(Store *store, const char *name)
+{
+        StoreReference reference CLEANUP_REFERENCE = {};
+        char *key;
+
+        if (store_reference_parse(name, &reference, NULL) != 0 || store_reference_default_tag(&reference) < 0)
+                return NULL;
+        if (reference.digest)
+                free(TAKE_PTR(reference.tag));
+        key = store_reference_normal(&reference);
+        if (key && !json_object_get(store->references, key))
+                free(TAKE_PTR(key));
+        return key;
+}
+
+int store_delete(Store *store, const char *name, bool force, bool prune, const StoreUsers *users, json_t **ret_items,
+                 Error *error)
+{
+        Delete delete CLEANUP(
+                delete_clear) = { .store = store, .users = users, .force = force, .prune = prune, .error = error };
+        char *id CLEANUP_FREE = NULL, *key CLEANUP_FREE = NULL;
+        int r;
+
+        delete.items = json_array();
+        if (!delete.items)
+                return -ENOMEM;
+        r = store_resolve(store, name, &id, error);
+        if (r != 0)
+                return r;
+        if (!store_index_find(store, id))
+                return error_set(error, OUTCOME_NOT_FOUND, STORE_NO_IMAGE, name);
+        key = reference_key(store, name);
+        r = key ? delete_by_reference(&delete, name, key, id) : delete_by_id(&delete, id);
+        if (r != 0)
+                return r;
+        *ret_items = TAKE_PTR(delete.items);
+        return 0;
+}

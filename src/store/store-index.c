@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The images in memory: IDs from one directory listing, each record and the references when first asked for. What is
+ * written to disk is written first and taken over in memory when it is durable. */
+#include <fcntl.h>
+#include <string.h>
+
+#include "berth/file.h"
+#include "berth/json.h"
+#include "berth/string.h"
+#include "store-private.h"
+
+#define RECORD_SUFFIX ".json"
+
+static int image_compare(const void *a, const void *b)
+{
+        return strcmp(((const StoreImage *) a)->id, ((const StoreImage *) b)->id);
+}
+
+static int index_append(Store *store, const char *id, json_t *record)
+{
+        if (store->n_images == store->allocated_images) {
+                size_t want = MAX(store->allocated_images * 2, (size_t) 64);
+                StoreImage *grown = reallocarray(store->images, want, sizeof(*grown));
+
+                if (!grown)
+                        return -ENOMEM;
+                store->images = grown;
+                store->allocated_images = want;
+        }
+        store->images[store->n_images] = (StoreImage){ .record = record ? json_incref(record) : NULL };
+        snprintf(store->images[store->n_images++].id, STORE_DIGEST_SIZE, "%s", id);
+        return 0;
+}
+
+int store_index_load(Store *store)
+{
+        DIR *dir CLEANUP_CLOSEDIR = NULL;
+        struct dirent *entry;
+        int fd, r;
+
+        if (store->indexed)
+                return 0;
+        fd = openat(store->record_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        dir = fd >= 0 ? fdopendir(fd) : NULL;
+        if (!dir) {
+                r = -errno;
+                fd_close(fd);
+                return r;
+        }
+        while ((entry = readdir(dir))) {
+                char id[STORE_DIGEST_SIZE];
+
+                if (strlen(entry->d_name) != ID_LENGTH + sizeof(RECORD_SUFFIX) - 1 ||
+                    !str_has_suffix(entry->d_name, RECORD_SUFFIX)) {
+                        /* Staged by somebody who was cut off: the store has one writer, this process. */
+                        if (*entry->d_name == '.' && strlen(entry->d_name) > ID_LENGTH)
+                                (void) unlinkat(store->record_fd, entry->d_name, 0);
+                        continue;
+                }
+                snprintf(id, sizeof(id), "%s%.64s", STORE_DIGEST_PREFIX, entry->d_name);
+                if (!store_digest_is_valid(id))
+                        continue;
+                r = index_append(store, id, NULL);
+                if (r < 0)
+                        return r;
+        }
+        if (store->n_images > 0)
+                qsort(store->images, store->n_images, sizeof(StoreImage), image_compare);
+        store->indexed = true;
+        return 0;
+}
+
+StoreImage *store_index_find(Store *store, const char *id)
+{
+        StoreImage key = {};
+
+        if (store->n_images == 0 || !store_digest_is_valid(id))
+                return NULL;
+        snprintf(key.id, sizeof(key.id), "%s", id);
+        return bsearch(&key, store->images, store->n_images, sizeof(key), image_compare);
+}
+
+static void record_name(const char *id, char ret_name[static ID_LENGTH + sizeof(RECORD_SUFFIX)])
+{
+        snprintf(ret_name, ID_LENGTH + sizeof(RECORD_SUFFIX), "%.64s" RECORD_SUFFIX, store_digest_hex(id));
+}
+
+int store_index_record(Store *store, StoreImage *image, json_t **ret_record)
+{
+        char name[ID_LENGTH + sizeof(RECORD_SUFFIX)];
+        int r;
+
+        if (!image->record) {
+                record_name(image->id, name);
+                r = json_read_at(store->record_fd, name, &image->record);
+                if (r < 0)
+                        return r;
+        }
+        *ret_record = image->record;
+        return 0;
+}
+
+int store_index_put(Store *store, const char *id, json_t *record)
+{
+        char name[ID_LENGTH + sizeof(RECORD_SUFFIX)];
+        StoreImage *image;
+        int r;
+
+        r = store_index_load(store);
+        if (r < 0)
+                return r;
+        record_name(id, name);
+        r = json_write_at(store->record_fd, name, record, 0600);
+        if (r < 0)
+                return r;
+        image = store_index_find(store, id);
+        if (image) {
+                json_incref(record);
+                json_decref(image->record);
+                image->record = record;
+                return 0;
+        }
+        r = index_append(store, id, record);
+        if (r >= 0)
+                qsort(store->images, store->n_images, sizeof(StoreImage), image_compare);
+        return r;
+}
+
+int store_index_remove(Store *store, const char *id)
+{
+        char name[ID_LENGTH + sizeof(RECORD_SUFFIX)];
+        StoreImage *image = store_index_find(store, id);
+
+        record_name(id, name);
+        if (unlinkat(store->record_fd, name, 0) < 0 && errno != ENOENT)
+                return -errno;
+        if (image) {
+                size_t at = (size_t) (image - store->images);
+
+                json_decref(image->record);
+                memmove(image, image + 1, (store->n_images - at - 1) * sizeof(*image));
+                store->n_images--;
+        }
+        return fsync(store->record_fd) < 0 ? -errno : 0;
+}
+
+int store_index_used(Store *store, const char *except_id, const char *member, json_t **ret_used)
+{
+        json_t *used CLEANUP_JSON = json_object();
+        int r;
+
+        if (!used)
+                return -ENOMEM;
+        r = store_index_load(store);
+        for (size_t i = 0; r >= 0 && i < store->n_images; i++) {
+                json_t *record, *item, *size;
+                size_t at;
+
+                if (str_equal(store->images[i].id, except_id))
+                        continue;
+                r = store_index_record(store, &store->images[i], &record);
+                if (r < 0)
+                        return r;
+                json_array_foreach(json_get_array(record, member), at, item)
+                {
+                        const char *digest = json_string_value(item) ?: json_get_string(item, "DiffID");
+
+                        size = json_object_get(item, "Size") ?: json_null();
+                        if (!digest || json_object_set(used, digest, size) < 0)
+                                return -ENOMEM;
+                }
+        }
+        if (r < 0)
+                return r;
+        *ret_used = TAKE_PTR(used);
+        return 0;
+}
+
+int store_index_children(Store *store, const char *id, size_t *ret_count)
+{
+        size_t count = 0;
+
+        for (size_t i = 0; i < store->n_images; i++) {
+                json_t *record;
+                int r = store_index_record(store, &store->images[i], &record);
+
+                if (r < 0)
+                        return r;
+                count += str_equal(json_get_string(record, "Parent"), id);
+        }
+        *ret_count = count;
+        return 0;
+}
+
+int store_references_load(Store *store)
+{
+        int r;
+
+        if (store->references)
+                return 0;
+        r = json_read_at(store->image_fd, STORE_REFERENCES_NAME, &store->references);
+        if (r == -ENOENT) {
+                store->references = json_object();
+                return store->references ? 0 : -ENOMEM;
+        }
+        return r;
+}
+
+json_t *store_references_of(Store *store, const char *id)
+{
+        const char *reference;
+        json_t *value;
+
+        if (!store->by_image) {
+                store->by_image = json_object();
+                json_object_foreach(store->references, reference, value)
+                {
+                        const char *image_id = json_string_value(value);
+                        json_t *list = image_id ? json_object_get(store->by_image, image_id) : NULL;
+
+                        if (image_id && !list) {
+                                list = json_array();
+                                (void) json_object_set_new(store->by_image, image_id, list);
+                        }
+                        (void) json_array_append_new(list, json_string(reference));
+                }
+        }
+        return json_object_get(store->by_image, id);
+}
+
+int store_references_replace(Store *store, json_t *references)
+{
+        json_t *owned CLEANUP_JSON = references;
+        int r;
+
+        r = json_write_at(store->image_fd, STORE_REFERENCES_NAME, owned, 0600);
+        if (r < 0)
+                return r;
+        json_decref(store->references);
+        json_decref(TAKE_PTR(store->by_image));
+        store->references = TAKE_PTR(owned);
+        return 0;
+}
+
+void store_layer_name(const char *diff_id, char ret_name[static STORE_LAYER_ID_LENGTH + 1])
+{
+        snprintf(ret_name, STORE_LAYER_ID_LENGTH + 1, "%.20s", store_digest_hex(diff_id));
+}
+
+int store_chain_id(const json_t *layers, size_t n, char ret_digest[static STORE_DIGEST_SIZE])
+{
+        char text[2 * STORE_DIGEST_SIZE], chain[STORE_DIGEST_SIZE] = "";
+
+        for (size_t i = 0; i < n; i++) {
+                const char *diff_id = json_get_string(json_array_get(layers, i), "DiffID");
+                int r;
+
+                if (!store_digest_is_valid(diff_id))
+                        return -EBADMSG;
+                if (i == 0) {
+                        snprintf(chain, sizeof(chain), "%s", diff_id);
+                        continue;
+                }
+                snprintf(text, sizeof(text), "%s %s", chain, diff_id);
+                r = store_digest_data(text, strlen(text), chain);
+                if (r < 0)
+                        return r;
+        }
+        memcpy(ret_digest, chain, sizeof(chain));
+        return 0;
+}
+
+char *store_familiar(const char *normal)
+{
+        StoreReference reference CLEANUP_REFERENCE = {};
+
+        return store_reference_parse(normal, &reference, NULL) == 0 ? store_reference_familiar(&reference)
+                                                                    : strdup(normal);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The opened store: its directories, and the part of its records that was needed so far. */
+#pragma once
+
+#include "berth/store.h"
+#include "store-digest.h"
+
+#define STORE_BLOB_SIZE_MAX (16u * 1024 * 1024)
+#define STORE_LAYER_ID_LENGTH 20
+#define STORE_REFERENCES_NAME "references.json"
+#define STORE_TRASH_PREFIX "trash-"
+#define STORE_JOB_PREFIX "job-"
+#define STORE_NO_IMAGE "No such image: %s"
+
+/* An image's record, as kept in image/record/HEX.json:
+ * {"Created":ns,"Size","Layers":[{"DiffID","Size"}] lowest first,"Labels":{},"Parent":ID,"LastTagTime":ns,
+ *  "Blobs":[digests]} */
+typedef struct StoreImage {
+        char id[STORE_DIGEST_SIZE];
+        json_t *record; /* owned; NULL until needed */
+} StoreImage;
+
+struct Store {
+        char *root, *layer_root; /* owned, as the descriptors are */
+        int root_fd, image_fd, record_fd, blob_fd, layer_fd, staging_fd;
+        StoreImage *images; /* owned; sorted by ID */
+        size_t n_images, allocated_images;
+        bool indexed;       /* the images' IDs were read */
+        json_t *references; /* owned; NULL until needed */
+        json_t *by_image;   /* owned; ID to array of references; NULL until needed */
+};
+
+/* Reads the images' IDs / references, if that was not done yet. */
+int store_index_load(Store *store);
+int store_references_load(Store *store);
+
+/* Borrowed until the index changes; NULL where there is none. The index is loaded. */
+StoreImage *store_index_find(Store *store, const char *id);
+
+/* The image's record, borrowed. -ENOENT where it went missing. */
+int store_index_record(Store *store, StoreImage *image, json_t **ret_record);
+
+/* Writes a record, and makes it known. */
+int store_index_put(Store *store, const char *id, json_t *record);
+
+/* Removes a record. */
+int store_index_remove(Store *store, const char *id);
+
+/* The image's normal references, borrowed; NULL where there are none. References are loaded. */
+json_t *store_references_of(Store *store, const char *id);
+
+/* Writes references as they are to be from now on (a new reference is taken). */
+int store_references_replace(Store *store, json_t *references);
+
+/* An object whose keys are the diff IDs of all images' layers, or all images' blobs, but for one image (may be NULL);
+ * a value is the layer's size. */
+int store_index_used(Store *store, const char *except_id, const char *member, json_t **ret_used);
+
+/* The number of images whose parent it is. */
+int store_index_children(Store *store, const char *id, size_t *ret_count);
+
+/* A layer's directory name: the first digits of its diff ID. */
+void store_layer_name(const char *diff_id, char ret_name[static STORE_LAYER_ID_LENGTH + 1]);
+
+/* The chain ID of the lowest N layers of a record. */
+int store_chain_id(const json_t *layers, size_t n, char ret_digest[static STORE_DIGEST_SIZE]);
+
+/* Makes a fresh directory in staging, named PREFIX and a random number. */
+int store_staging_make(const Store *store, const char *prefix, char **ret_name);
+
+/* Moves DIRFD/NAME into the trash. */
+int store_trash(const Store *store, int dirfd, const char *name);
+
+/* A reference's text for people ("busybox:latest") from its normal form, owned by the caller. */
+char *store_familiar(const char *normal);
