@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Containers. */
+#include "api-private.h"
+
+#include <string.h>
+
+#define RAW_STREAM "application/vnd.docker.raw-stream"
+#define MULTIPLEXED_STREAM "application/vnd.docker.multiplexed-stream"
+
+/* The route's container, or NULL after the request was answered. */
+static Container *find(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        Container *container = NULL;
+        int r = engine_container_find(call->engine, call->name, &container, &error);
+
+        if (r == 0)
+                return container;
+        api_fail(call->request, r, &error);
+        return NULL;
+}
+
+static void answer_empty(int result, const Error *error, void *userdata)
+{
+        if (result != 0)
+                api_fail(userdata, result, error);
+        else
+                http_respond_empty(userdata, 204);
+}
+
+static void list(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        CLEANUP_JSON json_t *filters = NULL;
+        json_t *containers = NULL;
+        ContainerListQuery query = { .all = api_query_bool(call, "all"), .size = api_query_bool(call, "size") };
+
+        if (api_query_int(call, "limit", 0, &query.limit) < 0 || api_query_filters(call, &filters) < 0)
+                return;
+        query.filters = filters;
+        int r = engine_container_list(call->engine, &query, &containers, &error);
+        api_answer(call->request, 200, r, containers, &error);
+}
+
+static void create(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        json_t *response = NULL;
+        int r = engine_container_create(call->engine, http_request_query(call->request, "name"), call->body, &response, &error);
+
+        api_answer(call->request, 201, r, response, &error);
+}
+
+static void inspect(ApiCall *call)
+{
+        json_t *object = NULL;
+        Container *container = find(call);
+
+        if (container)
+                api_answer(call->request, 200, container_inspect(container, api_query_bool(call, "size"), &object), object, NULL);
+}
+
+static void start(ApiCall *call)
+{
+        Container *container = find(call);
+
+        if (container)
+                container_start(container, answer_empty, call->request);
+}
+
+static void stop_or_restart(ApiCall *call, void (*operation)(Container *, const char *, int64_t, EngineDone, void *))
+{
+        int64_t timeout;
+        Container *container = find(call);
+
+        if (!container || api_query_int(call, "t", INT64_MIN, &timeout) < 0)
+                return;
+        operation(container, http_request_query(call->request, "signal"), timeout, answer_empty, call->request);
+}
+
+static void stop(ApiCall *call)
+{
+        stop_or_restart(call, container_stop);
+}
+
+static void restart(ApiCall *call)
+{
+        stop_or_restart(call, container_restart);
+}
+
+static void finish_simple(ApiCall *call, int result, int status, const Error *error)
+{
+        if (result != 0)
+                api_fail(call->request, result, error);
+        else
+                http_respond_empty(call->request, status);
+}
+
+static void kill_container(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        Container *container = find(call);
+
+        if (container)
+                finish_simple(call, container_kill(container, http_request_query(call->request, "signal"), &error), 204, &error);
+}
+
+static void rename_container(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        Container *container = find(call);
+
+        if (container)
+                finish_simple(call, container_rename(container, http_request_query(call->request, "name"), &error), 204, &error);
+}
+
+static void resize(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        int64_t rows, columns;
+        Container *container = find(call);
+
+        if (!container || api_query_int(call, "h", 0, &rows) < 0 || api_query_int(call, "w", 0, &columns) < 0)
+                return;
+        finish_simple(call, container_resize(container, rows, columns, &error), 200, &error);
+}
+
+static void remove_container(ApiCall *call)
+{
+        Container *container = find(call);
+
+        if (container)
+                container_remove(container, api_query_bool(call, "force"), api_query_bool(call, "v"), answer_empty,
+                                 call->request);
+}
+
+static void answer_prune(int result, json_t *object, const Error *error, void *userdata)
+{
+        api_answer(userdata, 200, result, json_incref(object), error);
+}
+
+static void prune(ApiCall *call)
+{
+        CLEANUP_JSON json_t *filters = NULL;
+
+        if (api_query_filters(call, &filters) >= 0)
+                engine_container_prune(call->engine, filters, answer_prune, call->request);
+}
+
+static void wait_container(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        CLEANUP_STREAM Stream stream = STREAM_INIT;
+        int condition;
+        Container *container = find(call);
+
+        if (!container)
+                return;
+        int r = container_wait_condition_parse(http_request_query(call->request, "condition"), &condition, &error);
+        if (r != 0)
+                api_fail(call->request, r, &error);
+        else if (http_request_stream(call->request, 200, "application/json", &stream) >= 0)
+                container_wait(container, condition, &stream);
+}
+
+/* --- Streams ------------------------------------------------------------------------------------------------------ */
+
+/* "ctrl-p,ctrl-q" to bytes. */
+static int parse_detach_keys(const char *text, ContainerAttach *attach, Error *error)
+{
+        CLEANUP_FREE char *copy = strdup(str_empty(text) ? "ctrl-p,ctrl-q" : text);
+        char *rest = copy;
+
+        for (char *key; (key = strsep(&rest, ","));) {
+                const char *control = str_after_prefix(key, "ctrl-");
+                char byte;
+                if (strlen(key) == 1)
+                        byte = key[0];
+                else if (control && strlen(control) == 1 && strchr("abcdefghijklmnopqrstuvwxyz@[\\]^_", control[0]))
+                        byte = control[0] >= 'a' ? (char) (control[0] - 'a' + 1) : (char) (control[0] - '@');
+                else
+                        return error_set(error, OUTCOME_BAD_REQUEST, "Invalid detach keys (%s) provided", text);
+                if (attach->n_detach_keys == sizeof(attach->detach_keys))
+                        return error_set(error, OUTCOME_BAD_REQUEST, "Invalid detach keys (%s) provided", text);
+                attach->detach_keys[attach->n_detach_keys++] = byte;
+        }
+        return 0;
+}
+
+static void attach(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        Buffer received = { 0 };
+        int fd;
+        Container *container = find(call);
+        if (!container)
+                return;
+
+        bool stream = api_query_bool(call, "stream");
+        ContainerAttach request = {
+                .standard_input = stream && api_query_bool(call, "stdin"),
+                .standard_output = stream && api_query_bool(call, "stdout"),
+                .standard_error = stream && api_query_bool(call, "stderr"),
+                .multiplexed = !container_has_terminal(container),
+        };
+        int r = parse_detach_keys(http_request_query(call->request, "detachKeys"), &request, &error);
+        if (r != 0) {
+                api_fail(call->request, r, &error);
+                return;
+        }
+        const char *type = request.multiplexed && http_request_wants_upgrade(call->request) ? MULTIPLEXED_STREAM : RAW_STREAM;
+        if (http_request_hijack(call->request, type, &fd, &received) >= 0)
+                container_attach(container, &request, fd, &received, NULL);
+}
+
+static int query_time(ApiCall *call, const char *name, int64_t *ret_ns)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        const char *text = http_request_query(call->request, name);
+
+        *ret_ns = 0;
+        if (str_empty(text) || str_equal(text, "0") || time_parse_query(text, time_now_ns(), ret_ns) >= 0)
+                return 0;
+        error_set(&error, OUTCOME_BAD_REQUEST, "invalid value for \"%s\": failed to parse value as time or duration: \"%s\"", name, text);
+        api_fail(call->request, OUTCOME_BAD_REQUEST, &error);
+        return -EINVAL;
+}
+
+static void logs(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        CLEANUP_STREAM Stream stream = STREAM_INIT;
+        Container *container = find(call);
+        if (!container)
+                return;
+        ContainerLogs query = {
+                .follow = api_query_bool(call, "follow"),
+                .standard_output = api_query_bool(call, "stdout"),
+                .standard_error = api_query_bool(call, "stderr"),
+                .timestamps = api_query_bool(call, "timestamps"),
+                .details = api_query_bool(call, "details"),
+                .tail = -1,
+        };
+        const char *tail = http_request_query(call->request, "tail");
+
+        if (!query.standard_output && !query.standard_error) {
+                error_set(&error, OUTCOME_BAD_REQUEST, "Bad parameters: you must choose at least one stream");
+                api_fail(call->request, OUTCOME_BAD_REQUEST, &error);
+                return;
+        }
+        if (query_time(call, "since", &query.since_ns) < 0 || query_time(call, "until", &query.until_ns) < 0)
+                return;
+        if (!str_empty(tail) && !str_equal(tail, "all") && str_to_int64(tail, 0, INT64_MAX, &query.tail) < 0)
+                query.tail = -1;
+        int r = container_logs_check(container, &error);
+        if (r != 0) {
+                api_fail(call->request, r, &error);
+                return;
+        }
+        const char *type = container_has_terminal(container) ? RAW_STREAM : MULTIPLEXED_STREAM;
+        if (http_request_stream(call->request, 200, type, &stream) >= 0)
+                container_logs(container, &query, &stream);
+}
+
+const ApiRoute api_container_routes[] = {
+        { "GET", "/containers/json", list, false, false },
+        { "POST", "/containers/create", create, false, true },
+        { "POST", "/containers/prune", prune, false, false },
+        { "GET", "/containers/{id}/json", inspect, false, false },
+        { "GET", "/containers/{id}/logs", logs, false, false },
+        { "POST", "/containers/{id}/start", start, false, false },
+        { "POST", "/containers/{id}/stop", stop, false, false },
+        { "POST", "/containers/{id}/restart", restart, false, false },
+        { "POST", "/containers/{id}/kill", kill_container, false, false },
+        { "POST", "/containers/{id}/rename", rename_container, false, false },
+        { "POST", "/containers/{id}/resize", resize, false, false },
+        { "POST", "/containers/{id}/attach", attach, false, false },
+        { "POST", "/containers/{id}/wait", wait_container, false, false },
+        { "DELETE", "/containers/{id}", remove_container, false, false },
+        { NULL, NULL, NULL, false, false },
+};

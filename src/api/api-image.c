@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Images. */
+#include "api-private.h"
+
+static void list(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        CLEANUP_JSON json_t *filters = NULL;
+        json_t *images = NULL;
+
+        if (api_query_filters(call, &filters) < 0)
+                return;
+        int r = engine_image_list(call->engine, api_query_bool(call, "all"), api_query_bool(call, "digests"), filters, &images,
+                                  &error);
+        api_answer(call->request, 200, r, images, &error);
+}
+
+static void inspect(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        json_t *image = NULL;
+        int r = engine_image_inspect(call->engine, call->name, &image, &error);
+
+        api_answer(call->request, 200, r, image, &error);
+}
+
+static void history(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        json_t *entries = NULL;
+        int r = engine_image_history(call->engine, call->name, &entries, &error);
+
+        api_answer(call->request, 200, r, entries, &error);
+}
+
+static void tag(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        int r = engine_image_tag(call->engine, call->name, http_request_query(call->request, "repo"),
+                                 http_request_query(call->request, "tag"), &error);
+
+        if (r != 0)
+                api_fail(call->request, r, &error);
+        else
+                http_respond_empty(call->request, 201);
+}
+
+static void delete(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        json_t *items = NULL;
+        int r = engine_image_remove(call->engine, call->name, api_query_bool(call, "force"), api_query_bool(call, "noprune"),
+                                    &items, &error);
+
+        api_answer(call->request, 200, r, items, &error);
+}
+
+static void load(ApiCall *call)
+{
+        Stream stream = STREAM_INIT;
+        bool quiet = api_query_bool(call, "quiet");
+
+        if (http_request_stream(call->request, 200, "application/json", &stream) >= 0)
+                engine_image_load(call->engine, &stream, quiet);
+}
+
+static void create(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        CLEANUP_FREE char *repository = NULL, *tag_text = NULL, *message = NULL, *platform = NULL;
+        CLEANUP_STRV char **changes = NULL;
+        CLEANUP_STREAM Stream stream = STREAM_INIT;
+        HttpRequest *request = call->request;
+        const char *value;
+
+        if (!str_equal(http_request_query(request, "fromSrc"), "-")) {
+                error_set(&error, OUTCOME_NOT_IMPLEMENTED,
+                          "pulling from a registry is not supported by this version of berth; load the image from an archive");
+                api_fail(request, OUTCOME_NOT_IMPLEMENTED, &error);
+                return;
+        }
+        for (size_t i = 0; (value = http_request_query_nth(request, "changes", i)); i++)
+                if (*value)
+                        strv_append(&changes, value);
+        repository = strdup(http_request_query(request, "repo") ?: "");
+        tag_text = strdup(http_request_query(request, "tag") ?: "");
+        message = strdup(http_request_query(request, "message") ?: "");
+        platform = strdup(http_request_query(request, "platform") ?: "");
+        if (http_request_stream(request, 200, "application/json", &stream) < 0)
+                return;
+        ImageImport import = { repository, tag_text, message, platform, changes };
+        int r = engine_image_import(call->engine, &stream, &import, &error);
+        if (r == 0 || stream.fd < 0)
+                return;
+        CLEANUP_JSON json_t *body = json_pack("{s{ss*} ss*}", "errorDetail", "message", error.message, "error", error.message);
+        CLEANUP_FREE char *text = json_dumps(body, JSON_COMPACT);
+        if (text && stream_write(&stream, text, strlen(text)) >= 0)
+                stream_end(&stream);
+}
+
+const ApiRoute api_image_routes[] = {
+        { "GET", "/images/json", list, false, false },
+        { "POST", "/images/load", load, true, false },
+        { "POST", "/images/create", create, true, false },
+        { "GET", "/images/{name}/json", inspect, false, false },
+        { "GET", "/images/{name}/history", history, false, false },
+        { "POST", "/images/{name}/tag", tag, false, false },
+        { "DELETE", "/images/{name}", delete, false, false },
+        { NULL, NULL, NULL, false, false },
+};

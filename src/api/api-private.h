@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the route files share. A handler answers its request exactly once, now or later. */
+#pragma once
+
+#include "berth/api.h"
+#include "berth/json.h"
+#include "berth/string.h"
+
+typedef struct ApiCall {
+        Api *api;
+        Engine *engine;
+        HttpRequest *request;
+        char *name;    /* what stands for {id} or {name} in the route; NULL without */
+        json_t *body;  /* parsed, where the route takes JSON */
+} ApiCall;
+
+typedef struct ApiRoute {
+        const char *method;
+        const char *path; /* "{name}" takes one or more segments */
+        void (*handle)(ApiCall *call); /* NULL: documented, and not there yet */
+        bool stream;      /* the body is left to the handler */
+        bool json;        /* the body is JSON */
+} ApiRoute;
+
+extern const ApiRoute api_system_routes[], api_image_routes[], api_container_routes[], api_missing_routes[];
+
+/* Answers with Docker's {"message": ...} and the status of the outcome (or 500). */
+void api_fail(HttpRequest *request, int result, const Error *error);
+/* Answers with JSON or the failure. Takes the object over. */
+void api_answer(HttpRequest *request, int status, int result, json_t *object, const Error *error);
+
+bool api_query_bool(const ApiCall *call, const char *name);
+/* The integer, FALLBACK where absent, or -EINVAL after the request was answered with 400. */
+int api_query_int(const ApiCall *call, const char *name, int64_t fallback, int64_t *ret);
+/* The "filters" parameter, an empty object where absent; -EINVAL after the request was answered. */
+int api_query_filters(const ApiCall *call, json_t **ret_filters);

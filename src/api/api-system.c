@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What concerns the engine as a whole. */
+#include "api-private.h"
+
+static void ping(ApiCall *call)
+{
+        http_response_header(call->request, "Cache-Control", "no-cache, no-store, must-revalidate");
+        http_response_header(call->request, "Pragma", "no-cache");
+        http_response_header(call->request, "Builder-Version", "1");
+        http_response_header(call->request, "Swarm", "inactive");
+        http_respond(call->request, 200, "text/plain; charset=utf-8", "OK", 2);
+}
+
+static void version(ApiCall *call)
+{
+        CLEANUP_JSON json_t *object = engine_version();
+
+        http_respond_json(call->request, 200, object);
+}
+
+static void info(ApiCall *call)
+{
+        CLEANUP_JSON json_t *object = engine_info(call->engine);
+
+        http_respond_json(call->request, 200, object);
+}
+
+static void exited(ApiCall *call)
+{
+        engine_container_exited(call->engine, call->name);
+        http_respond_empty(call->request, 204);
+}
+
+const ApiRoute api_system_routes[] = {
+        { "GET", "/_ping", ping, false, false },
+        { "HEAD", "/_ping", ping, false, false },
+        { "GET", "/version", version, false, false },
+        { "GET", "/info", info, false, false },
+        { "POST", "/_berth/exited/{id}", exited, false, false },
+        { NULL, NULL, NULL, false, false },
+};

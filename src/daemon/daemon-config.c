@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* daemon.json and its drop-ins: one table of keys. Every refusal names the file and the key. */
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+
+#include "berth/config.h"
+#include "berth/file.h"
+#include "berth/json.h"
+#include "berth/string.h"
+
+typedef enum KeyKind {
+        KEY_STRING,
+        KEY_BOOLEAN,
+        KEY_STRINGS,
+        KEY_SECONDS,
+        KEY_NUMBER,
+        KEY_SIZE,
+        KEY_BRIDGE_ADDRESS,
+        KEY_LOG_LEVEL,
+        KEY_NO_EFFECT, /* Docker's, and of no meaning here */
+} KeyKind;
+
+typedef struct Key {
+        const char *name;
+        KeyKind kind;
+        size_t offset;
+} Key;
+
+static const Key keys[] = {
+        { "data-root", KEY_STRING, offsetof(Config, data_root) },
+        { "exec-root", KEY_STRING, offsetof(Config, exec_root) },
+        { "cgroup-parent", KEY_STRING, offsetof(Config, cgroup_parent) },
+        { "group", KEY_STRING, offsetof(Config, group) },
+        { "hosts", KEY_STRINGS, offsetof(Config, hosts) },
+        { "log-driver", KEY_STRING, offsetof(Config, log_driver) },
+        { "debug", KEY_BOOLEAN, offsetof(Config, debug) },
+        { "log-level", KEY_LOG_LEVEL, offsetof(Config, debug) },
+        { "bip", KEY_BRIDGE_ADDRESS, 0 },
+        { "mtu", KEY_NUMBER, offsetof(Config, mtu) },
+        { "dns", KEY_STRINGS, offsetof(Config, dns) },
+        { "dns-search", KEY_STRINGS, offsetof(Config, dns_search) },
+        { "dns-opts", KEY_STRINGS, offsetof(Config, dns_options) },
+        { "labels", KEY_STRINGS, offsetof(Config, labels) },
+        { "default-shm-size", KEY_SIZE, offsetof(Config, shm_size) },
+        { "idle-timeout", KEY_SECONDS, offsetof(Config, idle_timeout_us) },
+        { "live-restore", KEY_NO_EFFECT, 0 },
+        { "storage-driver", KEY_NO_EFFECT, 0 },
+        { "iptables", KEY_NO_EFFECT, 0 },
+        { "ip6tables", KEY_NO_EFFECT, 0 },
+        { "userland-proxy", KEY_NO_EFFECT, 0 },
+        { "exec-opts", KEY_NO_EFFECT, 0 },
+        { "features", KEY_NO_EFFECT, 0 },
+        { "experimental", KEY_NO_EFFECT, 0 },
+        { "log-opts", KEY_NO_EFFECT, 0 },
+        { "default-address-pools", KEY_NO_EFFECT, 0 },
+        { "default-ulimits", KEY_NO_EFFECT, 0 },
+        { "insecure-registries", KEY_NO_EFFECT, 0 },
+        { "registry-mirrors", KEY_NO_EFFECT, 0 },
+        { "max-concurrent-downloads", KEY_NO_EFFECT, 0 },
+        { "max-concurrent-uploads", KEY_NO_EFFECT, 0 },
+        { "shutdown-timeout", KEY_NO_EFFECT, 0 },
+};
+
+int config_init(Config *config)
+{
+        *config = (Config){
+                .data_root = strdup(BERTH_DATA_ROOT),
+                .exec_root = strdup(BERTH_EXEC_ROOT),
+                .notify_socket = strdup(BERTH_SOCKET),
+                .monitor_path = strdup(BERTH_LIBEXECDIR "/berth-monitor"),
+                .cgroup_parent = strdup(BERTH_SLICE),
+                .group = strdup("berth"),
+                .log_driver = strdup("journald"),
+                .idle_timeout_us = 10 * 1000000,
+                .shm_size = 64 * 1024 * 1024,
+                .shutdown_timeout = 10,
+        };
+        return config->data_root && config->exec_root && config->notify_socket && config->monitor_path &&
+                               config->cgroup_parent && config->group && config->log_driver
+                       ? 0
+                       : -ENOMEM;
+}
+
+void config_clear(Config *config)
+{
+        free(config->data_root);
+        free(config->exec_root);
+        free(config->notify_socket);
+        free(config->monitor_path);
+        free(config->cgroup_parent);
+        free(config->group);
+        free(config->log_driver);
+        strv_free(config->hosts);
+        strv_free(config->dns);
+        strv_free(config->dns_search);
+        strv_free(config->dns_options);
+        strv_free(config->labels);
+        *config = (Config){ 0 };
+}
+
+static const char *set_string(char **member, const json_t *value)
+{
+        if (!json_is_string(value) || json_string_length(value) == 0)
+                return "must be a string that is not empty";
+        char *copy = strdup(json_string_value(value));
+        if (!copy)
+                return "cannot be kept: out of memory";
+        free(*member);
+        *member = copy;
+        return NULL;
+}
+
+static const char *set_strings(char ***member, const json_t *value)
+{
+        json_t *entry;
+        size_t i;
+
+        if (!json_is_array(value))
+                return "must be an array of strings";
+        json_array_foreach((json_t *) value, i, entry) {
+                if (!json_is_string(entry))
+                        return "must be an array of strings";
+        }
+        char **copy = json_to_strv(value);
+        if (!copy)
+                return "cannot be kept: out of memory";
+        strv_free(*member);
+        *member = copy;
+        return NULL;
+}
+
+static const char *set_bridge(Config *config, const json_t *value)
+{
+        const char *text = json_string_value(value);
+        const char *slash = text ? strchr(text, '/') : NULL;
+        int64_t prefix;
+
+        if (!slash || slash - text >= INET_ADDRSTRLEN || str_to_int64(slash + 1, 1, 30, &prefix) < 0)
+                return "must be an IPv4 address with a prefix of 1 to 30, as in \"172.20.0.1/16\"";
+        char address[INET_ADDRSTRLEN] = { 0 };
+        memcpy(address, text, (size_t) (slash - text));
+        if (inet_pton(AF_INET, address, &config->bridge_gateway) != 1)
+                return "must be an IPv4 address with a prefix of 1 to 30, as in \"172.20.0.1/16\"";
+        config->bridge_prefix = (uint8_t) prefix;
+        return NULL;
+}
+
+static const char *set_size(uint64_t *member, const json_t *value)
+{
+        static const char units[] = "bkmgt";
+        const char *text = json_string_value(value);
+        char *end = NULL;
+        double number = json_is_integer(value) ? (double) json_integer_value(value) : text ? strtod(text, &end) : -1;
+        const char *unit = end && *end ? strchr(units, *end | 0x20) : units;
+
+        if (number <= 0 || !unit || number > 1e15)
+                return "must be a size, as in 67108864 or \"64m\"";
+        for (; unit > units; unit--)
+                number *= 1024;
+        *member = (uint64_t) number;
+        return NULL;
+}
+
+/* NULL, or what is wrong with the value. */
+static const char *apply(Config *config, const Key *key, const json_t *value)
+{
+        char *member = (char *) config + key->offset;
+
+        switch (key->kind) {
+        case KEY_STRING:
+                return set_string((char **) member, value);
+        case KEY_STRINGS:
+                return set_strings((char ***) member, value);
+        case KEY_BOOLEAN:
+                if (!json_is_boolean(value))
+                        return "must be true or false";
+                *(bool *) member = json_is_true(value);
+                return NULL;
+        case KEY_LOG_LEVEL:
+                if (!json_is_string(value))
+                        return "must be one of debug, info, warn, error, fatal";
+                *(bool *) member = str_equal(json_string_value(value), "debug");
+                return NULL;
+        case KEY_SECONDS:
+                if (!json_is_number(value) || json_number_value(value) < -1 || json_number_value(value) > 1e9)
+                        return "must be a number of seconds, or -1 for never";
+                *(uint64_t *) member = json_number_value(value) < 0 ? UINT64_MAX : (uint64_t) (json_number_value(value) * 1e6);
+                return NULL;
+        case KEY_NUMBER:
+                if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > 65535)
+                        return "must be a number from 0 to 65535";
+                *(uint32_t *) member = (uint32_t) json_integer_value(value);
+                return NULL;
+        case KEY_SIZE:
+                return set_size((uint64_t *) member, value);
+        case KEY_BRIDGE_ADDRESS:
+                return set_bridge(config, value);
+        default:
+                return NULL;
+        }
+}
+
+static int read_object(Config *config, const char *file, const json_t *object, char ***ret_warnings, char **ret_message)
+{
+        const char *name, *problem;
+        json_t *value;
+
+        json_object_foreach((json_t *) object, name, value)
+        {
+                const Key *key = keys;
+                while (key < keys + ARRAY_SIZE(keys) && !str_equal(key->name, name))
+                        key++;
+                if (key == keys + ARRAY_SIZE(keys)) {
+                        *ret_message = str_printf("%s: unknown key \"%s\"", file, name);
+                        return -EINVAL;
+                }
+                problem = apply(config, key, value);
+                if (problem) {
+                        *ret_message = str_printf("%s: key \"%s\" %s", file, name, problem);
+                        return -EINVAL;
+                }
+                if (key->kind == KEY_NO_EFFECT) {
+                        CLEANUP_FREE char *warning = str_printf("%s: key \"%s\" has no effect", file, name);
+                        if (warning)
+                                strv_append(ret_warnings, warning);
+                }
+        }
+        return 0;
+}
+
+static int read_one(Config *config, const char *file, char ***ret_warnings, char **ret_message)
+{
+        CLEANUP_FREE char *text = NULL;
+        CLEANUP_JSON json_t *object = NULL;
+        json_error_t position;
+        int r = file_read_at(AT_FDCWD, file, JSON_SIZE_MAX, &text, NULL);
+
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0) {
+                *ret_message = str_printf("%s: %s", file, strerror(-r));
+                return r;
+        }
+        object = json_loads(text, JSON_REJECT_DUPLICATES, &position);
+        if (!json_is_object(object)) {
+                *ret_message = str_printf("%s:%d: %s", file, object ? 1 : position.line, object ? "not a JSON object" : position.text);
+                return -EINVAL;
+        }
+        return read_object(config, file, object, ret_warnings, ret_message);
+}
+
+static int is_drop_in(const struct dirent *entry)
+{
+        return entry->d_name[0] != '.' && str_has_suffix(entry->d_name, ".json");
+}
+
+int config_read(Config *config, const char *file, char ***ret_warnings, char **ret_message)
+{
+        CLEANUP_FREE char *directory = str_printf("%s.d", file);
+        struct dirent **entries = NULL;
+        int r = read_one(config, file, ret_warnings, ret_message);
+
+        if (r < 0 || !directory)
+                return r < 0 ? r : -ENOMEM;
+        int n = scandir(directory, &entries, is_drop_in, alphasort);
+        for (int i = 0; i < n; i++) {
+                CLEANUP_FREE char *path = path_join(directory, entries[i]->d_name);
+                if (r >= 0)
+                        r = path ? read_one(config, path, ret_warnings, ret_message) : -ENOMEM;
+                free(entries[i]);
+        }
+        free(entries);
+        return r;
+}
