@@ -115,10 +115,66 @@ tests: $(UNIT_TESTS) ## builds the unit tests
 check-unit: $(UNIT_TESTS) ## runs the unit tests
 	@for test in $(UNIT_TESTS); do echo "== $${test##*/}"; $$test; done
 
+lint: all ## checks the layers, and the manual pages and completion against --help
+	python3 tests/lint/layers.py
+	PATH="$(CURDIR)/$(B):$$PATH" python3 tests/lint/check-man.py
+
+format: ## formats the sources
+	clang-format -i src/*/*.[ch] include/berth/*.h tests/unit/*.c
+
+# --- Installing ---------------------------------------------------------------------------------------------------
+systemd_dir = $(shell $(PKG_CONFIG) --variable=$(1) systemd 2>/dev/null || echo $(2))
+
+install: all ## installs below DESTDIR
+	$(INSTALL) -D -m 755 $(B)/berth $(DESTDIR)$(bindir)/berth
+	$(INSTALL) -D -m 755 $(B)/berthd $(DESTDIR)$(libexecdir)/berth/berthd
+	$(INSTALL) -D -m 755 $(B)/berth-monitor $(DESTDIR)$(libexecdir)/berth/berth-monitor
+	$(INSTALL) -d $(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)
+	$(INSTALL) -m 644 units/berth.socket units/berth.slice $(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)/
+	sed 's|@libexecdir@|$(libexecdir)|' units/berth.service.in > $(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)/berth.service
+	$(INSTALL) -D -m 644 units/berth.sysusers $(DESTDIR)$(call systemd_dir,sysusersdir,/usr/lib/sysusers.d)/berth.conf
+	$(INSTALL) -D -m 644 units/berth.tmpfiles $(DESTDIR)$(call systemd_dir,tmpfilesdir,/usr/lib/tmpfiles.d)/berth.conf
+	$(INSTALL) -D -m 644 src/client/completion/berth $(DESTDIR)$(datadir)/bash-completion/completions/berth
+	$(INSTALL) -d $(DESTDIR)$(mandir)/man1
+	$(INSTALL) -m 644 man/*.1 $(DESTDIR)$(mandir)/man1/
+
+uninstall: ## removes what install put there
+	rm -f $(DESTDIR)$(bindir)/berth $(DESTDIR)$(mandir)/man1/berth.1 $(DESTDIR)$(mandir)/man1/berth-*.1 \
+		$(DESTDIR)$(datadir)/bash-completion/completions/berth \
+		$(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)/berth.{socket,service,slice} \
+		$(DESTDIR)$(call systemd_dir,sysusersdir,/usr/lib/sysusers.d)/berth.conf \
+		$(DESTDIR)$(call systemd_dir,tmpfilesdir,/usr/lib/tmpfiles.d)/berth.conf
+	rm -rf $(DESTDIR)$(libexecdir)/berth
+
+# --- Whole checks -------------------------------------------------------------------------------------------------
+DEPS := build-essential pkg-config libsystemd-dev libmount-dev libjansson-dev libarchive-dev libcmocka-dev libseccomp-dev \
+	libcap-dev libhttp-parser-dev libmnl-dev libssl-dev python3 systemd-dev
+DEPS_HOST := systemd-container mmdebstrap dbus busybox-static nftables iproute2 util-linux xz-utils zstd skopeo socat
+
+deps: ## installs the Debian packages the build and the tests need
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		$(foreach package,$(DEPS) $(DEPS_HOST),$$(apt-cache show $(package) >/dev/null 2>&1 && echo $(package)))
+
+quickstart: deps ## builds Berth and runs a container with it
+	$(MAKE) all
+	bash tests/host/quickstart.sh
+
+check: deps ## everything that must pass
+	$(MAKE) WERROR=1 all tests
+	bash tests/check.sh
+
+host-start: all ## boots a test host named "dev"
+	bash tests/host/nspawn.sh start dev --profile test
+host-shell: ## a shell in it
+	bash tests/host/nspawn.sh shell dev
+host-stop: ## stops it
+	bash tests/host/nspawn.sh stop dev
+
 clean: ## removes build/
 	rm -rf build
 
 help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
-.PHONY: all tests check-unit clean help
+.PHONY: all tests check-unit lint format install uninstall deps quickstart check host-start host-shell host-stop clean help

@@ -80,8 +80,9 @@ bool mount_path_is_below(const char *destination, const char *top);
 int mount_path_protect(int root_fd, const char *path);
 int mount_path_mask(int root_fd, const char *path);
 
-/* A mount namespace of its own for this process, receiving and sending nothing. */
-int mount_namespace_enter(void);
+/* A mount namespace of its own for this process, receiving and sending nothing; MORE are CLONE_NEW... flags of further
+ * namespaces made by the same call. */
+int mount_namespace_enter(int more);
 
 /* Makes the mount that ROOT_FD is open on the root of the present mount namespace and detaches the old one. PROPAGATION
  * (MS_..., 0 for none) is what the new root gets. */

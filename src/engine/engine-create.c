@@ -264,7 +264,7 @@ static void fill_defaults(Creation *creation, const char *id)
         if (str_equal(mode, "host") || str_equal(json_get_string(host, "UTSMode"), "host"))
                 gethostname(name, HOST_NAME_MAX);
         else
-                strncpy(name, id, ID_SHORT_LENGTH);
+                memcpy(name, id, ID_SHORT_LENGTH);
         json_set_string(creation->config, "Hostname", name);
 }
 

@@ -191,7 +191,7 @@ static int prepare_monitor(StartPlan *plan)
                 return plan->listen_fd;
         snprintf(listen_text, sizeof(listen_text), "%d", plan->listen_fd);
         snprintf(run_text, sizeof(run_text), "%lld", (long long) container->run);
-        strncpy(tag, container->id, ID_SHORT_LENGTH);
+        memcpy(tag, container->id, ID_SHORT_LENGTH);
 
         const json_t *log = json_object_get(container_host_config(container), "LogConfig");
         const char *const argv[] = {

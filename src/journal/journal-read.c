@@ -206,23 +206,11 @@ static int seek_tail(Reader *reader)
         return r < 0 ? r : sd_journal_seek_head(reader->journal);
 }
 
-/* Behind the last entry: only what comes from now on. */
-static int seek_end(Reader *reader)
-{
-        int r = sd_journal_seek_tail(reader->journal);
-
-        if (r >= 0)
-                r = sd_journal_previous(reader->journal);
-        return r == 0 ? sd_journal_seek_head(reader->journal) : r;
-}
-
 static int seek_start(Reader *reader)
 {
         const JournalQuery *query = reader->query;
 
         reader->positioned = reader->stopped = false;
-        if (query->tail == 0)
-                return seek_end(reader);
         if (query->tail > 0)
                 return seek_tail(reader);
         if (query->since_ns > 0)
@@ -333,11 +321,15 @@ static int follow(Reader *reader)
 
 int journal_read_lines(const JournalQuery *query, LineFunction line, void *userdata)
 {
-        Reader reader = { .query = query, .line = line, .userdata = userdata };
+        JournalQuery effective = *query;
+        Reader reader = { .query = &effective, .line = line, .userdata = userdata };
         int r;
 
         if (query->tail == 0 && !query->follow)
                 return 0;
+        /* No lines of the past: what was sent from this moment on, however long it takes to get going. */
+        if (query->tail == 0)
+                effective.since_ns = MAX(query->since_ns, time_now_ns());
         /* Where journald does not answer, what is in the journal is still there to be read. */
         (void) journal_barrier();
         r = journal_open_container(query->container_id, &reader.journal);

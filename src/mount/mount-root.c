@@ -9,9 +9,9 @@
 
 #include "berth/mount.h"
 
-int mount_namespace_enter(void)
+int mount_namespace_enter(int more)
 {
-        if (unshare(CLONE_NEWNS) < 0)
+        if (unshare(CLONE_NEWNS | more) < 0)
                 return -errno;
         /* Private rather than slave: nothing the host mounts or unmounts later concerns a tree that is about to lose
          * all of the host's mounts anyway. */

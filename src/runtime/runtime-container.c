@@ -4,7 +4,6 @@
  * mounted overlay and an empty scope, both of which the engine's start-up pass knows. */
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -136,10 +135,8 @@ static pid_t clone_init(const RuntimePlan *plan, int *ret_pidfd)
                 .exit_signal = SIGCHLD,
                 .cgroup = (uint64_t) plan->cgroup.payload_fd,
         };
-        pid_t pid = (pid_t) syscall(SYS_clone3, &args, sizeof(args));
+        int pid = runtime_clone(&args, runtime_init_main, plan);
 
-        if (pid < 0)
-                return -errno;
         if (pid > 0)
                 *ret_pidfd = pidfd;
         return pid;
@@ -174,13 +171,13 @@ static int enter_pid_namespace(int fd)
 
 static int spawn_init(RuntimePlan *plan, pid_t *ret_pid, int *ret_pidfd, Error *ret_error)
 {
-        CLEANUP_CLOSE int own_pid_namespace = -EBADF, reader = -EBADF, pidfd = -EBADF;
+        CLEANUP_CLOSE int own_pid_namespace = -EBADF, pidfd = -EBADF;
         int joined = plan->namespaces.fds[RUNTIME_NS_PID], fds[2], r;
         pid_t pid;
 
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return runtime_error(ret_error, errno, "pipe");
-        reader = fds[0];
+        plan->error_reader = fds[0];
         plan->error_fd = fds[1];
         if (joined >= 0)
                 own_pid_namespace = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
@@ -190,15 +187,10 @@ static int spawn_init(RuntimePlan *plan, pid_t *ret_pid, int *ret_pidfd, Error *
         pid = clone_init(plan, &pidfd);
         if (pid < 0)
                 return runtime_error(ret_error, -pid, "clone");
-        if (pid == 0) {
-                /* The parent alone reads: its end is how init sees that the parent is gone. */
-                fd_close(TAKE_FD(reader));
-                runtime_init_main(plan);
-        }
         plan->error_fd = fd_close(plan->error_fd);
         r = enter_pid_namespace(own_pid_namespace);
         if (r >= 0)
-                r = read_failure(reader, ret_error);
+                r = read_failure(plan->error_reader, ret_error);
         if (r < 0) {
                 (void) syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
                 (void) waitpid(pid, NULL, 0);
@@ -299,6 +291,7 @@ void runtime_container_main(const RuntimeStart *start)
                 r = runtime_error(&error, errno, "exec %s", start->monitor_argv[0]);
         if (r >= 0)
                 r = runtime_plan_prepare(start, &plan, &error);
+        (void) process_start_time(getpid(), &header.monitor_start_time);
         if (r >= 0)
                 r = wait_for_go(start->control);
         if (r >= 0)
@@ -306,7 +299,6 @@ void runtime_container_main(const RuntimeStart *start)
         if (r >= 0) {
                 header.pid = pid;
                 (void) process_start_time(pid, &header.start_time);
-                (void) process_start_time(getpid(), &header.monitor_start_time);
                 report(start->control, &header, "");
                 umask(mask);
                 r = become_monitor(&plan, pid, pidfd);

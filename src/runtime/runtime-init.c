@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/keyctl.h>
-#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -14,7 +13,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/vfs.h>
 
 #include "berth/file.h"
 #include "berth/json.h"
@@ -45,20 +43,17 @@ static const struct {
 
 /* --- before the root changes --- */
 
-/* Through the host's /proc, where /proc/self is this process. An unchanged value needs no permission to be written. */
+/* Through the host's /proc, where /proc/self is this process. */
 static int init_oom_score(const RuntimePlan *plan, Error *ret_error)
 {
-        json_t *value = json_object_get(plan->process, "oomScoreAdj");
-        CLEANUP_FREE char *text = NULL, *present = NULL;
+        CLEANUP_FREE char *text = NULL;
         int r;
 
-        if (!json_is_integer(value))
+        if (!plan->set_oom_score)
                 return 0;
-        text = str_printf("%lld\n", (long long) json_integer_value(value));
+        text = str_printf("%lld", (long long) json_get_int(plan->process, "oomScoreAdj", 0));
         if (!text)
                 return -ENOMEM;
-        if (file_read_at(AT_FDCWD, "/proc/self/oom_score_adj", 64, &present, NULL) >= 0 && str_equal(present, text))
-                return 0;
         r = file_write_kernel("/proc/self/oom_score_adj", text);
         return r < 0 ? runtime_error(ret_error, -r, "write oom_score_adj") : 0;
 }
@@ -97,31 +92,6 @@ static int init_join(const RuntimePlan *plan, Error *ret_error)
 }
 
 /* --- inside the root --- */
-
-static int init_names(const RuntimePlan *plan, Error *ret_error)
-{
-        const char *host = json_get_string_or(plan->config, "hostname", "");
-        const char *domain = json_get_string_or(plan->config, "domainname", "");
-
-        if (*host && sethostname(host, strlen(host)) < 0)
-                return runtime_error(ret_error, errno, "sethostname");
-        if (*domain && setdomainname(domain, strlen(domain)) < 0)
-                return runtime_error(ret_error, errno, "setdomainname");
-        return 0;
-}
-
-static int init_sysctls(const RuntimePlan *plan, int root_fd, Error *ret_error)
-{
-        CLEANUP_CLOSE int proc = -EBADF;
-        struct statfs fs;
-
-        if (!json_object_get(json_get_object(plan->config, "linux"), "sysctl"))
-                return 0;
-        proc = mount_path_open(root_fd, "/proc", O_PATH | O_DIRECTORY);
-        if (proc < 0 || fstatfs(proc, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC)
-                return 0;
-        return runtime_sysctl_apply(proc, plan->config, false, ret_error);
-}
 
 static int init_rlimits(const RuntimePlan *plan, Error *ret_error)
 {
@@ -235,11 +205,7 @@ static int init_tree(const RuntimePlan *plan, int root_fd, Error *ret_error)
 {
         int r;
 
-        r = init_names(plan, ret_error);
-        if (r >= 0)
-                r = runtime_plan_mount(plan, root_fd, true, ret_error);
-        if (r >= 0)
-                r = init_sysctls(plan, root_fd, ret_error);
+        r = runtime_plan_mount(plan, root_fd, true, ret_error);
         if (r >= 0)
                 r = runtime_plan_guard(plan, root_fd, true, ret_error);
         return r;
@@ -250,6 +216,8 @@ static int init_run(const RuntimePlan *plan, Error *ret_error)
         CLEANUP_CLOSE int root_fd = -EBADF, apparmor_fd = -EBADF;
         int r;
 
+        /* The parent alone reads: its end being closed is how init sees that the parent is gone. */
+        fd_close(plan->error_reader);
         if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
                 return runtime_error(ret_error, errno, "prctl");
         r = init_oom_score(plan, ret_error);
@@ -282,8 +250,9 @@ static int init_run(const RuntimePlan *plan, Error *ret_error)
         return runtime_execute(plan->argv, plan->environment, ret_error);
 }
 
-void runtime_init_main(const RuntimePlan *plan)
+void runtime_init_main(const void *argument)
 {
+        const RuntimePlan *plan = argument;
         Error error = {};
         int r = init_run(plan, &error);
         struct iovec parts[3] = {

@@ -7,11 +7,12 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include "berth/file.h"
 #include "berth/json.h"
 #include "berth/string.h"
 #include "runtime-private.h"
 
-static const char *const late_types[] = { "proc", "mqueue", "cgroup", "cgroup2" };
+static const char *const late_types[] = { "proc", "cgroup", "cgroup2" };
 
 static bool path_is_late(const RuntimePlan *plan, const char *path)
 {
@@ -85,6 +86,23 @@ static int plan_read_mounts(RuntimePlan *plan, Error *ret_error)
         return 0;
 }
 
+/* Init begins with the parent's value; an unchanged one needs no permission. */
+static void plan_compare_oom_score(RuntimePlan *plan)
+{
+        json_t *value = json_object_get(plan->process, "oomScoreAdj");
+        CLEANUP_FREE char *present = NULL;
+        int64_t number;
+
+        if (!json_is_integer(value))
+                return;
+        plan->set_oom_score = true;
+        if (file_read_at(AT_FDCWD, "/proc/self/oom_score_adj", 64, &present, NULL) < 0)
+                return;
+        present[strcspn(present, "\n")] = '\0';
+        if (str_to_int64(present, -1000, 1000, &number) >= 0 && number == json_integer_value(value))
+                plan->set_oom_score = false;
+}
+
 static int plan_read(RuntimePlan *plan, Error *ret_error)
 {
         int r;
@@ -108,44 +126,84 @@ static int plan_read(RuntimePlan *plan, Error *ret_error)
                 r = runtime_seccomp_load(plan->config, &plan->seccomp, ret_error);
         if (r < 0)
                 return r;
+        if (plan->start->network_namespace >= 0)
+                plan->namespaces.fds[RUNTIME_NS_NETWORK] = plan->start->network_namespace;
+        plan_compare_oom_score(plan);
         r = runtime_devices_program(json_get_object(json_get_object(plan->config, "linux"), "resources"), ret_error);
         if (r >= 0)
                 plan->device_program = r;
         return r == -ENODATA ? 0 : MIN(r, 0);
 }
 
-/* --- the network namespace --- */
+/* --- the namespaces --- */
 
-/* Enters the container's network namespace, where it has one. */
-static int plan_enter_network(RuntimePlan *plan, Error *ret_error)
+static const struct {
+        RuntimeNamespace which;
+        int flag;
+        const char *path;
+} entered[] = {
+        { RUNTIME_NS_NETWORK, CLONE_NEWNET, "/proc/self/ns/net" },
+        { RUNTIME_NS_IPC, CLONE_NEWIPC, "/proc/self/ns/ipc" },
+        { RUNTIME_NS_UTS, CLONE_NEWUTS, "/proc/self/ns/uts" },
+        { RUNTIME_NS_MOUNT, CLONE_NEWNS, "/proc/self/ns/mnt" },
+};
+
+/* Joins what is given and makes what is new, and takes a descriptor of it. */
+static int plan_enter_namespaces(RuntimePlan *plan, Error *ret_error)
+{
+        int made = 0, r;
+
+        for (size_t i = 0; i < ARRAY_SIZE(entered); i++) {
+                int fd = plan->namespaces.fds[entered[i].which];
+
+                if (fd >= 0 && setns(fd, entered[i].flag) < 0)
+                        return runtime_error(ret_error, errno, "join namespace");
+                if (plan->namespaces.clone_flags & entered[i].flag && fd < 0)
+                        made |= entered[i].flag;
+                plan->namespaces.clone_flags &= ~entered[i].flag;
+        }
+        r = mount_namespace_enter(made & ~CLONE_NEWNS);
+        if (r < 0)
+                return runtime_error(ret_error, -r, "unshare");
+        for (size_t i = 0; i < ARRAY_SIZE(entered); i++) {
+                int *fd = &plan->namespaces.fds[entered[i].which];
+
+                if (!(made & entered[i].flag))
+                        continue;
+                *fd = open(entered[i].path, O_RDONLY | O_CLOEXEC);
+                if (*fd < 0)
+                        return runtime_error(ret_error, errno, "open %s", entered[i].path);
+        }
+        if (made & CLONE_NEWNET && (r = runtime_network_loopback()) < 0)
+                return runtime_error(ret_error, -r, "bring up lo");
+        return 0;
+}
+
+static int plan_set_names(const RuntimePlan *plan, Error *ret_error)
+{
+        const char *host = json_get_string_or(plan->config, "hostname", "");
+        const char *domain = json_get_string_or(plan->config, "domainname", "");
+
+        if (plan->namespaces.fds[RUNTIME_NS_UTS] < 0)
+                return 0;
+        if (*host && sethostname(host, strlen(host)) < 0)
+                return runtime_error(ret_error, errno, "sethostname");
+        if (*domain && setdomainname(domain, strlen(domain)) < 0)
+                return runtime_error(ret_error, errno, "setdomainname");
+        return 0;
+}
+
+/* Those of the namespaces entered here; through the host's /proc, which shows the caller's. */
+static int plan_set_sysctls(const RuntimePlan *plan, Error *ret_error)
 {
         CLEANUP_CLOSE int proc = -EBADF;
-        int *fd = &plan->namespaces.fds[RUNTIME_NS_NETWORK];
-        int r;
 
-        if (plan->start->network_namespace >= 0)
-                *fd = plan->start->network_namespace;
-        if (*fd >= 0) {
-                if (setns(*fd, CLONE_NEWNET) < 0)
-                        return runtime_error(ret_error, errno, "join network namespace");
-        } else if (plan->namespaces.clone_flags & CLONE_NEWNET) {
-                if (unshare(CLONE_NEWNET) < 0)
-                        return runtime_error(ret_error, errno, "make network namespace");
-                *fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-                if (*fd < 0)
-                        return runtime_error(ret_error, errno, "open network namespace");
-                r = runtime_network_loopback();
-                if (r < 0)
-                        return runtime_error(ret_error, -r, "bring up lo");
-        } else
-                return 0;
-        plan->namespaces.clone_flags &= ~CLONE_NEWNET;
         if (!json_object_get(json_get_object(plan->config, "linux"), "sysctl"))
                 return 0;
         proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (proc < 0)
                 return runtime_error(ret_error, errno, "open /proc");
-        return runtime_sysctl_apply(proc, plan->config, true, ret_error);
+        return runtime_sysctl_apply(proc, plan->config, ret_error);
 }
 
 /* --- the tree --- */
@@ -210,25 +268,54 @@ static int plan_build_tree(RuntimePlan *plan, int root_fd, Error *ret_error)
         return r < 0 ? runtime_error(ret_error, -r, "pivot_root") : 0;
 }
 
-/* Everything done inside the container's network and mount namespaces, which the caller leaves again. */
+/* Everything done inside the container's namespaces, which the caller leaves again. */
 static int plan_inside(RuntimePlan *plan, const char *root, Error *ret_error)
 {
         CLEANUP_CLOSE int root_fd = -EBADF;
-        int *fd = &plan->namespaces.fds[RUNTIME_NS_MOUNT];
         int r;
 
-        r = plan_enter_network(plan, ret_error);
+        r = plan_enter_namespaces(plan, ret_error);
+        if (r >= 0)
+                r = plan_set_names(plan, ret_error);
+        if (r >= 0)
+                r = plan_set_sysctls(plan, ret_error);
         if (r < 0)
                 return r;
-        r = mount_namespace_enter();
-        if (r < 0)
-                return runtime_error(ret_error, -r, "make mount namespace");
-        plan->namespaces.clone_flags &= ~CLONE_NEWNS;
-        *fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
         root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (*fd < 0 || root_fd < 0)
+        if (root_fd < 0)
                 return runtime_error(ret_error, errno, "open %s", root);
         return plan_build_tree(plan, root_fd, ret_error);
+}
+
+/* Goes back to where FDS were opened. */
+static int plan_leave(const int fds[static ARRAY_SIZE(entered)])
+{
+        for (size_t i = 0; i < ARRAY_SIZE(entered); i++)
+                if (setns(fds[i], entered[i].flag) < 0)
+                        return -errno;
+        return 0;
+}
+
+static int plan_go_inside(RuntimePlan *plan, const char *root, Error *ret_error)
+{
+        int host[ARRAY_SIZE(entered)], left, r = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(entered); i++) {
+                host[i] = open(entered[i].path, O_RDONLY | O_CLOEXEC);
+                if (host[i] < 0)
+                        r = -errno;
+        }
+        if (r < 0)
+                return runtime_error(ret_error, -r, "open the host's namespaces");
+        r = plan_inside(plan, root, ret_error);
+        left = plan_leave(host);
+        for (size_t i = 0; i < ARRAY_SIZE(entered); i++)
+                fd_close(host[i]);
+        if (left >= 0)
+                return r;
+        /* Nothing more may be done from here, and nothing was done to the host that its start-up pass misses. */
+        plan->overlay_mounted = false;
+        return runtime_error(ret_error, -left, "return to the host's namespaces");
 }
 
 static int plan_home(RuntimePlan *plan)
@@ -262,31 +349,19 @@ static int plan_mount_overlay(RuntimePlan *plan, const char *root, Error *ret_er
 
 int runtime_plan_prepare(const RuntimeStart *start, RuntimePlan *plan, Error *ret_error)
 {
-        CLEANUP_CLOSE int host_mount = -EBADF, host_network = -EBADF;
         const char *root;
         int r;
 
         plan->start = start;
         plan->config = start->config;
         root = json_get_string_or(json_get_object(plan->config, "root"), "path", "");
-        host_mount = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-        host_network = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-        if (host_mount < 0 || host_network < 0)
-                return runtime_error(ret_error, errno, "open the host's namespaces");
         r = plan_read(plan, ret_error);
         if (r >= 0)
                 r = plan_mount_overlay(plan, root, ret_error);
         for (size_t i = 0; r >= 0 && i < plan->n_mounts; i++)
                 r = mount_entry_open(plan->mounts + i, ret_error);
-        if (r < 0)
-                return r;
-        r = plan_inside(plan, root, ret_error);
-        if (setns(host_mount, CLONE_NEWNS) < 0 || setns(host_network, CLONE_NEWNET) < 0) {
-                /* Nothing more may be done from here, and nothing was done to the host that its start-up pass misses.
-                 */
-                r = runtime_error(ret_error, errno, "return to the host's namespaces");
-                plan->overlay_mounted = false;
-        }
+        if (r >= 0)
+                r = plan_go_inside(plan, root, ret_error);
         if (r >= 0)
                 r = plan_home(plan);
         if (r >= 0 && start->setup_network && plan->namespaces.fds[RUNTIME_NS_NETWORK] >= 0)

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <sys/types.h>
 
@@ -134,8 +135,8 @@ int runtime_network_loopback(void);
 /* --- sysctls -------------------------------------------------------------------------------------------------------
  */
 
-/* Writes linux.sysctl's members that belong to the network namespace (or those that do not) below PROC_FD, a /proc. */
-int runtime_sysctl_apply(int proc_fd, const json_t *config, bool network, Error *ret_error);
+/* Writes linux.sysctl for the present namespaces through PROC_FD, a /proc. */
+int runtime_sysctl_apply(int proc_fd, const json_t *config, Error *ret_error);
 
 /* --- the plan ------------------------------------------------------------------------------------------------------
  */
@@ -155,7 +156,9 @@ typedef struct RuntimePlan {
         char **argv, **environment; /* owned */
         const char *cwd;
         bool overlay_mounted;
-        int error_fd; /* init's end of the pipe that a failure travels over */
+        bool set_oom_score; /* it differs from the parent's own */
+        int error_reader;   /* the parent's end of that pipe; not init's */
+        int error_fd;       /* init's end of the pipe that a failure travels over */
 } RuntimePlan;
 
 #define RUNTIME_PLAN_EMPTY                                                                    \
@@ -163,7 +166,8 @@ typedef struct RuntimePlan {
                         .stdio = RUNTIME_STDIO_EMPTY,                                         \
                         .cgroup = RUNTIME_CGROUP_EMPTY,                                       \
                         .device_program = -EBADF,                                             \
-                        .error_fd = -EBADF })
+                        .error_fd = -EBADF,                                                   \
+                        .error_reader = -EBADF })
 
 /* All that can be done before the scope is there, into an empty plan. Enters and leaves namespaces and ends in those it
  * began in, on failure too. A plan lives as long as its process, which ends or becomes another program. */
@@ -174,8 +178,12 @@ int runtime_plan_prepare(const RuntimeStart *start, RuntimePlan *plan, Error *re
 int runtime_plan_mount(const RuntimePlan *plan, int root_fd, bool late, Error *ret_error);
 int runtime_plan_guard(const RuntimePlan *plan, int root_fd, bool late, Error *ret_error);
 
-/* The first process, from clone to exec. */
-_Noreturn void runtime_init_main(const RuntimePlan *plan);
+/* clone3(2) of a process that runs ENTRY, which never returns, and may do so in this process's memory while this one is
+ * stopped. Returns its pid or a negative errno. */
+int runtime_clone(struct clone_args *args, void (*entry)(const void *), const void *argument);
+
+/* The first process, from clone to exec. ARGUMENT is the plan. */
+void runtime_init_main(const void *argument) __attribute__((noreturn));
 
 /* Looks the program up as execvp(3) would, in the words of Go's exec.LookPath, and executes it. Returns on a failed
  * look-up only; what fails later is told on standard error, and exit status 255, as runc's clients know it. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* linux.sysctl. Names of the network namespace are written by the parent, the others by init, each through the /proc it
- * sees. Dots separate the directories; a name with slashes is taken as it is. */
+/* linux.sysctl. Every name that belongs to a namespace belongs to the network, ipc or uts namespace of the process that
+ * opens it, so all are written by the parent while it is there. Others would change the host and are the engine's to
+ * refuse. Dots separate the directories; a name with slashes is taken as it is. */
 #include <fcntl.h>
 
 #include "berth/json.h"
@@ -25,23 +26,17 @@ static int sysctl_write(int proc_fd, const char *name, const char *value)
         return write(fd, value, strlen(value)) < 0 ? -errno : 0;
 }
 
-int runtime_sysctl_apply(int proc_fd, const json_t *config, bool network, Error *ret_error)
+int runtime_sysctl_apply(int proc_fd, const json_t *config, Error *ret_error)
 {
         json_t *object = json_get_object(json_get_object(config, "linux"), "sysctl"), *value;
         const char *name;
 
         json_object_foreach(object, name, value)
         {
-                int r;
+                int r = json_is_string(value) ? sysctl_write(proc_fd, name, json_string_value(value)) : -EINVAL;
 
-                if (str_after_prefix(name, "net.") || str_after_prefix(name, "net/")
-                            ? !network
-                            : network || !json_is_string(value))
-                        continue;
-                r = sysctl_write(proc_fd, name, json_is_string(value) ? json_string_value(value) : "");
                 if (r < 0)
-                        return runtime_error(ret_error, -r, "error writing sysctl %s = %s", name,
-                                             json_is_string(value) ? json_string_value(value) : "");
+                        return runtime_error(ret_error, -r, "error writing sysctl %s", name);
         }
         return 0;
 }

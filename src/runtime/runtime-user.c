@@ -33,8 +33,11 @@ static int database_read(int root_fd, const char *path, char **ret_text)
         /* Not blocking, as it could be a fifo. */
         fd = mount_path_open(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
         if (fd >= 0 && fstat(fd, &st) >= 0 && S_ISREG(st.st_mode)) {
+                if (st.st_size > DATABASE_MAX)
+                        return -EFBIG;
                 do {
-                        n = buffer_read(&buffer, fd, 65536);
+                        /* One byte more finds the end without another buffer. */
+                        n = buffer_read(&buffer, fd, MAX((size_t) st.st_size, 4095) + 1);
                         if (n < 0)
                                 return (int) n;
                         if (buffer.size > DATABASE_MAX)

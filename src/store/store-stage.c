@@ -9,6 +9,7 @@
 #include "berth/json.h"
 #include "berth/store.h"
 #include "berth/string.h"
+#include "store-flush.h"
 #include "store-stage.h"
 #include "store-tar.h"
 #include "store-unpack.h"
@@ -17,14 +18,21 @@ typedef struct Tick {
         const StoreInput *input;
         const char *name;
         int64_t total, reported;
+        StoreFlusher *flusher; /* owned */
 } Tick;
+
+static void tick_clear(Tick *tick)
+{
+        store_flusher_free(tick->flusher);
+}
 
 /* Tells of the progress once a megabyte. */
 static void stage_tick(void *userdata, int64_t bytes)
 {
         Tick *tick = userdata;
 
-        if (bytes < tick->reported + 1024 * 1024)
+        store_flusher_note(tick->flusher, bytes);
+        if (!tick->input->progress || bytes < tick->reported + 1024 * 1024)
                 return;
         tick->reported = bytes;
         tick->input->progress(tick->input->userdata, tick->name, bytes, tick->total);
@@ -55,11 +63,14 @@ static int layer_record(const StoreUnpacked *unpacked, int layer_fd, const char 
 static int unpack_stream(StoreStream *stream, const StoreInput *input, int layer_fd, const char *staged,
                          const char *name, int64_t total, json_t **ret_layer, Error *error)
 {
-        Tick tick = { .input = input, .name = name, .total = total };
+        Tick tick CLEANUP(tick_clear) = { .input = input, .name = name, .total = total };
         StoreUnpacked unpacked;
         int r;
 
-        r = store_unpack(stream, layer_fd, input->progress ? stage_tick : NULL, &tick, &unpacked, error);
+        r = store_flusher_new(layer_fd, &tick.flusher);
+        if (r < 0)
+                return r;
+        r = store_unpack(stream, layer_fd, stage_tick, &tick, &unpacked, error);
         if (r != 0)
                 return r;
         if (input->progress)

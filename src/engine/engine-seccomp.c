@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The default system call filter: what is listed is allowed, anything else fails with EPERM. Some calls come with a
+ * capability, some only with certain arguments. Names a kernel or library doesn't know are left out when compiled. */
+#include <sched.h>
+
+#include "berth/cleanup.h"
+#include "berth/spec.h"
+#include "berth/string.h"
+
+#define CLONE_NAMESPACES                                                                                              \
+        (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP)
+#define FAMILY_VSOCK 40
+#define ERRNO_NOSYS 38
+
+static const char always[] =
+        "accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir chmod chown chown32 "
+        "clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep "
+        "clock_nanosleep_time64 close close_range connect copy_file_range creat dup dup2 dup3 epoll_create "
+        "epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait epoll_wait_old eventfd eventfd2 "
+        "execve execveat exit exit_group faccessat faccessat2 fadvise64 fadvise64_64 fallocate fanotify_mark fchdir "
+        "fchmod fchmodat fchmodat2 fchown fchown32 fchownat fcntl fcntl64 fdatasync fgetxattr flistxattr flock fork "
+        "fremovexattr fsetxattr fstat fstat64 fstatat64 fstatfs fstatfs64 fsync ftruncate ftruncate64 futex "
+        "futex_requeue futex_time64 futex_wait futex_waitv futex_wake futimesat getcpu getcwd getdents getdents64 "
+        "getegid getegid32 geteuid geteuid32 getgid getgid32 getgroups getgroups32 getitimer getpeername getpgid "
+        "getpgrp getpid getppid getpriority getrandom getresgid getresgid32 getresuid getresuid32 getrlimit "
+        "get_robust_list getrusage getsid getsockname getsockopt get_thread_area gettid gettimeofday getuid getuid32 "
+        "getxattr inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_cancel ioctl io_destroy "
+        "io_getevents io_pgetevents io_pgetevents_time64 ioprio_get ioprio_set io_setup io_submit ipc kill "
+        "landlock_add_rule landlock_create_ruleset landlock_restrict_self lchown lchown32 lgetxattr link linkat "
+        "listen listxattr llistxattr _llseek lremovexattr lseek lsetxattr lstat lstat64 madvise map_shadow_stack "
+        "membarrier memfd_create memfd_secret mincore mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap mmap2 "
+        "mprotect mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedreceive_time64 mq_timedsend "
+        "mq_timedsend_time64 mq_unlink mremap msgctl msgget msgrcv msgsnd msync munlock munlockall munmap "
+        "name_to_handle_at nanosleep newfstatat _newselect open openat openat2 pause pidfd_open pidfd_send_signal "
+        "pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll ppoll_time64 prctl pread64 preadv preadv2 "
+        "prlimit64 process_mrelease pselect6 pselect6_time64 pwrite64 pwritev pwritev2 read readahead readlink "
+        "readlinkat readv recv recvfrom recvmmsg recvmmsg_time64 recvmsg remap_file_pages removexattr rename renameat "
+        "renameat2 restart_syscall rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn "
+        "rt_sigsuspend rt_sigtimedwait rt_sigtimedwait_time64 rt_tgsigqueueinfo sched_getaffinity sched_getattr "
+        "sched_getparam sched_get_priority_max sched_get_priority_min sched_getscheduler sched_rr_get_interval "
+        "sched_rr_get_interval_time64 sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield "
+        "seccomp select semctl semget semop semtimedop semtimedop_time64 send sendfile sendfile64 sendmmsg sendmsg "
+        "sendto setfsgid setfsgid32 setfsuid setfsuid32 setgid setgid32 setgroups setgroups32 setitimer setpgid "
+        "setpriority setregid setregid32 setresgid setresgid32 setresuid setresuid32 setreuid setreuid32 setrlimit "
+        "set_robust_list setsid setsockopt set_thread_area set_tid_address setuid setuid32 setxattr shmat shmctl "
+        "shmdt shmget shutdown sigaltstack signalfd signalfd4 sigprocmask sigreturn socketcall socketpair splice stat "
+        "stat64 statfs statfs64 statx symlink symlinkat sync sync_file_range syncfs sysinfo tee tgkill time "
+        "timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime timer_settime64 "
+        "timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime timerfd_settime64 times tkill truncate "
+        "truncate64 ugetrlimit umask uname unlink unlinkat utime utimensat utimensat_time64 utimes vfork vmsplice "
+        "wait4 waitid waitpid write writev process_vm_readv process_vm_writev ptrace arch_prctl modify_ldt";
+
+static const struct {
+        const char *capability;
+        const char *names;
+} with_capability[] = {
+        { "CAP_DAC_READ_SEARCH", "open_by_handle_at" },
+        { "CAP_SYS_ADMIN", "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr "
+                           "move_mount open_tree perf_event_open quotactl quotactl_fd setdomainname sethostname setns "
+                           "syslog umount umount2 unshare" },
+        { "CAP_SYS_BOOT", "reboot" },
+        { "CAP_SYS_CHROOT", "chroot" },
+        { "CAP_SYS_MODULE", "delete_module init_module finit_module" },
+        { "CAP_SYS_PACCT", "acct" },
+        { "CAP_SYS_PTRACE", "kcmp pidfd_getfd process_madvise" },
+        { "CAP_SYS_RAWIO", "iopl ioperm" },
+        { "CAP_SYS_TIME", "settimeofday stime clock_settime clock_settime64" },
+        { "CAP_SYS_TTY_CONFIG", "vhangup" },
+        { "CAP_SYS_NICE", "get_mempolicy mbind set_mempolicy set_mempolicy_home_node" },
+        { "CAP_SYSLOG", "syslog" },
+        { "CAP_BPF", "bpf" },
+        { "CAP_PERFMON", "perf_event_open" },
+};
+
+static int add_names(json_t *syscalls, const char *names, const char *action, int error, json_t *arguments)
+{
+        CLEANUP_FREE char *copy = strdup(names);
+        CLEANUP_JSON json_t *list = json_array();
+        char *rest = copy;
+
+        for (char *name; (name = strsep(&rest, " "));)
+                json_array_append_new(list, json_string(name));
+        json_t *entry = json_pack("{sO ss}", "names", list, "action", action);
+        if (error > 0)
+                json_object_set_new(entry, "errnoRet", json_integer(error));
+        if (arguments)
+                json_object_set_new(entry, "args", json_pack("[o]", arguments));
+        return json_array_append_new(syscalls, entry) < 0 ? -ENOMEM : 0;
+}
+
+static json_t *argument(int index, json_int_t value, json_int_t value_two, const char *op)
+{
+        return json_pack("{si sI sI ss}", "index", index, "value", value, "valueTwo", value_two, "op", op);
+}
+
+int spec_default_seccomp(char *const *capabilities, json_t **ret_seccomp)
+{
+        static const json_int_t personalities[] = { 0x0, 0x8, 0x20000, 0x20008, 0xffffffff };
+        CLEANUP_JSON json_t *syscalls = json_array();
+        bool admin = strv_contains(capabilities, "CAP_SYS_ADMIN");
+        static const char allow[] = "SCMP_ACT_ALLOW";
+
+        int r = add_names(syscalls, always, allow, 0, NULL);
+        for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(personalities); i++)
+                r = add_names(syscalls, "personality", allow, 0, argument(0, personalities[i], 0, "SCMP_CMP_EQ"));
+        if (r >= 0)
+                r = add_names(syscalls, "socket", allow, 0, argument(0, FAMILY_VSOCK, 0, "SCMP_CMP_NE"));
+        for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(with_capability); i++)
+                if (strv_contains(capabilities, with_capability[i].capability))
+                        r = add_names(syscalls, with_capability[i].names, allow, 0, NULL);
+        if (r >= 0 && !admin)
+                r = add_names(syscalls, "clone", allow, 0, argument(0, CLONE_NAMESPACES, 0, "SCMP_CMP_MASKED_EQ"));
+        /* A C library that is told there is no clone3 falls back to clone, whose flags can be looked at. */
+        if (r >= 0 && !admin)
+                r = add_names(syscalls, "clone3", "SCMP_ACT_ERRNO", ERRNO_NOSYS, NULL);
+        if (r < 0)
+                return r;
+        json_t *seccomp = json_pack("{ss si s[s s s] sO}", "defaultAction", "SCMP_ACT_ERRNO", "defaultErrnoRet", 1,
+                                    "architectures",
+#ifdef __aarch64__
+                                    "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64",
+#else
+                                    "SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32",
+#endif
+                                    "syscalls", syscalls);
+        if (!seccomp)
+                return -ENOMEM;
+        *ret_seccomp = seccomp;
+        return 0;
+}
