@@ -36,7 +36,7 @@ static int create_pair(struct mnl_socket *socket, const NetworkBridge *bridge, u
         struct nlattr *data = mnl_attr_nest_start(&request.header, IFLA_INFO_DATA);
         struct nlattr *peer = mnl_attr_nest_start(&request.header, VETH_INFO_PEER);
         struct ifinfomsg *inner = mnl_nlmsg_put_extra_header(&request.header, sizeof(*inner));
-        inner->ifi_flags = inner->ifi_change = IFF_UP;
+        inner->ifi_family = AF_UNSPEC; /* brought up later: a veth can't be before its other end is there */
         mnl_attr_put_strz(&request.header, IFLA_IFNAME, endpoint->name);
         mnl_attr_put(&request.header, IFLA_ADDRESS, sizeof(endpoint->mac), endpoint->mac);
         mnl_attr_put_u32(&request.header, IFLA_NET_NS_FD, (uint32_t) namespace_fd);
@@ -45,6 +45,16 @@ static int create_pair(struct mnl_socket *socket, const NetworkBridge *bridge, u
         mnl_attr_nest_end(&request.header, peer);
         mnl_attr_nest_end(&request.header, data);
         mnl_attr_nest_end(&request.header, info);
+        return netlink_call(socket, &request);
+}
+
+static int bring_up(struct mnl_socket *socket, unsigned int index)
+{
+        NetlinkRequest request;
+        struct ifinfomsg *link = netlink_begin(&request, RTM_NEWLINK, 0, sizeof(*link));
+
+        link->ifi_index = (int) index;
+        link->ifi_flags = link->ifi_change = IFF_UP;
         return netlink_call(socket, &request);
 }
 
@@ -102,7 +112,9 @@ static int configure_inside(struct mnl_socket *outside, const NetworkBridge *bri
         unsigned int index = if_nametoindex(endpoint->name);
         if (index == 0)
                 return -errno;
-        r = add_address(inside, bridge, endpoint, index);
+        r = bring_up(inside, index);
+        if (r >= 0)
+                r = add_address(inside, bridge, endpoint, index);
         return r < 0 ? r : add_default_route(inside, bridge, index);
 }
 

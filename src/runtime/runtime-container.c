@@ -274,11 +274,25 @@ static int become_monitor(RuntimePlan *plan, pid_t pid, int pidfd)
         return -errno;
 }
 
+/* Undoes what the start did to the host and says why. */
+static _Noreturn void give_up(const RuntimePlan *plan, const RuntimeStart *start, int r, const Error *error, bool told)
+{
+        if (plan->overlay_mounted)
+                (void) mount_overlay_undo(json_get_string(json_get_object(start->config, "root"), "path"));
+        if (r != -ECANCELED)
+                report_failure(start, r, error);
+        /* A word that arrives unread at the end would reach the engine as ECONNRESET, in front of the report. */
+        if (r != -ECANCELED && !told)
+                (void) wait_for_go(start->control);
+        _exit(1);
+}
+
 void runtime_container_main(const RuntimeStart *start)
 {
         RuntimePlan plan = RUNTIME_PLAN_EMPTY;
         RuntimeReport header = {};
         Error error = {};
+        bool told = false;
         pid_t pid = 0;
         mode_t mask;
         int pidfd = -EBADF, r;
@@ -292,23 +306,20 @@ void runtime_container_main(const RuntimeStart *start)
         if (r >= 0)
                 r = runtime_plan_prepare(start, &plan, &error);
         (void) process_start_time(getpid(), &header.monitor_start_time);
-        if (r >= 0)
+        if (r >= 0) {
                 r = wait_for_go(start->control);
+                told = r >= 0;
+        }
         if (r >= 0)
                 r = container_start(&plan, &pid, &pidfd, &error);
-        if (r >= 0) {
-                header.pid = pid;
-                (void) process_start_time(pid, &header.start_time);
-                report(start->control, &header, "");
-                umask(mask);
-                r = become_monitor(&plan, pid, pidfd);
-                log_error_errno(r, "Cannot execute %s", start->monitor_argv[0]);
-                /* The bond between the two ends the container as well. */
-                _exit(127);
-        }
-        if (plan.overlay_mounted)
-                (void) mount_overlay_undo(json_get_string(json_get_object(start->config, "root"), "path"));
-        if (r != -ECANCELED)
-                report_failure(start, r, &error);
-        _exit(1);
+        if (r < 0)
+                give_up(&plan, start, r, &error, told);
+        header.pid = pid;
+        (void) process_start_time(pid, &header.start_time);
+        report(start->control, &header, "");
+        umask(mask);
+        r = become_monitor(&plan, pid, pidfd);
+        log_error_errno(r, "Cannot execute %s", start->monitor_argv[0]);
+        /* The bond between the two ends the container as well. */
+        _exit(127);
 }

@@ -183,8 +183,8 @@ static void test_new_socket_loses_nothing(void **state)
         bind_journald(&f);
         assert_int_equal(feed(&f, 10, 1), 11);
         dispatch(&f);
-        /* The fourth may not have been stored. */
-        expect_lines(&f, 3, 11);
+        /* Whether the first four were stored is not known yet: all that is in doubt comes again. */
+        expect_lines(&f, 0, 11);
         assert_null(take(&f));
 }
 
