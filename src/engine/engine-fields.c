@@ -248,7 +248,7 @@ static bool says_something(const json_t *value)
         case JSON_STRING:
                 return json_string_length(value) > 0;
         case JSON_INTEGER:
-                return json_integer_value(value) != 0;
+                return json_integer_value(value) > 0; /* clients send -1 for "not set", too */
         case JSON_ARRAY:
                 return json_array_size(value) > 0;
         case JSON_OBJECT:

@@ -4,7 +4,6 @@
 #include <sys/epoll.h>
 
 #include "berth/file.h"
-#include "berth/json.h"
 #include "engine-private.h"
 
 struct Waiter {
@@ -35,14 +34,11 @@ void container_waiters_drop(Container *container)
                 waiter_free(LIST_FIRST(&container->waiters));
 }
 
-static void answer(Stream *stream, int exit_code, const char *error)
+static void answer(Stream *stream, int exit_code)
 {
-        CLEANUP_JSON json_t *body = error ? json_pack("{si s{ss}}", "StatusCode", exit_code, "Error", "Message", error)
-                                          : json_pack("{si}", "StatusCode", exit_code);
-        CLEANUP_FREE char *text = json_dumps(body, JSON_COMPACT);
-        CLEANUP_BUFFER Buffer line = { 0 };
+        CLEANUP_FREE char *line = str_printf("{\"StatusCode\":%d}\n", exit_code);
 
-        if (text && buffer_printf(&line, "%s\n", text) >= 0 && stream_write(stream, line.data, line.size) >= 0)
+        if (line && stream_write(stream, line, strlen(line)) >= 0)
                 stream_end(stream);
 }
 
@@ -53,7 +49,7 @@ void container_waiters_notify(Container *container, WaitCondition reached)
         while (waiter) {
                 Waiter *next = LIST_NEXT(waiter, link);
                 if ((waiter->condition == WAIT_REMOVED) == (reached == WAIT_REMOVED)) {
-                        answer(&waiter->stream, container->exit_code, json_get_string(container->record, "Error"));
+                        answer(&waiter->stream, container->exit_code);
                         waiter_free(waiter);
                 }
                 waiter = next;
@@ -122,7 +118,7 @@ void container_wait(Container *container, int condition, Stream *stream)
                 return;
         }
         if (condition == WAIT_NOT_RUNNING && !container_is_running(container) && !container->start) {
-                answer(stream, container->exit_code, json_get_string(container->record, "Error"));
+                answer(stream, container->exit_code);
                 stream_clear(stream);
                 return;
         }
@@ -143,12 +139,12 @@ void wait_restore(Engine *engine, const char *arguments, int fd)
         if (engine_container_find(engine, id, &container, NULL) != 0) {
                 /* Removed while nobody was there to say so; how it ended went with it. */
                 if (condition == WAIT_REMOVED)
-                        answer(&stream, 0, NULL);
+                        answer(&stream, 0);
                 return;
         }
         bool over = !container_is_running(container) && container->run >= run;
         if (condition != WAIT_REMOVED && over) {
-                answer(&stream, container->exit_code, NULL);
+                answer(&stream, container->exit_code);
                 return;
         }
         hold(container, (WaitCondition) condition, &stream);

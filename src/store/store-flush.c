@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A thread that syncs the file system each time another 16 MiB were written. Measured with a Debian base image it takes the
- * last sync from 300 ms to 90 ms. It promises nothing: whoever needs the data on disk still syncs at the end, and hears of
- * errors there. */
+/* A thread that syncs the file system each time another 16 MiB were written. Measured with a Debian base image it takes
+ * the last sync from 300 ms to 90 ms. It promises nothing: whoever needs the data on disk still syncs at the end, and
+ * hears of errors there. */
 #include "store-flush.h"
 
 #include <pthread.h>

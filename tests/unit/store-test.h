@@ -9,9 +9,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <string.h>
 #include <sys/stat.h>
+
+/* After the headers it needs. */
+#include <cmocka.h>
 
 #include "berth/buffer.h"
 #include "berth/file.h"
@@ -41,7 +43,10 @@ static inline void tar_header(Buffer *tar, char type, const char *path, const ch
         memset(header + 148, ' ', 8);
         header[156] = type;
         snprintf(header + 157, 100, "%s", link ? link : "");
-        memcpy(header + 257, "ustar\0" "00", 8);
+        memcpy(header + 257,
+               "ustar\0"
+               "00",
+               8);
         for (size_t i = 0; i < sizeof(header); i++)
                 sum += (unsigned char) header[i];
         snprintf(header + 148, 8, "%06o", sum);

