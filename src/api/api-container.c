@@ -56,8 +56,10 @@ static void inspect(ApiCall *call)
         json_t *object = NULL;
         Container *container = find(call);
 
-        if (container)
-                api_answer(call->request, 200, container_inspect(container, api_query_bool(call, "size"), &object), object, NULL);
+        if (!container)
+                return;
+        int r = container_inspect(container, api_query_bool(call, "size"), &object);
+        api_answer(call->request, 200, r, object, NULL);
 }
 
 static void start(ApiCall *call)

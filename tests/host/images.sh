@@ -132,7 +132,8 @@ main() {
     local key lock target wanted=${1:-all}
     [[ $wanted = all || $wanted = busybox ]] || die "usage: images.sh [busybox]"
     need_root
-    need_programs python3 tar gzip zstd unshare flock
+    need_programs python3 tar flock
+    [[ $wanted = busybox ]] || need_programs gzip zstd unshare
     mkdir -p "$CACHE/images"
     # Whatever the images are made with is in the name: a change makes new ones.
     key=$(cat "$here"/images.sh "$here"/make-*.py "$here/tree.sh" | sha256sum)

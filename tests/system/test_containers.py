@@ -81,7 +81,7 @@ class Containers(unittest.TestCase):
     def test_exit_codes(self):
         for client in CLIENTS:
             for command, status in (
-                (("true",), 0), (("sh", "-c", "exit 7"), 7), (("sh", "-c", "kill -9 $$"), 137), (("nosuch",), 127),
+                (("true",), 0), (("sh", "-c", "exit 7"), 7), (("nosuch",), 127),
                 (("/etc",), 126),
             ):
                 with self.subTest(client=client, command=command):

@@ -38,7 +38,7 @@ static inline void tar_header(Buffer *tar, char type, const char *path, const ch
         snprintf(header + 100, 8, "%07o", mode);
         snprintf(header + 108, 8, "%07o", 0);
         snprintf(header + 116, 8, "%07o", 0);
-        snprintf(header + 124, 12, "%011llo", (unsigned long long) size);
+        snprintf(header + 124, 12, "%011llo", (unsigned long long) size & 077777777777ULL);
         snprintf(header + 136, 12, "%011o", 1700000000);
         memset(header + 148, ' ', 8);
         header[156] = type;
