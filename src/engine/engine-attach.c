@@ -14,9 +14,10 @@ struct PendingAttach {
         char *kept;    /* name in systemd's store */
 };
 
-static void pending_free(PendingAttach *pending)
+static void pending_free(PendingAttach *pending, bool keep)
 {
-        keep_remove(pending->kept);
+        if (pending->kept && !keep)
+                keep_remove(pending->kept);
         fd_close(pending->fd);
         LIST_REMOVE(pending, link);
         free(pending->request);
@@ -27,7 +28,7 @@ static void pending_free(PendingAttach *pending)
 void container_drop_attaches(Container *container)
 {
         while (!LIST_EMPTY(&container->attaches))
-                pending_free(LIST_FIRST(&container->attaches));
+                pending_free(LIST_FIRST(&container->attaches), container->engine->closing);
 }
 
 /* Opens a connection to the monitor and sends one request. The connection, on which the answer comes, is returned. */
@@ -52,7 +53,7 @@ int container_send_attaches(Container *container)
                 if (r < 0)
                         return r;
                 fd_close(r); /* the request waits in the monitor's queue */
-                pending_free(pending);
+                pending_free(pending, false);
         }
         return 0;
 }
@@ -74,7 +75,7 @@ static int keep_pending(Container *container, const char *request, int fd)
         LIST_INSERT_HEAD(&container->attaches, pending, link);
         if (!pending->request || !pending->kept) {
                 pending->fd = -EBADF;
-                pending_free(pending);
+                pending_free(pending, false);
                 return -ENOMEM;
         }
         keep_store(pending->kept, fd);

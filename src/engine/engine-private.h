@@ -79,6 +79,7 @@ struct Engine {
         char *runtime_root;        /* <exec root>/container */
         LIST_HEAD(, Container) containers;
         LIST_HEAD(, Worker) workers;
+        bool closing;              /* this process ends: what systemd keeps stays kept for the next */
         size_t n_jobs;             /* starts, stops, workers, waiting clients: see engine_busy() */
         NetworkBridge bridge;      /* prefix 0 until it was first needed */
         bool bridge_ready;

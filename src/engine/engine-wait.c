@@ -20,7 +20,8 @@ static void waiter_free(Waiter *waiter)
         Engine *engine = waiter->container->engine;
 
         sd_event_source_disable_unref(waiter->hangup);
-        keep_remove(waiter->kept);
+        if (waiter->kept && !engine->closing)
+                keep_remove(waiter->kept);
         stream_clear(&waiter->stream);
         LIST_REMOVE(waiter, link);
         free(waiter->kept);

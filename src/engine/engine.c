@@ -94,6 +94,7 @@ void engine_free(Engine *engine)
         if (!engine)
                 return;
         engine->activity = NULL;
+        engine->closing = true;
         engine_workers_free(engine);
         while (!LIST_EMPTY(&engine->containers))
                 container_free(LIST_FIRST(&engine->containers));

@@ -323,7 +323,9 @@ char *store_reference_familiar_name(const StoreReference *reference)
 {
         const char *rest;
 
-        if (!str_equal(reference->domain, DEFAULT_DOMAIN))
+        /* A path that would be taken for a domain without one in front keeps it. */
+        if (!str_equal(reference->domain, DEFAULT_DOMAIN) ||
+            (strchr(reference->path, '/') && is_domain(reference->path, strcspn(reference->path, "/"))))
                 return store_reference_normal_name(reference);
         rest = str_after_prefix(reference->path, OFFICIAL_PREFIX);
         return strdup(rest && !strchr(rest, '/') ? rest : reference->path);

@@ -30,6 +30,7 @@ static void test_names(void **state)
                 { "busybox@" DIGEST, "docker.io/library/busybox@" DIGEST, "busybox@" DIGEST },
                 { "busybox:1@" DIGEST, "docker.io/library/busybox:1@" DIGEST, "busybox:1@" DIGEST },
                 { "sha256:abc", "docker.io/library/sha256:abc", "sha256:abc" },
+                { "docker.io/not.a.host/x", "docker.io/not.a.host/x", "docker.io/not.a.host/x" },
         };
 
         (void) state;
