@@ -165,7 +165,7 @@ typedef struct StoreInput {
 
         /* Called now and then; LAYER is a short name, TOTAL 0 where unknown. May be NULL. */
         void (*progress)(void *userdata, const char *layer, int64_t current, int64_t total);
-        void *userdata; /* of both callbacks */
+        void *userdata; /* of both callbacks: READ may run in a thread of its own while PROGRESS runs */
 } StoreInput;
 
 /* Unpacks an archive of images (docker save, or an OCI layout; compressed or not) into the staging directory, and syncs

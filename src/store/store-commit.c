@@ -79,8 +79,7 @@ static int commit_layers(Commit *commit)
         size_t i;
         int r;
 
-        json_array_foreach(json_get_array(commit->result, "Layers"), i, layer)
-        {
+        json_array_foreach (json_get_array(commit->result, "Layers"), i, layer) {
                 r = commit_layer(commit, layer);
                 if (r != 0)
                         return r;
@@ -119,16 +118,16 @@ static int move_blob(const Commit *commit, const json_t *blob)
 }
 
 /* The configuration's layers with their sizes, the lowest first. */
-static int image_layers(const Commit *commit, const json_t *config, json_t **ret_layers, int64_t *ret_size)
+static int image_layers(const Commit *commit, const json_t *config, json_t **ret_layers, json_t **ret_sizes,
+                        int64_t *ret_size)
 {
-        json_t *layers CLEANUP_JSON = json_array(), *diff_id;
+        json_t *layers CLEANUP_JSON = json_array(), *sizes CLEANUP_JSON = json_array(), *diff_id;
         int64_t total = 0;
         size_t i;
 
-        if (!layers)
+        if (!layers || !sizes)
                 return -ENOMEM;
-        json_array_foreach(json_get_array(json_get_object(config, "rootfs"), "diff_ids"), i, diff_id)
-        {
+        json_array_foreach (json_get_array(json_get_object(config, "rootfs"), "diff_ids"), i, diff_id) {
                 const char *digest = json_string_value(diff_id);
                 json_t *size = digest ? json_object_get(commit->sizes, digest) : NULL, *record CLEANUP_JSON = NULL;
                 int fd CLEANUP_CLOSE = -EBADF;
@@ -146,19 +145,19 @@ static int image_layers(const Commit *commit, const json_t *config, json_t **ret
                 }
                 bytes = size ? json_integer_value(size) : json_get_int(record, "Size", 0);
                 total += bytes;
-                if (json_array_append_new(layers,
-                                          json_pack("{s:s, s:I}", "DiffID", digest, "Size", (json_int_t) bytes)) < 0)
+                if (json_array_append(layers, diff_id) < 0 || json_array_append_new(sizes, json_integer(bytes)) < 0)
                         return -ENOMEM;
         }
         *ret_layers = TAKE_PTR(layers);
+        *ret_sizes = TAKE_PTR(sizes);
         *ret_size = total;
         return 0;
 }
 
 static int make_record(const Commit *commit, const json_t *image, const json_t *config, json_t **ret_record)
 {
-        json_t *layers CLEANUP_JSON = NULL, *labels = json_get_object(json_get_object(config, "config"), "Labels"),
-                       *blob;
+        json_t *layers CLEANUP_JSON = NULL, *sizes CLEANUP_JSON = NULL,
+                       *labels = json_get_object(json_get_object(config, "config"), "Labels"), *blob;
         json_t *blobs CLEANUP_JSON = json_pack("[s]", json_get_string(json_get_object(image, "Config"), "Digest"));
         const char *created_text = json_get_string(config, "created"), *parent = json_get_string(image, "Parent");
         int64_t created = 0, size = 0, tagged = json_get_int(image, "Time", 0);
@@ -166,15 +165,16 @@ static int make_record(const Commit *commit, const json_t *image, const json_t *
         size_t i;
         int r;
 
-        r = image_layers(commit, config, &layers, &size);
+        r = image_layers(commit, config, &layers, &sizes, &size);
         if (r != 0)
                 return r;
         if (created_text)
                 (void) time_parse_rfc3339(created_text, &created);
-        json_array_foreach(json_get_array(image, "Blobs"), i,
-                           blob) if (json_array_append(blobs, json_object_get(blob, "Digest")) < 0) return -ENOMEM;
-        record = json_pack("{s:I, s:I, s:O, s:O}", "Created", (json_int_t) created, "Size", (json_int_t) size, "Layers",
-                           layers, "Blobs", blobs);
+        json_array_foreach (json_get_array(image, "Blobs"), i, blob)
+                if (json_array_append(blobs, json_object_get(blob, "Digest")) < 0)
+                        return -ENOMEM;
+        record = json_pack("{s:I, s:I, s:O, s:O, s:O}", "Created", (json_int_t) created, "Size", (json_int_t) size,
+                           "Layers", layers, "Sizes", sizes, "Blobs", blobs);
         if (!record)
                 return -ENOMEM;
         if (labels)
@@ -193,8 +193,7 @@ static int image_references(Commit *commit, const json_t *image, const char *id,
         json_t *familiar_list = json_get_array(done, "References"), *replaced = json_get_array(done, "Replaced"), *item;
         size_t i;
 
-        json_array_foreach(json_get_array(image, "References"), i, item)
-        {
+        json_array_foreach (json_get_array(image, "References"), i, item) {
                 StoreReference reference CLEANUP_REFERENCE = {};
                 char *normal CLEANUP_FREE = NULL, *familiar CLEANUP_FREE = NULL;
                 const char *before;
@@ -228,8 +227,7 @@ static int image_blobs(const Commit *commit, const json_t *image)
         size_t i;
         int r;
 
-        json_array_foreach(json_get_array(image, "Blobs"), i, blob)
-        {
+        json_array_foreach (json_get_array(image, "Blobs"), i, blob) {
                 char *data CLEANUP_FREE = NULL;
                 size_t size;
 
@@ -250,7 +248,9 @@ static bool array_has(const json_t *array, const json_t *value)
         json_t *item;
         size_t i;
 
-        json_array_foreach(array, i, item) if (json_equal(item, value)) return true;
+        json_array_foreach (array, i, item)
+                if (json_equal(item, value))
+                        return true;
         return false;
 }
 
@@ -270,9 +270,10 @@ static int commit_record(const Commit *commit, const char *id, json_t *record)
         merged = json_deep_copy(present);
         if (!merged || json_object_update_missing(merged, record) < 0)
                 return -ENOMEM;
-        json_array_foreach(json_get_array(record, "Blobs"), i,
-                           digest) if (!array_has(json_get_array(merged, "Blobs"), digest) &&
-                                       json_array_append(json_get_array(merged, "Blobs"), digest) < 0) return -ENOMEM;
+        json_array_foreach (json_get_array(record, "Blobs"), i, digest)
+                if (!array_has(json_get_array(merged, "Blobs"), digest) &&
+                    json_array_append(json_get_array(merged, "Blobs"), digest) < 0)
+                        return -ENOMEM;
         if (json_object_get(record, "LastTagTime"))
                 (void) json_object_set(merged, "LastTagTime", json_object_get(record, "LastTagTime"));
         return json_equal(merged, present) ? 0 : store_index_put(commit->store, id, merged);
@@ -314,8 +315,7 @@ static int commit_all(Commit *commit)
         int r;
 
         r = commit_layers(commit);
-        json_array_foreach(json_get_array(commit->result, "Images"), i, image)
-        {
+        json_array_foreach (json_get_array(commit->result, "Images"), i, image) {
                 if (r != 0)
                         return r;
                 r = commit_image(commit, image);

@@ -93,16 +93,14 @@ static bool is_single_reference(const json_t *references)
         json_t *item;
         size_t i;
 
-        json_array_foreach(references, i, item)
-        {
+        json_array_foreach (references, i, item) {
                 if (strchr(json_string_value(item), '@'))
                         continue;
                 if (single)
                         return false;
                 single = json_string_value(item);
         }
-        json_array_foreach(references, i, item)
-        {
+        json_array_foreach (references, i, item) {
                 if (!single)
                         single = json_string_value(item);
                 if (!same_name(single, json_string_value(item)))
@@ -122,8 +120,7 @@ static int untag(Delete *delete, const json_t *names)
         references = json_copy(delete->store->references);
         if (!references)
                 return -ENOMEM;
-        json_array_foreach(names, i, item)
-        {
+        json_array_foreach (names, i, item) {
                 char *familiar CLEANUP_FREE = store_familiar(json_string_value(item));
 
                 (void) json_object_del(references, json_string_value(item));
@@ -145,7 +142,7 @@ static int remove_layers(Delete *delete, const json_t *record)
         if (r < 0)
                 return r;
         for (size_t i = json_array_size(layers); i-- > 0;) {
-                const char *diff_id = json_get_string(json_array_get(layers, i), "DiffID");
+                const char *diff_id = json_string_value(json_array_get(layers, i));
                 char name[STORE_LAYER_ID_LENGTH + 1], chain_id[STORE_DIGEST_SIZE];
 
                 if (!store_digest_is_valid(diff_id) || json_object_get(used, diff_id))
@@ -173,8 +170,7 @@ static int remove_blobs(Delete *delete, const json_t *record)
         r = store_index_used(delete->store, NULL, "Blobs", &used);
         if (r < 0)
                 return r;
-        json_array_foreach(json_get_array(record, "Blobs"), i, item)
-        {
+        json_array_foreach (json_get_array(record, "Blobs"), i, item) {
                 const char *digest = json_string_value(item);
 
                 if (store_digest_is_valid(digest) && !json_object_get(used, digest) &&
@@ -266,8 +262,7 @@ static int names_with(const json_t *references, const char *key, json_t *names)
         json_t *item;
         size_t i;
 
-        json_array_foreach(references, i, item)
-        {
+        json_array_foreach (references, i, item) {
                 const char *other = json_string_value(item);
 
                 if (!str_equal(other, key) && !strchr(other, '@') && same_name(other, key))
@@ -275,8 +270,7 @@ static int names_with(const json_t *references, const char *key, json_t *names)
         }
         if (json_array_append_new(names, json_string(key)) < 0)
                 return -ENOMEM;
-        json_array_foreach(references, i, item)
-        {
+        json_array_foreach (references, i, item) {
                 const char *other = json_string_value(item);
 
                 if (!tag_stays && strchr(other, '@') && same_name(other, key) && json_array_append(names, item) < 0)

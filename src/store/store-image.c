@@ -143,7 +143,7 @@ int store_image_layers(Store *store, const char *image_id, char ***ret_layers)
                 return r;
         items = json_get_array(record, "Layers");
         for (size_t i = json_array_size(items); i-- > 0;) {
-                const char *diff_id = json_get_string(json_array_get(items, i), "DiffID");
+                const char *diff_id = json_string_value(json_array_get(items, i));
                 char name[STORE_LAYER_ID_LENGTH + 1], path[STORE_LAYER_ID_LENGTH + 8];
 
                 if (!store_digest_is_valid(diff_id))
@@ -185,7 +185,8 @@ int store_layers_size(Store *store, int64_t *ret_size)
         r = store_index_used(store, NULL, "Layers", &used);
         if (r < 0)
                 return r;
-        json_object_foreach(used, diff_id, size) total += json_integer_value(size);
+        json_object_foreach (used, diff_id, size)
+                total += json_integer_value(size);
         *ret_size = total;
         return 0;
 }

@@ -153,7 +153,7 @@ int store_index_used(Store *store, const char *except_id, const char *member, js
                 return -ENOMEM;
         r = store_index_load(store);
         for (size_t i = 0; r >= 0 && i < store->n_images; i++) {
-                json_t *record, *item, *size;
+                json_t *record, *item, *sizes;
                 size_t at;
 
                 if (str_equal(store->images[i].id, except_id))
@@ -161,11 +161,11 @@ int store_index_used(Store *store, const char *except_id, const char *member, js
                 r = store_index_record(store, &store->images[i], &record);
                 if (r < 0)
                         return r;
-                json_array_foreach(json_get_array(record, member), at, item)
-                {
-                        const char *digest = json_string_value(item) ?: json_get_string(item, "DiffID");
+                sizes = str_equal(member, "Layers") ? json_get_array(record, "Sizes") : NULL;
+                json_array_foreach (json_get_array(record, member), at, item) {
+                        const char *digest = json_string_value(item);
+                        json_t *size = json_array_get(sizes, at) ?: json_null();
 
-                        size = json_object_get(item, "Size") ?: json_null();
                         if (!digest || json_object_set(used, digest, size) < 0)
                                 return -ENOMEM;
                 }
@@ -213,8 +213,7 @@ json_t *store_references_of(Store *store, const char *id)
 
         if (!store->by_image) {
                 store->by_image = json_object();
-                json_object_foreach(store->references, reference, value)
-                {
+                json_object_foreach (store->references, reference, value) {
                         const char *image_id = json_string_value(value);
                         json_t *list = image_id ? json_object_get(store->by_image, image_id) : NULL;
 
@@ -252,7 +251,7 @@ int store_chain_id(const json_t *layers, size_t n, char ret_digest[static STORE_
         char text[2 * STORE_DIGEST_SIZE], chain[STORE_DIGEST_SIZE] = "";
 
         for (size_t i = 0; i < n; i++) {
-                const char *diff_id = json_get_string(json_array_get(layers, i), "DiffID");
+                const char *diff_id = json_string_value(json_array_get(layers, i));
                 int r;
 
                 if (!store_digest_is_valid(diff_id))

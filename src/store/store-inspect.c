@@ -30,8 +30,7 @@ static int split_references(Store *store, const char *image_id, json_t *tags, js
         json_t *item;
         size_t i;
 
-        json_array_foreach(store_references_of(store, image_id), i, item)
-        {
+        json_array_foreach (store_references_of(store, image_id), i, item) {
                 const char *normal = json_string_value(item);
                 char *familiar CLEANUP_FREE = store_familiar(normal);
 
@@ -71,12 +70,7 @@ static int graph_driver(Store *store, const char *image_id, json_t **ret)
 
 static json_t *root_fs(const json_t *record)
 {
-        json_t *layers = json_array(), *layer;
-        size_t i;
-
-        json_array_foreach(json_get_array(record, "Layers"), i, layer)(void)
-                json_array_append(layers, json_object_get(layer, "DiffID"));
-        return json_pack("{s:s, s:o}", "Type", "layers", "Layers", layers);
+        return json_pack("{s:s, s:O?}", "Type", "layers", "Layers", json_get_array(record, "Layers"));
 }
 
 static const char *comment_of(const json_t *config)
@@ -164,8 +158,7 @@ static int name_steps(Store *store, json_t *steps, const char *image_id)
         size_t i, at;
 
         snprintf(id, sizeof(id), "%s", image_id);
-        json_array_foreach(steps, i, step)
-        {
+        json_array_foreach (steps, i, step) {
                 StoreImage *image = store_index_find(store, id);
                 json_t *record, *tags CLEANUP_JSON = NULL;
                 int r;
@@ -177,8 +170,7 @@ static int name_steps(Store *store, json_t *steps, const char *image_id)
                         return r;
                 if (json_set_string(step, "Id", id) < 0)
                         return -ENOMEM;
-                json_array_foreach(store_references_of(store, id), at, item)
-                {
+                json_array_foreach (store_references_of(store, id), at, item) {
                         char *familiar CLEANUP_FREE = store_familiar(json_string_value(item));
 
                         if (strchr(json_string_value(item), '@'))
@@ -197,7 +189,7 @@ static int name_steps(Store *store, json_t *steps, const char *image_id)
 
 int store_image_history(Store *store, const char *image_id, json_t **ret_history)
 {
-        json_t *record, *config CLEANUP_JSON = NULL, *steps CLEANUP_JSON = json_array(), *item, *layers;
+        json_t *record, *config CLEANUP_JSON = NULL, *steps CLEANUP_JSON = json_array(), *item, *sizes;
         size_t i, used = 0;
         int r;
 
@@ -206,13 +198,12 @@ int store_image_history(Store *store, const char *image_id, json_t **ret_history
         r = load(store, image_id, &record, &config);
         if (r < 0)
                 return r;
-        layers = json_get_array(record, "Layers");
-        json_array_foreach(json_get_array(config, "history"), i, item)
-        {
+        sizes = json_get_array(record, "Sizes");
+        json_array_foreach (json_get_array(config, "history"), i, item) {
                 int64_t size = 0;
 
                 if (!json_get_bool(item, "empty_layer"))
-                        size = json_get_int(json_array_get(layers, used++), "Size", 0);
+                        size = json_integer_value(json_array_get(sizes, used++));
                 r = add_step(steps, item, size);
                 if (r < 0)
                         return r;

@@ -60,8 +60,7 @@ static const json_t *choose(const Oci *oci, const json_t *index)
         int best_match = 0;
         size_t i;
 
-        json_array_foreach(json_get_array(index, "manifests"), i, descriptor)
-        {
+        json_array_foreach (json_get_array(index, "manifests"), i, descriptor) {
                 int match = descriptor_match(oci, descriptor);
 
                 if (match > best_match) {
@@ -158,8 +157,7 @@ int store_load_oci(const StoreMembers *members, const StoreMember *index, const 
                 r = store_load_parse(index, &document, error);
         if (r != 0)
                 return r;
-        json_array_foreach(json_get_array(document, "manifests"), i, descriptor)
-        {
+        json_array_foreach (json_get_array(document, "manifests"), i, descriptor) {
                 json_t *references CLEANUP_JSON = NULL;
 
                 if (descriptor_match(&oci, descriptor) == 0)

@@ -273,9 +273,9 @@ static bool result_names_layer(const json_t *result, const json_t *layer)
         json_t *item;
         size_t i;
 
-        json_array_foreach(
-                json_get_array(result, "Layers"), i,
-                item) if (str_equal(json_get_string(item, "Staged"), json_get_string(layer, "Staged"))) return true;
+        json_array_foreach (json_get_array(result, "Layers"), i, item)
+                if (str_equal(json_get_string(item, "Staged"), json_get_string(layer, "Staged")))
+                        return true;
         return false;
 }
 

@@ -13,8 +13,8 @@
 #define STORE_NO_IMAGE "No such image: %s"
 
 /* An image's record, as kept in image/record/HEX.json:
- * {"Created":ns,"Size","Layers":[{"DiffID","Size"}] lowest first,"Labels":{},"Parent":ID,"LastTagTime":ns,
- *  "Blobs":[digests]} */
+ * {"Created":ns,"Size","Layers":[diff IDs] lowest first,"Sizes":[of the
+ * layers],"Labels":{},"Parent":ID,"LastTagTime":ns, "Blobs":[digests]} */
 typedef struct StoreImage {
         char id[STORE_DIGEST_SIZE];
         json_t *record; /* owned; NULL until needed */

@@ -9,6 +9,7 @@
 #include "berth/json.h"
 #include "berth/store.h"
 #include "berth/string.h"
+#include "store-ahead.h"
 #include "store-flush.h"
 #include "store-stage.h"
 #include "store-tar.h"
@@ -86,6 +87,7 @@ static int unpack_compressed(StoreStream *parent, StoreCompression compression, 
         StoreInflateStream inflate CLEANUP_INFLATE_STREAM = {};
         StoreHasher *hasher CLEANUP_HASHER = NULL;
         StoreHashStream hash;
+        StoreAhead *ahead CLEANUP_AHEAD = NULL;
         json_t *layer CLEANUP_JSON = NULL;
         int r;
 
@@ -96,11 +98,14 @@ static int unpack_compressed(StoreStream *parent, StoreCompression compression, 
         r = store_inflate_stream_init(&inflate, &hash.stream, compression);
         if (r == -EBADMSG || r == -EOPNOTSUPP)
                 return error_set(error, OUTCOME_BAD_REQUEST, "corrupt compressed data");
+        if (r >= 0)
+                r = store_ahead_new(&inflate.stream, &ahead);
         if (r < 0)
                 return r;
-        r = unpack_stream(&inflate.stream, input, layer_fd, staged, name, total, &layer, error);
+        r = unpack_stream(store_ahead_stream(ahead), input, layer_fd, staged, name, total, &layer, error);
         if (r != 0)
                 return r;
+        store_ahead_free(TAKE_PTR(ahead));
         r = store_stream_drain(&hash.stream);
         if (r >= 0)
                 r = store_hasher_finish(hasher, ret_digest);
