@@ -32,6 +32,9 @@ typedef struct MountOverlay {
  * "/" afterwards. */
 int mount_overlay(const MountOverlay *overlay, Error *ret_error);
 
+/* Makes the first calls of the library, in a process whose forks will mount. */
+void mount_warm_up(void);
+
 /* Detaches whatever is mounted on TARGET; nothing being mounted there is success. */
 int mount_overlay_undo(const char *target);
 

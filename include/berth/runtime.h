@@ -56,6 +56,10 @@ typedef struct RuntimeStart {
 /* Runs in the forked child. Closes every descriptor but those named in START. Never returns. */
 _Noreturn void runtime_container_main(const RuntimeStart *start);
 
+/* May be called in the engine before the fork: keeps what most starts have in common (the program of the device rules,
+ * the libraries' first calls) so that the child need not make it again. */
+void runtime_warm_up(const json_t *config);
+
 /* Compiles an OCI linux.seccomp object into a BPF program for this machine, as read by seccomp(2): an array of
  * struct sock_filter, owned by the caller. The engine keeps it in a file under /run so that a start does not compile.
  */

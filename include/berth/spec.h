@@ -3,6 +3,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "berth/outcome.h"
 
@@ -16,12 +17,21 @@ typedef struct SpecInput {
         const char *network_namespace_path; /* to join (container:ID), "" for the host's, NULL for a new one */
         const char *ipc_namespace_path, *pid_namespace_path; /* to join; "" host's; NULL new */
         const char *init_path; /* program bound as /sbin/docker-init when HostConfig.Init; NULL without */
+        const char *shm_path;  /* host directory bound as /dev/shm (shared IPC); NULL: a tmpfs of its own */
+        const json_t *volumes; /* volumes, made and mounted on the host: [{"Source": directory, "Destination",
+                                * "RW": bool, "Propagation"}]; NULL: none. They stand for the entries of Binds and
+                                * Mounts that name a volume, by destination. */
+        bool check_only;       /* at creation: nothing of the host is looked at or made (devices, sources of binds) */
 } SpecInput;
 
 /* Builds the configuration. User and group names are not resolved here (that needs the root file system):
- * process.user carries annotations the runtime resolves inside: config.process.user.username = Config.User verbatim. */
+ * process.user carries annotations the runtime resolves inside: config.process.user.username = Config.User verbatim,
+ * and the annotation berth.group-add HostConfig.GroupAdd. Sources of HostConfig.Binds that are missing are made. */
 int spec_generate(const SpecInput *input, json_t **ret_config, Error *ret_error);
 
 /* The default seccomp profile as an OCI linux.seccomp object for a process with these capabilities (NULL-terminated,
  * "CAP_..." names). */
 int spec_default_seccomp(char *const *capabilities, json_t **ret_seccomp);
+
+/* The same from a profile in Docker's form ("archMap", "includes", "excludes") as text. */
+int spec_custom_seccomp(const char *text, char *const *capabilities, json_t **ret_seccomp, Error *ret_error);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The default system call filter: what is listed is allowed, anything else fails with EPERM. Some calls come with a
- * capability, some only with certain arguments. Names a kernel or library doesn't know are left out when compiled. */
+ * capability, some only with certain arguments. Names a kernel or library doesn't know are left out when compiled.
+ * And a user's own profile in Docker's form: an OCI one whose rules may hang on capabilities, machine and kernel. */
 #include <sched.h>
+#include <sys/utsname.h>
 
 #include "berth/cleanup.h"
+#include "berth/json.h"
 #include "berth/spec.h"
 #include "berth/string.h"
 
-#define CLONE_NAMESPACES                                                                                              \
+#define CLONE_NAMESPACES \
         (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP)
 #define FAMILY_VSOCK 40
 #define ERRNO_NOSYS 38
@@ -55,9 +58,10 @@ static const struct {
         const char *names;
 } with_capability[] = {
         { "CAP_DAC_READ_SEARCH", "open_by_handle_at" },
-        { "CAP_SYS_ADMIN", "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr "
-                           "move_mount open_tree perf_event_open quotactl quotactl_fd setdomainname sethostname setns "
-                           "syslog umount umount2 unshare" },
+        { "CAP_SYS_ADMIN",
+          "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr "
+          "move_mount open_tree perf_event_open quotactl quotactl_fd setdomainname sethostname setns "
+          "syslog umount umount2 unshare" },
         { "CAP_SYS_BOOT", "reboot" },
         { "CAP_SYS_CHROOT", "chroot" },
         { "CAP_SYS_MODULE", "delete_module init_module finit_module" },
@@ -126,5 +130,133 @@ int spec_default_seccomp(char *const *capabilities, json_t **ret_seccomp)
         if (!seccomp)
                 return -ENOMEM;
         *ret_seccomp = seccomp;
+        return 0;
+}
+
+/* --- a profile of the user's ----------------------------------------------------------------------------------------
+ */
+
+#ifdef __aarch64__
+#define MACHINE "arm64"
+#define MACHINE_SECCOMP "SCMP_ARCH_AARCH64"
+#else
+#define MACHINE "amd64"
+#define MACHINE_SECCOMP "SCMP_ARCH_X86_64"
+#endif
+
+static bool list_has(const json_t *list, const char *word)
+{
+        json_t *entry;
+        size_t i;
+
+        json_array_foreach ((json_t *) list, i, entry)
+                if (str_equal(json_string_value(entry), word))
+                        return true;
+        return false;
+}
+
+static bool kernel_at_least(const char *version)
+{
+        struct utsname name;
+        int wanted[2] = { 0 }, running[2] = { 0 };
+
+        if (sscanf(version, "%d.%d", wanted, wanted + 1) != 2 || uname(&name) < 0 ||
+            sscanf(name.release, "%d.%d", running, running + 1) != 2)
+                return false;
+        return running[0] > wanted[0] || (running[0] == wanted[0] && running[1] >= wanted[1]);
+}
+
+/* Whether a rule holds here: everything of "includes", nothing of "excludes". */
+static bool rule_applies(const json_t *rule, char *const *capabilities)
+{
+        const json_t *includes = json_get_object(rule, "includes"), *excludes = json_get_object(rule, "excludes");
+        const json_t *arches = json_get_array(includes, "arches");
+        const char *kernel = json_get_string(includes, "minKernel");
+        json_t *entry;
+        size_t i;
+
+        if (list_has(json_get_array(excludes, "arches"), MACHINE) ||
+            (json_array_size(arches) > 0 && !list_has(arches, MACHINE)) ||
+            (!str_empty(kernel) && !kernel_at_least(kernel)))
+                return false;
+        kernel = json_get_string(excludes, "minKernel");
+        if (!str_empty(kernel) && kernel_at_least(kernel))
+                return false;
+        json_array_foreach (json_get_array(includes, "caps"), i, entry)
+                if (!strv_contains(capabilities, json_string_value(entry)))
+                        return false;
+        json_array_foreach (json_get_array(excludes, "caps"), i, entry)
+                if (strv_contains(capabilities, json_string_value(entry)))
+                        return false;
+        return true;
+}
+
+/* The rule in OCI's form: "names" for the older "name", and without what was decided here. */
+static json_t *rule_plain(const json_t *rule)
+{
+        json_t *plain = json_deep_copy(rule);
+        const char *name = json_get_string(rule, "name");
+
+        if (plain && !str_empty(name))
+                json_object_set_new(plain, "names", json_pack("[s]", name));
+        json_object_del(plain, "name");
+        json_object_del(plain, "includes");
+        json_object_del(plain, "excludes");
+        json_object_del(plain, "comment");
+        if (!json_is_array(json_object_get(plain, "args")))
+                json_object_del(plain, "args");
+        return plain;
+}
+
+static json_t *profile_architectures(const json_t *profile)
+{
+        const json_t *map = json_get_array(profile, "archMap");
+        json_t *entry;
+        size_t i;
+
+        if (json_array_size(map) == 0)
+                return json_is_array(json_object_get(profile, "architectures"))
+                               ? json_deep_copy(json_object_get(profile, "architectures"))
+                               : json_array();
+        json_array_foreach ((json_t *) map, i, entry)
+                if (str_equal(json_get_string(entry, "architecture"), MACHINE_SECCOMP)) {
+                        json_t *list = json_pack("[s]", MACHINE_SECCOMP);
+
+                        json_array_extend(list, json_get_array(entry, "subArchitectures"));
+                        return list;
+                }
+        return json_array();
+}
+
+int spec_custom_seccomp(const char *text, char *const *capabilities, json_t **ret_seccomp, Error *ret_error)
+{
+        json_error_t json_error;
+        CLEANUP_JSON json_t *profile = json_loads(text, 0, &json_error), *syscalls = json_array(), *seccomp = NULL;
+        json_t *rule;
+        size_t i;
+
+        if (!json_is_object(profile))
+                return error_set(ret_error, OUTCOME_BAD_REQUEST, "Decoding seccomp profile failed: %s",
+                                 profile ? "not an object" : json_error.text);
+        if (json_array_size(json_get_array(profile, "archMap")) > 0 &&
+            json_array_size(json_get_array(profile, "architectures")) > 0)
+                return error_set(ret_error, OUTCOME_BAD_REQUEST,
+                                 "both 'architectures' and 'archMap' are specified in the seccomp profile, use either "
+                                 "'architectures' or 'archMap'");
+        json_array_foreach (json_get_array(profile, "syscalls"), i, rule) {
+                if (!str_empty(json_get_string(rule, "name")) && json_array_size(json_get_array(rule, "names")) > 0)
+                        return error_set(ret_error, OUTCOME_BAD_REQUEST,
+                                         "both 'name' and 'names' are specified in the seccomp profile, use either "
+                                         "'name' or 'names'");
+                if (rule_applies(rule, capabilities) && json_array_append_new(syscalls, rule_plain(rule)) < 0)
+                        return -ENOMEM;
+        }
+        seccomp = json_pack("{sO* sO* sO* so sO}", "defaultAction", json_object_get(profile, "defaultAction"),
+                            "defaultErrnoRet", json_object_get(profile, "defaultErrnoRet"), "flags",
+                            json_get_array(profile, "flags"), "architectures", profile_architectures(profile),
+                            "syscalls", syscalls);
+        if (!seccomp)
+                return -ENOMEM;
+        *ret_seccomp = TAKE_PTR(seccomp);
         return 0;
 }

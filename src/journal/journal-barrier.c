@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* An empty datagram on journald's native socket is a barrier: journald is one thread, takes datagrams in their order, and
- * stores one before it takes the next, so when ours has left the queue (SIOCOUTQ) all before it are stored. It ignores
- * the empty datagram itself. That costs journald next to nothing, where its varlink method Synchronize writes the
- * journal to the disk and waits for a moment in which nobody logs. */
+/* An empty datagram on journald's native socket is a barrier: journald is one thread, takes datagrams in their order,
+ * and stores one before it takes the next, so when ours has left the queue (SIOCOUTQ) all before it are stored. It
+ * ignores the empty datagram itself. That costs journald next to nothing, where its varlink method Synchronize writes
+ * the journal to the disk and waits for a moment in which nobody logs. */
 #include <errno.h>
 #include <linux/sockios.h>
 #include <poll.h>

@@ -57,7 +57,10 @@ static int read_place(JournalEntry *entry, const char *value, size_t size)
         return 0;
 }
 
-#define FIELD(name, function) { name "=", sizeof(name), function }
+#define FIELD(name, function)                    \
+        {                                        \
+                name "=", sizeof(name), function \
+        }
 
 static int read_field(JournalEntry *entry, const char *data, size_t size)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* systemd tells journald a unit's LogRateLimitIntervalSec= and LogRateLimitBurst= by symbolic links whose targets are the
- * numbers; a unit has none as long as it does not set them, and a transient scope cannot. Journald reads the links when it
- * first sees a process of the unit, and 0 means no limit. */
+/* systemd tells journald a unit's LogRateLimitIntervalSec= and LogRateLimitBurst= by symbolic links whose targets are
+ * the numbers; a unit has none as long as it does not set them, and a transient scope cannot. Journald reads the links
+ * when it first sees a process of the unit, and 0 means no limit. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* journal_read_lines(): finds the first entry by the journal's indexes, then goes forward, joins parts, and puts records
- * that were sent twice in their place. With a tail that first entry is found going backwards from the end, so that the
- * cost is that of the lines asked for. The journal's descriptors are libsystemd's; those of the query stay the caller's. */
+/* journal_read_lines(): finds the first entry by the journal's indexes, then goes forward, joins parts, and puts
+ * records that were sent twice in their place. With a tail that first entry is found going backwards from the end, so
+ * that the cost is that of the lines asked for. The journal's descriptors are libsystemd's; those of the query stay the
+ * caller's. */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -14,7 +15,8 @@
 
 /* More than this is not joined. */
 #define JOINED_MAX (64u * 1024 * 1024)
-/* An entry's own time lies before journald's by what it waited in the queue; at the end of a range this is allowed for. */
+/* An entry's own time lies before journald's by what it waited in the queue; at the end of a range this is allowed for.
+ */
 #define QUEUE_DELAY_US (60 * 1000000LL)
 /* How often a follower looks by itself: journald tells of new entries with up to 250 ms of delay. */
 #define FOLLOW_BUSY_MS 40
@@ -29,13 +31,13 @@ typedef struct Reader {
         sd_journal *journal;
         JournalEntry entry;
         JournalResents resents;
-        Buffer parts[2];       /* what a line that is not complete has so far */
+        Buffer parts[2]; /* what a line that is not complete has so far */
         int64_t part_time[2];
-        int64_t skip;          /* lines that are found but not wanted */
-        bool positioned;       /* the journal stands on the first entry, rather than before it */
-        bool stopped;          /* past the end of the range */
+        int64_t skip;    /* lines that are found but not wanted */
+        bool positioned; /* the journal stands on the first entry, rather than before it */
+        bool stopped;    /* past the end of the range */
         bool client_gone;
-        uint64_t n_read;       /* entries */
+        uint64_t n_read; /* entries */
 } Reader;
 
 static void reader_clear(Reader *reader)

@@ -97,8 +97,8 @@ JournalResent *journal_resents_before(JournalResents *resents, const JournalEntr
                 JournalResent *resent = &resents->list[i];
                 bool in = in_group(&resent->place, entry->time_us);
 
-                if (resent->missing && (entry->time_us > resent->place.after_us ||
-                                        (in && resent->seen == resent->place.index))) {
+                if (resent->missing &&
+                    (entry->time_us > resent->place.after_us || (in && resent->seen == resent->place.index))) {
                         resent->missing = false;
                         return resent;
                 }

@@ -119,8 +119,7 @@ int mount_entry_parse(const json_t *object, MountEntry *ret_entry, Error *ret_er
                           entry.destination ? entry.destination : "");
                 return -EINVAL;
         }
-        json_array_foreach(options, i, word)
-        {
+        json_array_foreach (options, i, word) {
                 int r = entry_add_option(&entry, &data, json_string_value(word) ? json_string_value(word) : "");
 
                 if (r < 0)
@@ -309,9 +308,10 @@ static int entry_check(const MountEntry *entry, int root_fd, Error *ret_error)
                         if (str_equal(entry->destination, proc_binds[i]))
                                 return 0;
                 error_set(ret_error, OUTCOME_FAILED,
-                          "error mounting \"%s\" to rootfs at \"%s\": \"%s\" cannot be mounted because it is inside "
-                          "/proc",
-                          entry->source, entry->destination, entry->destination);
+                          "error mounting \"%s\" to rootfs at \"%s\": create mount destination for %s mount: check "
+                          "proc-safety of %s mount: \"%s\" cannot be mounted because it is inside /proc",
+                          entry->source, entry->destination, entry->destination, entry->destination,
+                          entry->destination);
                 return -EINVAL;
         }
         if (!str_equal(entry->type, "proc") && !str_equal(entry->type, "sysfs"))

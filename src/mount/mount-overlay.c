@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The overlay of one container, in the present (the host's) mount namespace. libmount does the call, so that it is
- * mount(2) or fsconfig(2) as the host's version prefers, without its tables: this mount is nobody's fstab entry.
- * libmount returns positive errno from failed system calls; that is normalised here and nowhere else. */
+/* The overlay of one container, in the present (the host's) mount namespace, by libmount without its tables: this mount
+ * is nobody's fstab entry. Newer versions would use fsconfig(2), where one option holds 255 bytes, and so refuse an
+ * image of ten layers; they are told to use mount(2), whose options are one page together. libmount returns positive
+ * errno from failed system calls; that is normalised here and nowhere else. */
 #include "berth/mount.h"
 
 #include <libmount.h>
@@ -33,19 +34,40 @@ static int overlay_options(const MountOverlay *overlay, Buffer *options)
         return r;
 }
 
-static int overlay_mount(const MountOverlay *overlay, char *options)
+static int overlay_context(const char *target, const char *options, struct libmnt_context **ret_context)
 {
         CLEANUP_MOUNT_CONTEXT struct libmnt_context *context = mnt_new_context();
-        int r;
 
         if (!context)
                 return -ENOMEM;
         if (mnt_context_disable_mtab(context, true) || mnt_context_disable_helpers(context, true) ||
             mnt_context_disable_canonicalize(context, true) || mnt_context_set_fstype(context, "overlay") ||
-            mnt_context_set_source(context, "overlay") || mnt_context_set_target(context, overlay->target) ||
+            mnt_context_set_source(context, "overlay") || mnt_context_set_target(context, target) ||
             mnt_context_set_options(context, options))
                 return -ENOMEM;
+        *ret_context = TAKE_PTR(context);
+        return 0;
+}
+
+void mount_warm_up(void)
+{
+        CLEANUP_MOUNT_CONTEXT struct libmnt_context *context = NULL;
+
+        if (overlay_context("/", "lowerdir=/", &context) >= 0 && mnt_context_prepare_mount(context) != 0)
+                return;
+}
+
+static int overlay_mount(const MountOverlay *overlay, const char *options)
+{
+        CLEANUP_MOUNT_CONTEXT struct libmnt_context *context = NULL;
+        int r = overlay_context(overlay->target, options, &context);
+
+        if (r < 0)
+                return r;
+        if (setenv("LIBMOUNT_FORCE_MOUNT2", "always", true) < 0)
+                return -errno;
         r = mnt_context_mount(context);
+        (void) unsetenv("LIBMOUNT_FORCE_MOUNT2");
         if (r == 0)
                 return 0;
         if (mnt_context_syscall_called(context) && mnt_context_get_syscall_errno(context) > 0)

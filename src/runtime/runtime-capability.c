@@ -16,8 +16,7 @@ static int set_parse(const json_t *object, const char *key, uint64_t *ret_set, E
         uint64_t set = 0;
         size_t i;
 
-        json_array_foreach(json_get_array(object, key), i, name)
-        {
+        json_array_foreach (json_get_array(object, key), i, name) {
                 cap_value_t value;
 
                 /* A name that this kernel's headers do not know is nothing that could be granted. */

@@ -37,7 +37,7 @@ static int compare_int(const void *a, const void *b)
 /* Closes all but the standard descriptors and those START names. */
 static int close_others(const RuntimeStart *start)
 {
-        CLEANUP_FREE int *keep = calloc(start->n_keep_fds + 2, sizeof(*keep));
+        CLEANUP_FREE int *keep = calloc(start->n_keep_fds + 3, sizeof(*keep));
         unsigned int next = 3;
         size_t n = 0;
 
@@ -47,6 +47,7 @@ static int close_others(const RuntimeStart *start)
                 keep[n++] = start->keep_fds[i];
         keep[n++] = start->control;
         keep[n++] = start->network_namespace;
+        keep[n++] = runtime_devices_kept();
         qsort(keep, n, sizeof(*keep), compare_int);
         for (size_t i = 0; i < n; i++) {
                 if (keep[i] < (int) next)
@@ -104,22 +105,41 @@ static void report(int control, const RuntimeReport *header, const char *text)
                         return;
 }
 
+/* What dockerd adds to some kinds of failure. */
+static const struct {
+        int error;
+        const char *text;
+} report_hints[] = {
+        { EISDIR, ": permission denied" },
+        { ENOTDIR,
+          ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path "
+          "exists and is the expected type" },
+};
+
+/* runc marks what fails before the program itself is looked at. */
+static const char *report_stage(const char *message)
+{
+        return str_after_prefix(message, "exec: ") || str_after_prefix(message, "chdir to cwd")
+                       ? ""
+                       : "error during container init: ";
+}
+
 static void report_failure(const RuntimeStart *start, int error, const Error *reason)
 {
         RuntimeReport header = { .error = -error };
         CLEANUP_FREE char *text = NULL;
         CLEANUP_ERROR Error plain = {};
+        const char *hint = "";
 
         if (!reason->message) {
                 runtime_error(&plain, -error, "start");
                 reason = &plain;
         }
+        for (size_t i = 0; i < ARRAY_SIZE(report_hints); i++)
+                if (report_hints[i].error == -error)
+                        hint = report_hints[i].text;
         if (reason->outcome == OUTCOME_FAILED)
-                text = str_printf(START_PREFIX "%s: unknown%s", reason->message,
-                                  error == -ENOTDIR ? ": Are you trying to mount a directory onto a file (or "
-                                                      "vice-versa)? Check if the specified host path exists and is "
-                                                      "the expected type"
-                                                    : "");
+                text = str_printf(START_PREFIX "%s%s: unknown%s", report_stage(reason->message), reason->message, hint);
         report(start->control, &header, text ? text : reason->message);
 }
 

@@ -108,9 +108,8 @@ static int program_load(const struct bpf_insn *program, size_t n)
         return fd < 0 ? -errno : fd;
 }
 
-int runtime_devices_program(const json_t *resources, Error *ret_error)
+static int program_make(const json_t *rules, Error *ret_error)
 {
-        json_t *rules = json_get_array(resources, "devices");
         CLEANUP_FREE struct bpf_insn *program = NULL;
         size_t count = json_array_size(rules), n;
         bool all = false;
@@ -130,6 +129,42 @@ int runtime_devices_program(const json_t *resources, Error *ret_error)
                 n += program_end(program + n, false);
         fd = program_load(program, n);
         return fd < 0 ? runtime_error(ret_error, -fd, "load device cgroup program") : fd;
+}
+
+/* Set in the engine, seen by its forks: verifying and translating the program is a tenth of a start. */
+static struct {
+        json_t *rules; /* owned; NULL: none */
+        int fd;        /* owned */
+} kept = { .fd = -EBADF };
+
+int runtime_devices_kept(void)
+{
+        return kept.fd;
+}
+
+void runtime_warm_up(const json_t *config)
+{
+        json_t *resources = json_get_object(json_get_object(config, "linux"), "resources");
+        json_t *rules = json_get_array(resources, "devices");
+        int fd;
+
+        mount_warm_up();
+        if (!rules || json_equal(rules, kept.rules))
+                return;
+        fd = program_make(rules, NULL);
+        if (fd < 0)
+                return;
+        fd_close(kept.fd);
+        json_decref(kept.rules);
+        kept.fd = fd;
+        kept.rules = json_deep_copy(rules);
+}
+
+int runtime_devices_program(const json_t *resources, Error *ret_error)
+{
+        json_t *rules = json_get_array(resources, "devices");
+
+        return kept.fd >= 0 && json_equal(rules, kept.rules) ? kept.fd : program_make(rules, ret_error);
 }
 
 int runtime_devices_attach(int cgroup_fd, int program_fd)
@@ -200,13 +235,16 @@ int runtime_devices_make(int root_fd, const json_t *config, Error *ret_error)
         for (i = 0; r >= 0 && i < ARRAY_SIZE(default_devices); i++)
                 r = node_make(dev, default_devices[i].name, S_IFCHR | 0666,
                               makedev(default_devices[i].major, default_devices[i].minor), 0, 0);
-        for (i = 0; r >= 0 && i < ARRAY_SIZE(default_links); i++)
+        for (i = 0; r >= 0 && i < ARRAY_SIZE(default_links); i++) {
+                /* Not every kernel has the file that the last one is for. */
+                if (str_equal(default_links[i].name, "core") && access("/proc/kcore", F_OK) < 0)
+                        continue;
                 if (symlinkat(default_links[i].target, dev, default_links[i].name) < 0 && errno != EEXIST)
                         r = -errno;
+        }
         if (r < 0)
                 return runtime_error(ret_error, -r, "create device nodes");
-        json_array_foreach(json_get_array(json_get_object(config, "linux"), "devices"), i, device)
-        {
+        json_array_foreach (json_get_array(json_get_object(config, "linux"), "devices"), i, device) {
                 r = device_make(root_fd, device);
                 if (r < 0)
                         return runtime_error(ret_error, -r, "error creating device node %s",

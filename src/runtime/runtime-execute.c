@@ -92,5 +92,5 @@ int runtime_execute(char **argv, char **environment, Error *ret_error)
          * reason stands in the container's output. */
         runtime_error(&reason, errno, "exec %s", path);
         dprintf(STDERR_FILENO, "%s\n", reason.message ? reason.message : "exec");
-        _exit(255);
+        _exit(1);
 }

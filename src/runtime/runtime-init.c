@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/keyctl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 
 #include "berth/file.h"
 #include "berth/json.h"
@@ -93,13 +95,26 @@ static int init_join(const RuntimePlan *plan, Error *ret_error)
 
 /* --- inside the root --- */
 
+/* Only through what is a /proc for certain. */
+static int init_sysctls(const RuntimePlan *plan, int root_fd, Error *ret_error)
+{
+        CLEANUP_CLOSE int proc = -EBADF;
+        struct statfs fs;
+
+        if (!plan->late_sysctls)
+                return 0;
+        proc = mount_path_open(root_fd, "/proc", O_PATH | O_DIRECTORY);
+        if (proc < 0 || fstatfs(proc, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC)
+                return runtime_error(ret_error, EROFS, "write /proc/sys");
+        return runtime_sysctl_apply(proc, plan->config, ret_error);
+}
+
 static int init_rlimits(const RuntimePlan *plan, Error *ret_error)
 {
         json_t *item;
         size_t i, j;
 
-        json_array_foreach(json_get_array(plan->process, "rlimits"), i, item)
-        {
+        json_array_foreach (json_get_array(plan->process, "rlimits"), i, item) {
                 const char *type = json_get_string_or(item, "type", "");
                 struct rlimit limit = {
                         .rlim_cur = (rlim_t) json_get_int(item, "soft", 0),
@@ -206,6 +221,8 @@ static int init_tree(const RuntimePlan *plan, int root_fd, Error *ret_error)
         int r;
 
         r = runtime_plan_mount(plan, root_fd, true, ret_error);
+        if (r >= 0)
+                r = init_sysctls(plan, root_fd, ret_error);
         if (r >= 0)
                 r = runtime_plan_guard(plan, root_fd, true, ret_error);
         return r;

@@ -51,8 +51,7 @@ int runtime_plan_guard(const RuntimePlan *plan, int root_fd, bool late, Error *r
         size_t j;
 
         for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-                json_array_foreach(json_get_array(object, kinds[i].key), j, item)
-                {
+                json_array_foreach (json_get_array(object, kinds[i].key), j, item) {
                         const char *path = json_string_value(item);
                         int r;
 
@@ -76,8 +75,7 @@ static int plan_read_mounts(RuntimePlan *plan, Error *ret_error)
         plan->mounts = calloc(json_array_size(list) + 1, sizeof(*plan->mounts));
         if (!plan->mounts)
                 return -ENOMEM;
-        json_array_foreach(list, i, object)
-        {
+        json_array_foreach (list, i, object) {
                 r = mount_entry_parse(object, plan->mounts + i, ret_error);
                 if (r < 0)
                         return r;
@@ -193,17 +191,24 @@ static int plan_set_names(const RuntimePlan *plan, Error *ret_error)
         return 0;
 }
 
-/* Those of the namespaces entered here; through the host's /proc, which shows the caller's. */
-static int plan_set_sysctls(const RuntimePlan *plan, Error *ret_error)
+/* Those of the namespaces entered here, through the host's /proc, which shows the caller's. Where the host has made
+ * that read-only (as one that is a container itself does) they wait for the container's own. */
+static int plan_set_sysctls(RuntimePlan *plan, Error *ret_error)
 {
         CLEANUP_CLOSE int proc = -EBADF;
+        int r;
 
         if (!json_object_get(json_get_object(plan->config, "linux"), "sysctl"))
                 return 0;
         proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (proc < 0)
                 return runtime_error(ret_error, errno, "open /proc");
-        return runtime_sysctl_apply(proc, plan->config, ret_error);
+        r = runtime_sysctl_apply(proc, plan->config, ret_error);
+        if (r != -EROFS)
+                return r;
+        error_clear(ret_error);
+        plan->late_sysctls = true;
+        return 0;
 }
 
 /* --- the tree --- */
@@ -233,17 +238,19 @@ static unsigned long plan_propagation(const RuntimePlan *plan)
 
 static int plan_make_cwd(const RuntimePlan *plan, int root_fd, Error *ret_error)
 {
-        int fd;
+        CLEANUP_CLOSE int fd = -EBADF;
+        struct stat st;
 
         if (plan->cwd[0] != '/')
                 return runtime_error(ret_error, EINVAL, "Cwd must be an absolute path");
         if (path_is_late(plan, plan->cwd))
                 return 0;
         fd = mount_path_make(root_fd, plan->cwd, true, 0755);
-        if (fd < 0)
-                return runtime_error(ret_error, -fd, "mkdir %s", plan->cwd);
-        fd_close(fd);
-        return 0;
+        if (fd == -ENOTDIR || (fd >= 0 && fstat(fd, &st) >= 0 && !S_ISDIR(st.st_mode))) {
+                error_set(ret_error, OUTCOME_BAD_REQUEST, "Cannot mkdir: %s is not a directory", plan->cwd);
+                return -EINVAL;
+        }
+        return fd < 0 ? runtime_error(ret_error, -fd, "mkdir %s", plan->cwd) : 0;
 }
 
 static int plan_build_tree(RuntimePlan *plan, int root_fd, Error *ret_error)

@@ -84,8 +84,12 @@ int runtime_seccomp_apply(const RuntimeSeccomp *seccomp);
 /* --- devices -------------------------------------------------------------------------------------------------------
  */
 
-/* Loads the cgroup device program for linux.resources.devices. Returns its descriptor; -ENODATA without rules. */
+/* The cgroup device program for linux.resources.devices, loaded or as it was kept before the fork. Returns its
+ * descriptor; -ENODATA without rules. */
 int runtime_devices_program(const json_t *resources, Error *ret_error);
+
+/* The program kept before the fork, or -EBADF. */
+int runtime_devices_kept(void);
 int runtime_devices_attach(int cgroup_fd, int program_fd);
 
 /* Fills a fresh /dev: default nodes, linux.devices, links. */
@@ -156,6 +160,7 @@ typedef struct RuntimePlan {
         char **argv, **environment; /* owned */
         const char *cwd;
         bool overlay_mounted;
+        bool late_sysctls;  /* left to init */
         bool set_oom_score; /* it differs from the parent's own */
         int error_reader;   /* the parent's end of that pipe; not init's */
         int error_fd;       /* init's end of the pipe that a failure travels over */
@@ -186,5 +191,5 @@ int runtime_clone(struct clone_args *args, void (*entry)(const void *), const vo
 void runtime_init_main(const void *argument) __attribute__((noreturn));
 
 /* Looks the program up as execvp(3) would, in the words of Go's exec.LookPath, and executes it. Returns on a failed
- * look-up only; what fails later is told on standard error, and exit status 255, as runc's clients know it. */
+ * look-up only; what fails later is told on standard error, and exit status 1, as runc 1.1 has it. */
 int runtime_execute(char **argv, char **environment, Error *ret_error);

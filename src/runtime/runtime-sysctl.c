@@ -8,7 +8,7 @@
 #include "berth/string.h"
 #include "runtime-private.h"
 
-static int sysctl_write(int proc_fd, const char *name, const char *value)
+static int sysctl_write(int proc_fd, const char *name, const char *value, Error *ret_error)
 {
         CLEANUP_FREE char *path = str_printf("sys/%s", name);
         CLEANUP_CLOSE int fd = -EBADF;
@@ -19,11 +19,13 @@ static int sysctl_write(int proc_fd, const char *name, const char *value)
                 for (char *p = path; *p; p++)
                         *p = *p == '.' ? '/' : *p;
         if (strstr(path, ".."))
-                return -EINVAL;
+                return runtime_error(ret_error, EINVAL, "sysctl \"%s\"", name);
         fd = openat(proc_fd, path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
-                return -errno;
-        return write(fd, value, strlen(value)) < 0 ? -errno : 0;
+                return runtime_error(ret_error, errno, "open /proc/%s", path);
+        if (write(fd, value, strlen(value)) < 0)
+                return runtime_error(ret_error, errno, "write /proc/%s", path);
+        return 0;
 }
 
 int runtime_sysctl_apply(int proc_fd, const json_t *config, Error *ret_error)
@@ -31,12 +33,11 @@ int runtime_sysctl_apply(int proc_fd, const json_t *config, Error *ret_error)
         json_t *object = json_get_object(json_get_object(config, "linux"), "sysctl"), *value;
         const char *name;
 
-        json_object_foreach(object, name, value)
-        {
-                int r = json_is_string(value) ? sysctl_write(proc_fd, name, json_string_value(value)) : -EINVAL;
+        json_object_foreach (object, name, value) {
+                int r = sysctl_write(proc_fd, name, json_is_string(value) ? json_string_value(value) : "", ret_error);
 
                 if (r < 0)
-                        return runtime_error(ret_error, -r, "error writing sysctl %s", name);
+                        return r;
         }
         return 0;
 }

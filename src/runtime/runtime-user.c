@@ -140,8 +140,8 @@ static bool list_contains(const char *list, const char *name)
         return false;
 }
 
-/* The number of a group given by name or number. */
-static int group_find(const char *group_text, const char *wanted, gid_t *ret_gid, Error *ret_error)
+/* The number of a group given by name or number. UNABLE begins the refusal, which Docker spells in two ways. */
+static int group_find(const char *group_text, const char *wanted, const char *unable, gid_t *ret_gid, Error *ret_error)
 {
         CLEANUP_FREE char *copy = strdup(group_text);
         char *rest = copy, *fields[7];
@@ -160,8 +160,8 @@ static int group_find(const char *group_text, const char *wanted, gid_t *ret_gid
                 }
         }
         if (wanted_id < 0) {
-                error_set(ret_error, OUTCOME_BAD_REQUEST, "unable to find group %s: no matching entries in group file",
-                          wanted);
+                error_set(ret_error, OUTCOME_BAD_REQUEST, "%s to find group %s: no matching entries in group file",
+                          unable, wanted);
                 return -ESRCH;
         }
         *ret_gid = (gid_t) wanted_id;
@@ -204,7 +204,7 @@ static int user_resolve_name(RuntimeUser *user, int root_fd, const char *text, c
         if (r >= 0)
                 r = database_read(root_fd, "/etc/group", &group_text);
         if (r >= 0 && !str_empty(group_name))
-                r = group_find(group_text, group_name, &user->gid, ret_error);
+                r = group_find(group_text, group_name, "unable", &user->gid, ret_error);
         /* The primary group is among the others too, so that leaving it by setgid(2) is no way round a file's denial.
          */
         if (r >= 0)
@@ -219,7 +219,7 @@ static int user_resolve_name(RuntimeUser *user, int root_fd, const char *text, c
         for (char *rest = more; r >= 0 && (word = strsep(&rest, ","));) {
                 gid_t gid = 0;
 
-                r = group_find(group_text, word, &gid, ret_error);
+                r = group_find(group_text, word, "Unable", &gid, ret_error);
                 if (r >= 0)
                         r = user_add_group(user, gid);
         }
@@ -246,8 +246,7 @@ int runtime_user_resolve(int root_fd, const json_t *config, RuntimeUser *ret_use
                 user.gid = (gid_t) json_get_int(object, "gid", 0);
                 user.n_groups = 0;
         }
-        json_array_foreach(json_get_array(object, "additionalGids"), i, gid)
-        {
+        json_array_foreach (json_get_array(object, "additionalGids"), i, gid) {
                 if (r < 0)
                         break;
                 r = user_add_group(&user, (gid_t) json_integer_value(gid));

@@ -330,14 +330,14 @@ static void run_lines(int argc, char **argv)
 static void run_alloc(int argc, char **argv)
 {
         size_t size = (size_t) atoi(argv[0]) << 20;
-        char *memory = malloc(size);
+        volatile char *memory = malloc(size);
 
         (void) argc;
-        if (memory)
-                memset(memory, 1, size);
+        for (size_t i = 0; memory && i < size; i += 4096)
+                memory[i] = 1;
         printf("alloc %s\n", memory ? "OK" : "ENOMEM");
         fflush(stdout);
-        free(memory);
+        free((void *) memory);
 }
 
 static void run_sleep(int argc, char **argv)
@@ -378,15 +378,15 @@ static void run_exit(int argc, char **argv)
 }
 
 static const Command commands[] = {
-        { "alloc", 1, run_alloc },     { "cat", 1, run_cat },         { "copy", 0, run_copy },
-        { "echo", 0, run_echo },       { "env", 0, run_env },         { "err", 0, run_err },
-        { "exit", 1, run_exit },       { "fds", 0, run_fds },         { "id", 0, run_id },
-        { "kill", 1, run_kill },       { "limits", 0, run_limits },   { "lines", 1, run_lines },
-        { "ls", 1, run_ls },           { "mknod", 4, run_mknod },     { "mounts", 0, run_mounts },
-        { "names", 0, run_names },     { "open", 2, run_open },       { "prctl", 0, run_prctl },
-        { "scan", 1, run_scan },       { "signals", 0, run_signals }, { "sleep", 1, run_sleep },
-        { "stat", 1, run_stat },       { "status", 0, run_status },   { "syscall", 1, run_syscall },
-        { "trap", 2, run_trap },       { "tty", 0, run_tty },         { "umask", 0, run_umask },
+        { "alloc", 1, run_alloc }, { "cat", 1, run_cat },         { "copy", 0, run_copy },
+        { "echo", 0, run_echo },   { "env", 0, run_env },         { "err", 0, run_err },
+        { "exit", 1, run_exit },   { "fds", 0, run_fds },         { "id", 0, run_id },
+        { "kill", 1, run_kill },   { "limits", 0, run_limits },   { "lines", 1, run_lines },
+        { "ls", 1, run_ls },       { "mknod", 4, run_mknod },     { "mounts", 0, run_mounts },
+        { "names", 0, run_names }, { "open", 2, run_open },       { "prctl", 0, run_prctl },
+        { "scan", 1, run_scan },   { "signals", 0, run_signals }, { "sleep", 1, run_sleep },
+        { "stat", 1, run_stat },   { "status", 0, run_status },   { "syscall", 1, run_syscall },
+        { "trap", 2, run_trap },   { "tty", 0, run_tty },         { "umask", 0, run_umask },
         { "write", 2, run_write },
 };
 

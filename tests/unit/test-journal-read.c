@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Container logs read back from the journal of this host, under identifiers of their own; skipped where no journald runs. */
+/* Container logs read back from the journal of this host, under identifiers of their own; skipped where no journald
+ * runs. */
 #include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -54,10 +55,10 @@ static int setup(void **state)
         return 0;
 }
 
-#define NEED_JOURNALD()          \
-        do {                     \
+#define NEED_JOURNALD()           \
+        do {                      \
                 if (journald < 0) \
-                        skip();  \
+                        skip();   \
         } while (0)
 
 static void send_record(int priority, const char *extra, const char *message)

@@ -36,7 +36,12 @@ static void test_sequences(void **state)
         (void) state;
         check("1011", "ls\n", "ls\n", 0);
         check("1011", "ls\n\x10\x11xx", "ls\n", 1);
-        check("1011", "\x10" "a\x10\x11", "\x10" "a", 1);
+        check("1011",
+              "\x10"
+              "a\x10\x11",
+              "\x10"
+              "a",
+              1);
         check("1011", "\x10\x10\x11", "\x10", 1);
         check("1011", "a\x10", "a\x10", 0);
         check("-", "\x10\x11", "\x10\x11", 0);
@@ -62,7 +67,11 @@ static void test_held_back(void **state)
 
 static void test_parse(void **state)
 {
-        static const char *const bad[] = { "", "1", "zz", "101", "10 1",
+        static const char *const bad[] = { "",
+                                           "1",
+                                           "zz",
+                                           "101",
+                                           "10 1",
                                            "0000000000000000000000000000000000000000000000000000000000000000"
                                            "00" };
         MonitorDetach detach = {};

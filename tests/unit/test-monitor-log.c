@@ -57,7 +57,7 @@ static void teardown(Fixture *f)
         (void) path_remove_tree_at(AT_FDCWD, f->directory);
 }
 
-#define FIXTURE(f) \
+#define FIXTURE(f)                                    \
         __attribute__((cleanup(teardown))) Fixture f; \
         setup(&f)
 
@@ -219,8 +219,10 @@ static void test_abandon_counts(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_short_absence),        cmocka_unit_test(test_long_absence),
-                cmocka_unit_test(test_new_socket_loses_nothing), cmocka_unit_test(test_parts),
+                cmocka_unit_test(test_short_absence),
+                cmocka_unit_test(test_long_absence),
+                cmocka_unit_test(test_new_socket_loses_nothing),
+                cmocka_unit_test(test_parts),
                 cmocka_unit_test(test_abandon_counts),
         };
 

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -24,7 +26,8 @@ static void test_not_writable(void **state)
 /* Another program that has the file open does not find it busy, but still read-only. */
 static void test_not_writable_from_outside(void **state)
 {
-        static const char script[] = "exec 2>&-; if (true 3>>/proc/self/fd/9); then exit 1; fi; test -r /proc/self/fd/9";
+        static const char script[] =
+                "exec 2>&-; if (true 3>>/proc/self/fd/9); then exit 1; fi; test -r /proc/self/fd/9";
         int fd = open("/proc/self/exe", O_PATH), status;
         pid_t pid = fork();
 

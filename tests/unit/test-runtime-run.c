@@ -148,9 +148,9 @@ static int monitor_main(char **argv)
 
 typedef struct Run {
         /* asked */
-        const char *config;   /* merged over the base; quotes are ' */
-        const char *args;     /* words of the payload's command line */
-        const char *input;    /* NULL: no standard input */
+        const char *config; /* merged over the base; quotes are ' */
+        const char *args;   /* words of the payload's command line */
+        const char *input;  /* NULL: no standard input */
         bool call_off;
         bool no_wait;
         int rows, columns;
@@ -215,8 +215,14 @@ static _Noreturn void engine_child(const Run *run, const json_t *config, int con
 {
         char lower_name[] = "layer";
         char *lower[] = { lower_name, NULL };
-        char *monitor[] = { program, (char *) "--monitor", (char *) run->directory, (char *) "--input",
-                            (char *) (run->input ? run->input : ""), (char *) "--expected", (char *) "", NULL };
+        char *monitor[] = { program,
+                            (char *) "--monitor",
+                            (char *) run->directory,
+                            (char *) "--input",
+                            (char *) (run->input ? run->input : ""),
+                            (char *) "--expected",
+                            (char *) "",
+                            NULL };
         RuntimeStart start = {
                 .id = "0123456789abcdef",
                 .config = config,
@@ -374,7 +380,8 @@ static void test_default_view(void **state)
         (void) state;
         run_container(&run);
         assert_started(&run);
-        assert_has(run.out, "CapEff:\t0000000008000" "0a1\n");
+        assert_has(run.out, "CapEff:\t0000000008000"
+                            "0a1\n");
         assert_has(run.out, "CapBnd:\t00000000080000a1\n");
         assert_has(run.out, "CapInh:\t0000000000000000\n");
         assert_has(run.out, "hostname testhost\ndomainname example.org\ncwd /\npid 1\nsid 1\n");
@@ -395,9 +402,11 @@ static void test_default_view(void **state)
 
 static void test_masks_and_sysctls(void **state)
 {
-        CLEANUP_RUN Run run = { .args = "cat /proc/version , ls /proc/acpi , open /proc/sys/kernel/msgmax w , "
-                                        "cat /proc/sys/kernel/msgmax , "
-                                        "cat /proc/sys/net/ipv4/ip_unprivileged_port_start , cat /sys/class/net/lo/flags" };
+        CLEANUP_RUN Run run = {
+                .args = "cat /proc/version , ls /proc/acpi , open /proc/sys/kernel/msgmax w , "
+                        "cat /proc/sys/kernel/msgmax , "
+                        "cat /proc/sys/net/ipv4/ip_unprivileged_port_start , cat /sys/class/net/lo/flags"
+        };
 
         (void) state;
         run_container(&run);
@@ -453,6 +462,7 @@ static void test_user_details(void **state)
                                           "'annotations':{'berth.group-add':'wheel,77'}}" };
         CLEANUP_RUN Run user = { .args = "id", .config = "{'process':{'user':{'username':'bob'}}}" };
         CLEANUP_RUN Run no_group = { .args = "id", .config = "{'process':{'user':{'username':'alice:nope'}}}" };
+        CLEANUP_RUN Run added = { .args = "id", .config = "{'annotations':{'berth.group-add':'nope'}}" };
         CLEANUP_RUN Run range = { .args = "id", .config = "{'process':{'user':{'username':'4294967296'}}}" };
 
         (void) state;
@@ -467,6 +477,8 @@ static void test_user_details(void **state)
         assert_string_equal(user.error, "unable to find user bob: no matching entries in passwd file");
         run_container(&no_group);
         assert_string_equal(no_group.error, "unable to find group nope: no matching entries in group file");
+        run_container(&added);
+        assert_string_equal(added.error, "Unable to find group nope: no matching entries in group file");
         run_container(&range);
         assert_string_equal(range.error, "uids and gids must be in range 0-2147483647");
 }
@@ -528,13 +540,16 @@ static void test_mounts(void **state)
 static void test_mount_errors(void **state)
 {
         CLEANUP_FREE char *onto_file = str_printf("{'mounts':[{'destination':'/etc/passwd','type':'bind',"
-                                                  "'source':'%s/source','options':['rbind']}]}", top);
+                                                  "'source':'%s/source','options':['rbind']}]}",
+                                                  top);
         CLEANUP_FREE char *proc = str_printf("{'mounts':[{'destination':'/proc/self','type':'bind',"
-                                             "'source':'%s/source','options':['rbind']}]}", top);
+                                             "'source':'%s/source','options':['rbind']}]}",
+                                             top);
         CLEANUP_RUN Run not_directory = { .args = "id", .config = onto_file };
         CLEANUP_RUN Run in_proc = { .args = "id", .config = proc };
-        CLEANUP_RUN Run missing = { .args = "id", .config = "{'mounts':[{'destination':'/x','type':'bind',"
-                                                            "'source':'/nonexistent','options':['rbind']}]}" };
+        CLEANUP_RUN Run missing = { .args = "id",
+                                    .config = "{'mounts':[{'destination':'/x','type':'bind',"
+                                              "'source':'/nonexistent','options':['rbind']}]}" };
 
         (void) state;
         run_container(&not_directory);
@@ -555,11 +570,16 @@ static void test_exec_errors(void **state)
         } cases[] = {
                 { "# nope", NULL, "exec: \"nope\": executable file not found in $PATH: unknown", ENOENT },
                 { "# /nope", NULL, "exec: \"/nope\": stat /nope: no such file or directory: unknown", ENOENT },
-                { "# /etc", NULL, "exec: \"/etc\": is a directory: unknown", EISDIR },
+                { "# /etc", NULL, "exec: \"/etc\": is a directory: unknown: permission denied", EISDIR },
                 { "# /etc/passwd", NULL, "exec: \"/etc/passwd\": permission denied: unknown", EACCES },
                 { "# /proc/self/exe", NULL, "exec: \"/proc/self/exe\": permission denied: unknown", EACCES },
-                { "id", "{'process':{'cwd':'/etc/passwd'}}",
-                  "chdir to cwd (\"/etc/passwd\") set in config.json failed: not a directory: unknown", ENOTDIR },
+                { "id", "{'process':{'cwd':'/proc/version'}}",
+                  "process: chdir to cwd (\"/proc/version\") set in config.json failed: not a directory: unknown",
+                  ENOTDIR },
+                { "id", "{'linux':{'sysctl':{'net.bogus.x':'1'}}}",
+                  "process: error during container init: open /proc/sys/net/bogus/x: no such file or directory: "
+                  "unknown",
+                  ENOENT },
                 { "id", "{'process':{'rlimits':[{'type':'RLIMIT_X','soft':1,'hard':1}]}}", "RLIMIT_X", EINVAL },
                 { "id", "{'process':{'capabilities':{'bounding':['CAP_NONSENSE']}}}", "CAP_NONSENSE", EINVAL },
         };
@@ -588,19 +608,21 @@ static void test_exec_format(void **state)
         run_container(&run);
         assert_started(&run);
         assert_string_equal(run.err, "exec /bin/noformat: exec format error\n");
-        assert_int_equal(run.status, 255);
+        assert_int_equal(run.status, 1);
         run_container(&interpreter);
         assert_string_equal(interpreter.err, "exec /bin/nointerpreter: no such file or directory\n");
         run_clear(&interpreter);
-        interpreter = (Run) {};
+        interpreter = (Run){};
         /* The shebang /proc/self/exe: this program is dynamic and the image has no loader for it. */
         run_container(&script);
-        assert_int_equal(script.status, 255);
+        assert_int_equal(script.status, 1);
 }
 
 static void test_path_and_cwd(void **state)
 {
-        CLEANUP_RUN Run run = { .args = "# payload names , stat /work/dir", .config = "{'process':{'cwd':'/work/dir'}}" };
+        CLEANUP_RUN Run run = { .args = "# payload names , stat /work/dir",
+                                .config = "{'process':{'cwd':'/work/dir'}}" };
+        CLEANUP_RUN Run no_directory = { .args = "id", .config = "{'process':{'cwd':'/etc/passwd'}}" };
         CLEANUP_RUN Run relative = { .args = "# ./payload names", .config = "{'process':{'cwd':'/bin'}}" };
         CLEANUP_RUN Run nobody = { .args = "names",
                                    .config = "{'process':{'cwd':'/home/alice','user':{'username':'alice'}}}" };
@@ -610,6 +632,8 @@ static void test_path_and_cwd(void **state)
         assert_started(&run);
         assert_has(run.out, "cwd /work/dir\n");
         assert_has(run.out, "stat /work/dir 40755 0:0\n");
+        run_container(&no_directory);
+        assert_string_equal(no_directory.error, "Cannot mkdir: /etc/passwd is not a directory");
         run_container(&relative);
         assert_started(&relative);
         run_container(&nobody);
@@ -656,8 +680,10 @@ static void test_seccomp(void **state)
 
         (void) state;
         for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
-                CLEANUP_RUN Run run = { .args = "syscall 121 0 , syscall 135 8 , syscall 135 9 , syscall 135 0 , status",
-                                        .config = configs[i] };
+                CLEANUP_RUN Run run = {
+                        .args = "syscall 121 0 , syscall 135 8 , syscall 135 9 , syscall 135 0 , status",
+                        .config = configs[i]
+                };
 
                 run_container(&run);
                 assert_started(&run);
@@ -682,6 +708,25 @@ static void test_seccomp_file(void **state)
         run_container(&run);
         assert_started(&run);
         assert_string_equal(run.out, "syscall 121 ENOSYS\n");
+}
+
+/* A program kept before the fork is used for the rules it was made of, and for those only. */
+static void test_warm_up(void **state)
+{
+        CLEANUP_JSON json_t *config = parse(base_config);
+        CLEANUP_RUN Run same = { .args = "open /dev/zero r , open /dev/full r" };
+        CLEANUP_RUN Run other = { .args = "open /dev/zero r , open /dev/full r",
+                                  .config = "{'linux':{'resources':{'devices':[{'allow':true,'access':'rwm'}]}}}" };
+
+        (void) state;
+        runtime_warm_up(config);
+        runtime_warm_up(config);
+        run_container(&same);
+        assert_started(&same);
+        assert_string_equal(same.out, "open /dev/zero r OK\nopen /dev/full r EPERM\n");
+        run_container(&other);
+        assert_started(&other);
+        assert_string_equal(other.out, "open /dev/zero r OK\nopen /dev/full r OK\n");
 }
 
 static void test_called_off(void **state)
@@ -828,7 +873,7 @@ static int make_group(void)
 
 static int set_up(void **state)
 {
-        static const char *const directories[] = { "layer",     "layer/bin",        "layer/etc", "layer/home",
+        static const char *const directories[] = { "layer",      "layer/bin",        "layer/etc", "layer/home",
                                                    "layer/root", "layer/home/alice", "source",    "layer/tmp" };
         CLEANUP_FREE char *link = NULL, *home = NULL;
 
@@ -880,17 +925,29 @@ static int tear_down(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_exit_and_streams), cmocka_unit_test(test_stdin),
-                cmocka_unit_test(test_default_view),     cmocka_unit_test(test_masks_and_sysctls),
-                cmocka_unit_test(test_devices),          cmocka_unit_test(test_users),
-                cmocka_unit_test(test_user_details),     cmocka_unit_test(test_terminal),
-                cmocka_unit_test(test_mounts),           cmocka_unit_test(test_mount_errors),
-                cmocka_unit_test(test_exec_errors),      cmocka_unit_test(test_exec_format),
-                cmocka_unit_test(test_path_and_cwd),     cmocka_unit_test(test_read_only_root),
-                cmocka_unit_test(test_limits),           cmocka_unit_test(test_seccomp),
-                cmocka_unit_test(test_seccomp_file),     cmocka_unit_test(test_called_off),
-                cmocka_unit_test(test_network_failure),  cmocka_unit_test(test_killed_monitor),
-                cmocka_unit_test(test_joined_namespaces), cmocka_unit_test(test_many),
+                cmocka_unit_test(test_exit_and_streams),
+                cmocka_unit_test(test_stdin),
+                cmocka_unit_test(test_default_view),
+                cmocka_unit_test(test_masks_and_sysctls),
+                cmocka_unit_test(test_devices),
+                cmocka_unit_test(test_users),
+                cmocka_unit_test(test_user_details),
+                cmocka_unit_test(test_terminal),
+                cmocka_unit_test(test_mounts),
+                cmocka_unit_test(test_mount_errors),
+                cmocka_unit_test(test_exec_errors),
+                cmocka_unit_test(test_exec_format),
+                cmocka_unit_test(test_path_and_cwd),
+                cmocka_unit_test(test_read_only_root),
+                cmocka_unit_test(test_limits),
+                cmocka_unit_test(test_seccomp),
+                cmocka_unit_test(test_seccomp_file),
+                cmocka_unit_test(test_warm_up),
+                cmocka_unit_test(test_called_off),
+                cmocka_unit_test(test_network_failure),
+                cmocka_unit_test(test_killed_monitor),
+                cmocka_unit_test(test_joined_namespaces),
+                cmocka_unit_test(test_many),
         };
 
         if (argc > 1 && str_equal(argv[1], "--monitor"))

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The parts of spec_generate(). Each adds to the Spec and returns 0, an Outcome with its message, or a negative errno.
+ */
+#pragma once
+
+#include "berth/spec.h"
+
+typedef struct Spec {
+        const SpecInput *input;
+        const json_t *config, *host; /* borrowed from the record */
+        bool privileged;
+        bool writable_cgroups;
+        char **capabilities;     /* owned, in the order Docker lists them */
+        json_t *mounts;          /* owned */
+        json_t *devices, *rules; /* owned: linux.devices and linux.resources.devices */
+        const char *propagation; /* linux.rootfsPropagation, NULL: private */
+        Error *error;
+} Spec;
+
+int spec_add_mounts(Spec *spec);
+int spec_add_devices(Spec *spec);
+
+/* linux.resources, including the device rules; a new reference in *RET. */
+int spec_resources(const Spec *spec, json_t **ret);
