@@ -348,7 +348,7 @@ static int check_spec(Creation *creation, Error *error)
         creation->name = TAKE_PTR(name);
         if (r < 0)
                 return r;
-        SpecInput input = { .id = id, .record = record, .rootfs = "/" };
+        SpecInput input = { .id = id, .record = record, .rootfs = "/", .check_only = true };
         return spec_generate(&input, &spec, error);
 }
 

@@ -442,6 +442,7 @@ static int launch(StartPlan *plan, Start *start)
         if (r < 0)
                 return r;
 
+        runtime_warm_up(plan->config);
         start->child = fork();
         if (start->child < 0)
                 return -errno;
