@@ -8,6 +8,7 @@
  *   --notify PATH         the engine's API socket, told when the container has ended
  *   --listen FD           listening SOCK_SEQPACKET socket for the engine's requests
  *   --log-driver NAME     journald or none
+ *   --journal-socket PATH journald's native socket, for tests
  *   --stdin-once 0|1      close the container's standard input when the first client that attached it closes its side
  *   --pid N --pidfd FD --payload DIR                  the first process, its pidfd, its cgroup directory
  *   --terminal FD, or --stdin FD (optional) --stdout FD --stderr FD

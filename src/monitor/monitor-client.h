@@ -18,15 +18,15 @@
 #define MONITOR_CLIENTS_MAX 64
 
 typedef struct MonitorClient {
-        int fd;             /* owned */
-        bool input;         /* its bytes are standard input */
-        bool output[2];     /* gets standard output, standard error */
-        bool framed;        /* output carries Docker's 8-byte headers */
-        bool hung_up;       /* it takes no more output; what it sent before may still be to be read */
-        Buffer queue;       /* output it has not taken */
-        int64_t since_ns;   /* since when it takes nothing */
+        int fd;           /* owned */
+        bool input;       /* its bytes are standard input */
+        bool output[2];   /* gets standard output, standard error */
+        bool framed;      /* output carries Docker's 8-byte headers */
+        bool hung_up;     /* it takes no more output; what it sent before may still be to be read */
+        Buffer queue;     /* output it has not taken */
+        int64_t since_ns; /* since when it takes nothing */
         MonitorDetach detach;
-        size_t poll_index;  /* its place in the event loop's array, or SIZE_MAX */
+        size_t poll_index; /* its place in the event loop's array, or SIZE_MAX */
 } MonitorClient;
 
 typedef struct MonitorClients {

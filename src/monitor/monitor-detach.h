@@ -20,8 +20,8 @@ typedef struct MonitorDetach {
 /* Reads the sequence from hexadecimal digits, or "-" for none. 0 or -EINVAL. */
 int monitor_detach_parse(MonitorDetach *detach, const char *hex);
 
-/* Appends to OUTPUT what of the bytes is to be passed on. 1 when the sequence was completed (what follows it is ignored),
- * 0 otherwise, or -ENOMEM. */
+/* Appends to OUTPUT what of the bytes is to be passed on. 1 when the sequence was completed (what follows it is
+ * ignored), 0 otherwise, or -ENOMEM. */
 int monitor_detach_feed(MonitorDetach *detach, const uint8_t *data, size_t size, Buffer *output);
 
 /* No more bytes will come: what is held back is passed on. */

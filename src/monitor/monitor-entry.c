@@ -39,12 +39,9 @@ int monitor_entry_prefix(const MonitorEntryFields *fields, Buffer *ret_prefix)
                 const char *name, *value;
                 size_t limit;
         } table[] = {
-                { "CONTAINER_ID=", fields->id, ID_SHORT_LENGTH },
-                { "CONTAINER_ID_FULL=", fields->id, ID_LENGTH },
-                { "CONTAINER_NAME=", fields->name, 256 },
-                { "CONTAINER_TAG=", fields->tag, 1024 },
-                { "IMAGE_NAME=", fields->image, 1024 },
-                { "SYSLOG_IDENTIFIER=", fields->tag, 1024 },
+                { "CONTAINER_ID=", fields->id, ID_SHORT_LENGTH }, { "CONTAINER_ID_FULL=", fields->id, ID_LENGTH },
+                { "CONTAINER_NAME=", fields->name, 256 },         { "CONTAINER_TAG=", fields->tag, 1024 },
+                { "IMAGE_NAME=", fields->image, 1024 },           { "SYSLOG_IDENTIFIER=", fields->tag, 1024 },
         };
         CLEANUP_BUFFER Buffer prefix = {};
         int r;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See monitor-journal.h. The queue's head..sent part are the kept records, in the order in which they were sent. */
 #include <errno.h>
+#include <limits.h>
 #include <linux/sockios.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -73,13 +74,22 @@ static void forget_head(MonitorJournal *journal)
         monitor_queue_drop_head(&journal->queue);
 }
 
-/* Forgets the records that are surely stored. */
-static void confirm(MonitorJournal *journal)
+/* The bytes in the socket's queue. Journald's end may have been closed, which empties the queue too: the number tells
+ * something only if a later send succeeds. */
+static int queue_size(const MonitorJournal *journal)
 {
-        MonitorQueue *queue = &journal->queue;
         int queued;
 
-        if (queue->head == queue->sent || journal->resend > 0 || ioctl(journal->socket, SIOCOUTQ, &queued) < 0)
+        return ioctl(journal->socket, SIOCOUTQ, &queued) < 0 ? INT_MAX : queued;
+}
+
+/* Forgets the records that are surely stored, when so much was in the socket's queue after the last of them was sent.
+ */
+static void confirm(MonitorJournal *journal, int queued)
+{
+        MonitorQueue *queue = &journal->queue;
+
+        if (queue->head == queue->sent || journal->resend > 0)
                 return;
         if (queued == 0 && journal->barrier_sent) {
                 while (queue->head < queue->sent)
@@ -151,7 +161,7 @@ static void find_daemon(MonitorJournal *journal, int64_t now)
         struct ucred peer;
         socklen_t size = sizeof(peer);
 
-        if (journal->daemon >= 0 || journal->daemon_unknown)
+        if (journal->daemon >= 0 || journal->daemon_unknown || journal->retry_ns > 0)
                 return;
         fd = socket_connect_unix(journal->control_path, SOCK_STREAM | SOCK_NONBLOCK);
         if (fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) >= 0) {
@@ -160,7 +170,8 @@ static void find_daemon(MonitorJournal *journal, int64_t now)
                 else
                         journal->daemon = pidfd_open(peer.pid, 0);
         }
-        if (journal->daemon < 0 && !journal->daemon_unknown)
+        /* With nothing kept there is nothing to watch over; the next record asks again. */
+        if (journal->daemon < 0 && !journal->daemon_unknown && journal->queue.head < journal->queue.tail)
                 journal->retry_ns = now + RETRY_NS;
 }
 
@@ -221,8 +232,7 @@ static int send_again(MonitorJournal *journal)
 
                 if (!record->resend)
                         continue;
-                (void) snprintf(extra, sizeof(extra),
-                                "CONTAINER_LOG_RESENT=1\nCONTAINER_LOG_PLACE=%lld.%lld.%u.%u\n",
+                (void) snprintf(extra, sizeof(extra), "CONTAINER_LOG_RESENT=1\nCONTAINER_LOG_PLACE=%lld.%lld.%u.%u\n",
                                 (long long) record->before_us, (long long) record->after_us, record->index,
                                 record->count);
                 r = send_entry(journal, journal->socket, at, extra);
@@ -272,11 +282,12 @@ static int send_batch(MonitorJournal *journal)
 {
         MonitorQueue *queue = &journal->queue;
         int64_t before = time_before(journal);
-        int r = send_some(journal);
+        int queued = queue_size(journal), r = send_some(journal);
 
         if (r <= 0)
                 return r;
         journal->last_us = time_now_ns() / 1000;
+        confirm(journal, queued);
         for (int i = 0; i < r; i++) {
                 MonitorRecord *record = monitor_queue_at(queue, queue->sent);
 
@@ -309,11 +320,10 @@ void monitor_journal_send(MonitorJournal *journal, int64_t now)
         }
         if (r < 0)
                 send_failed(journal, -r, now);
-        if (journal->socket >= 0)
-                confirm(journal);
 }
 
-/* How much of a socket's queue the record's datagram takes with this kernel; OFFSET SIZE_MAX stands for the empty one. */
+/* How much of a socket's queue the record's datagram takes with this kernel; OFFSET SIZE_MAX stands for the empty one.
+ */
 static int datagram_cost(const MonitorJournal *journal, size_t offset)
 {
         CLEANUP_CLOSE int a = -EBADF, b = -EBADF;
@@ -336,7 +346,8 @@ static void daemon_died(MonitorJournal *journal, int64_t now)
         int total = 0, queued = 0, cost;
 
         journal->daemon = fd_close(journal->daemon);
-        journal->retry_ns = now + RETRY_NS;
+        if (queue->head < queue->tail)
+                journal->retry_ns = now + RETRY_NS;
         if (journal->socket < 0 || queue->head == queue->sent || journal->order_lost ||
             ioctl(journal->socket, SIOCOUTQ, &queued) < 0)
                 return;
@@ -356,15 +367,24 @@ static void daemon_died(MonitorJournal *journal, int64_t now)
         monitor_journal_send(journal, now);
 }
 
-/* Time to find out whether the last records are stored. */
+/* Time to find out whether the last records are stored: they are when the empty datagram behind them has left the
+ * queue. A further one shows that the queue did not just vanish. */
 static void look(MonitorJournal *journal, int64_t now)
 {
         MonitorQueue *queue = &journal->queue;
 
-        if (journal->socket >= 0 && queue->sent == queue->tail && journal->resend == 0 && !journal->barrier_sent)
-                journal->barrier_sent = send(journal->socket, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
-        if (journal->socket >= 0)
-                confirm(journal);
+        if (journal->socket >= 0 && queue->sent == queue->tail && journal->resend == 0) {
+                int queued = queue_size(journal);
+
+                if (queued == 0 || !journal->barrier_sent) {
+                        if (send(journal->socket, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+                                send_failed(journal, errno, now);
+                        } else {
+                                confirm(journal, queued);
+                                journal->barrier_sent = true;
+                        }
+                }
+        }
         if (queue->head == queue->sent) {
                 journal->confirm_ns = 0;
                 return;
@@ -372,9 +392,15 @@ static void look(MonitorJournal *journal, int64_t now)
         if (journal->hurry)
                 journal->confirm_step = MIN(2 * journal->confirm_step, HURRY_MAX_NS);
         else
-                journal->confirm_step = journal->barrier_sent && journal->confirm_step == CONFIRM_NS ? CONFIRM_AGAIN_NS
-                                                                                                     : CONFIRM_NS;
+                journal->confirm_step =
+                        journal->barrier_sent && journal->confirm_step == CONFIRM_NS ? CONFIRM_AGAIN_NS : CONFIRM_NS;
         journal->confirm_ns = now + journal->confirm_step;
+}
+
+void monitor_journal_press(MonitorJournal *journal, int64_t now)
+{
+        if (journal->confirm_ns > 0 && journal->queue.sent == journal->queue.tail)
+                journal->confirm_ns = MIN(journal->confirm_ns, now + MSEC);
 }
 
 bool monitor_journal_is_gone(const MonitorJournal *journal, int64_t now)

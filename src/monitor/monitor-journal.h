@@ -5,12 +5,13 @@
  * Nothing here blocks. What could not be sent stays in the queue, and the caller stops reading output while the queue
  * is full. A sent record is kept until journald has surely stored it: journald takes one datagram after the other, so
  * a record is stored once the datagram behind it has left the socket's queue (SIOCOUTQ); behind the last record goes an
- * empty datagram, which journald ignores. When journald dies, its socket and the datagrams queued there live on in PID 1:
- * only the record it was working on may be lost. That one is sent again, marked CONTAINER_LOG_RESENT=1, with
+ * empty datagram, which journald ignores. When journald dies, its socket and the datagrams queued there live on in PID
+ * 1: only the record it was working on may be lost. That one is sent again, marked CONTAINER_LOG_RESENT=1, with
  * CONTAINER_LOG_PLACE, by which a reader tells whether the first copy arrived
  * (src/journal/journal-resent.h):
  *     BEFORE.AFTER.INDEX.COUNT    the first copy is the INDEXth of COUNT records sent between these microseconds,
- * so that journald's own _SOURCE_REALTIME_TIMESTAMP, taken when a datagram is sent, lies between them for all of these. */
+ * so that journald's own _SOURCE_REALTIME_TIMESTAMP, taken when a datagram is sent, lies between them for all of these.
+ */
 #pragma once
 
 #include <poll.h>
@@ -55,6 +56,9 @@ void monitor_journal_send(MonitorJournal *journal, int64_t now);
 
 bool monitor_journal_is_gone(const MonitorJournal *journal, int64_t now);
 bool monitor_journal_is_stored(const MonitorJournal *journal);
+
+/* The queue is full: looks soon whether some of it can be forgotten. */
+void monitor_journal_press(MonitorJournal *journal, int64_t now);
 
 /* From now on finds out at once what is stored: nothing more will come. */
 void monitor_journal_hurry(MonitorJournal *journal, int64_t now);

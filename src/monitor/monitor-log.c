@@ -59,9 +59,9 @@ static int append_gap(MonitorLog *log)
 
         if (log->gap == 0)
                 return 0;
-        gap.size = (uint32_t) snprintf(text, sizeof(text),
-                                       "berth-monitor: the journal was out of reach, %llu lines of output are lost here",
-                                       (unsigned long long) log->gap);
+        gap.size = (uint32_t) snprintf(
+                text, sizeof(text), "berth-monitor: the journal was out of reach, %llu lines of output are lost here",
+                (unsigned long long) log->gap);
         r = monitor_queue_append(&log->journal.queue, &gap, text);
         if (r >= 0)
                 log->gap = 0;
@@ -186,8 +186,10 @@ size_t monitor_log_feed(MonitorLog *log, bool error_stream, const char *data, si
                         monitor_journal_send(&log->journal, now);
                         n = take_line(log, error_stream, data + taken, size - taken, now);
                 }
-                if (n < 0)
+                if (n < 0) {
+                        monitor_journal_press(&log->journal, now);
                         break;
+                }
                 taken += (size_t) n;
         }
         monitor_journal_send(&log->journal, now);

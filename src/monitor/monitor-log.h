@@ -37,8 +37,8 @@ typedef struct MonitorLog {
 int monitor_log_init(MonitorLog *log, const MonitorEntryFields *fields, const char *journal_path, bool terminal);
 void monitor_log_deinit(MonitorLog *log);
 
-/* Takes output and sends what it can. Returns how much was taken: less than SIZE when the journal is behind; the rest is
- * to be offered again after events on the journal. */
+/* Takes output and sends what it can. Returns how much was taken: less than SIZE when the journal is behind; the rest
+ * is to be offered again after events on the journal. */
 size_t monitor_log_feed(MonitorLog *log, bool error_stream, const char *data, size_t size, int64_t now);
 
 /* The streams have ended: what is left without a newline becomes a line. False when the journal is behind: to be tried

@@ -23,7 +23,8 @@
 #define LINGER_NS (2 * SEC)
 /* A client that takes nothing for so long after the end is given up. */
 #define CLIENT_PATIENCE_NS (5 * SEC)
-#define TERMINAL_PAUSE_NS (100 * MSEC)
+#define TERMINAL_PAUSE_NS (50 * MSEC)
+#define TERMINAL_PAUSE_MAX_NS (1 * SEC)
 #define POLL_MAX (1 + 2 + 1 + MONITOR_CLIENTS_MAX + MONITOR_CONNECTIONS_MAX + 1 + 2)
 
 typedef struct PollSet {
@@ -103,10 +104,12 @@ static void log_chunk(Monitor *monitor, int64_t now)
 /* The stream has nothing more: for good, or, a terminal of a living container, until somebody opens it again. */
 static void output_ended(Monitor *monitor, size_t i, int64_t now)
 {
-        if (monitor->terminal && monitor->ended_ns == 0)
-                monitor->pause_ns = now + TERMINAL_PAUSE_NS;
-        else
+        if (monitor->terminal && monitor->ended_ns == 0) {
+                monitor->pause_step = MIN(MAX(2 * monitor->pause_step, TERMINAL_PAUSE_NS), TERMINAL_PAUSE_MAX_NS);
+                monitor->pause_ns = now + monitor->pause_step;
+        } else {
                 close_output(monitor, i);
+        }
 }
 
 static void read_output(Monitor *monitor, size_t i, int64_t now)
@@ -120,6 +123,7 @@ static void read_output(Monitor *monitor, size_t i, int64_t now)
                 return;
         }
         monitor->active_ns = now;
+        monitor->pause_step = 0;
         monitor->chunk_size = (size_t) n;
         monitor->chunk_taken = 0;
         monitor->chunk_error_stream = i == 1;
@@ -267,7 +271,10 @@ static bool finish(Monitor *monitor, int64_t now)
 {
         if (monitor->ended_ns == 0)
                 return false;
-        if (output_open(monitor) && may_read(monitor) && now - monitor->active_ns >= LINGER_NS)
+        /* Silence counts only while it would have been heard. */
+        if (!may_read(monitor))
+                monitor->active_ns = now;
+        if (output_open(monitor) && now - monitor->active_ns >= LINGER_NS)
                 for (size_t i = 0; i < ARRAY_SIZE(monitor->output); i++)
                         close_output(monitor, i);
         monitor_clients_drop_stuck(&monitor->clients, now - CLIENT_PATIENCE_NS);

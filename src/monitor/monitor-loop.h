@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The whole monitor: one container's streams, its clients, its log, its first process, and one loop over all of them. */
+/* The whole monitor: one container's streams, its clients, its log, its first process, and one loop over all of them.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -18,9 +19,9 @@
 
 typedef struct Monitor {
         const MonitorOptions *options;
-        int output[2];  /* owned: the pipes, or the terminal as the first alone; -EBADF once ended */
+        int output[2]; /* owned: the pipes, or the terminal as the first alone; -EBADF once ended */
         bool terminal;
-        int pidfd;      /* owned; -EBADF once reaped */
+        int pidfd; /* owned; -EBADF once reaped */
         MonitorInput input;
         MonitorClients clients;
         MonitorRequests requests;
@@ -28,9 +29,10 @@ typedef struct Monitor {
         MonitorExit exit;
 
         int64_t ended_ns;    /* when the first process was reaped; 0: it lives */
-        int64_t active_ns;   /* when output was last read */
+        int64_t active_ns;   /* when output was last read, or could not be read */
         int64_t finished_ns; /* when all output was read; 0: not yet */
         int64_t pause_ns;    /* nobody has the terminal open: not read until then */
+        int64_t pause_step;  /* how long the last such pause was */
 
         /* What was read last: the clients have it, the log still wants it from chunk_taken on. */
         size_t chunk_size, chunk_taken;

@@ -25,8 +25,8 @@ static void on_child(int signal_number)
 
 static void protect(void)
 {
-        static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM,
-                                       SIGTSTP, SIGTTIN, SIGTTOU };
+        static const int ignored[] = { SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGPIPE, SIGUSR1,
+                                       SIGUSR2, SIGALRM, SIGTSTP, SIGTTIN, SIGTTOU };
         struct sigaction action = { .sa_handler = SIG_IGN };
         sigset_t child;
 
@@ -51,8 +51,8 @@ static int compare(const void *a, const void *b)
 /* Closes what was inherited without being named on the command line. */
 static void close_others(const MonitorOptions *options)
 {
-        int named[] = { STDERR_FILENO,           (int) options->listen, (int) options->pidfd, (int) options->terminal,
-                        (int) options->input,    (int) options->output, (int) options->errors };
+        int named[] = { STDERR_FILENO,        (int) options->listen, (int) options->pidfd, (int) options->terminal,
+                        (int) options->input, (int) options->output, (int) options->errors };
         int next = STDERR_FILENO + 1;
 
         qsort(named, ARRAY_SIZE(named), sizeof(named[0]), compare);

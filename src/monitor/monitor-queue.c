@@ -40,8 +40,9 @@ const char *monitor_queue_message(const MonitorQueue *queue, size_t offset, size
         return queue->data + offset + sizeof(MonitorRecord);
 }
 
-/* Makes room for SIZE bytes at the end: by moving the records to the front, or by growing. The queue counts as full when
- * three quarters of its greatest size are in use, so that records are not moved again for every record that comes. */
+/* Makes room for SIZE bytes at the end: by moving the records to the front, or by growing. The queue counts as full
+ * when three quarters of its greatest size are in use, so that records are not moved again for every record that comes.
+ */
 static int make_room(MonitorQueue *queue, size_t size)
 {
         size_t used = queue->tail - queue->head, capacity = MAX(queue->capacity, QUEUE_INITIAL);

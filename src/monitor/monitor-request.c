@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See monitor-request.h. The socket lies in a directory that only root can enter, and whoever connects is the engine;
- * what it sends is checked all the same. A descriptor that comes with a message is closed unless the request keeps it. */
+ * what it sends is checked all the same. A descriptor that comes with a message is closed unless the request keeps it.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -92,7 +93,8 @@ static bool serve_connection(MonitorRequests *requests, MonitorClients *clients,
                 message[n] = '\0';
                 r = handle(&context, message);
                 fd_close(context.fd);
-                length = r < 0 ? snprintf(answer, sizeof(answer), "error %d", -r) : snprintf(answer, sizeof(answer), "ok");
+                length = r < 0 ? snprintf(answer, sizeof(answer), "error %d", -r)
+                               : snprintf(answer, sizeof(answer), "ok");
                 if (send(fd, answer, (size_t) length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
                         return false;
         }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The engine's requests (include/berth/monitor.h): connections of a SOCK_SEQPACKET socket, any number of messages each. */
+/* The engine's requests (include/berth/monitor.h): connections of a SOCK_SEQPACKET socket, any number of messages each.
+ */
 #pragma once
 
 #include <poll.h>
@@ -10,9 +11,9 @@
 #define MONITOR_CONNECTIONS_MAX 64
 
 typedef struct MonitorRequests {
-        int listen;                         /* owned; or -EBADF */
-        int terminal;                       /* not owned; or -EBADF */
-        int list[MONITOR_CONNECTIONS_MAX];  /* owned */
+        int listen;                        /* owned; or -EBADF */
+        int terminal;                      /* not owned; or -EBADF */
+        int list[MONITOR_CONNECTIONS_MAX]; /* owned */
         size_t n;
 } MonitorRequests;
 

@@ -153,7 +153,8 @@ static _Noreturn void run_monitor(const Guard *guard)
                 _exit(3);
         if (monitor_init(&monitor, &options) < 0 || monitor_run(&monitor) < 0)
                 _exit(90);
-        if (waitpid(-1, NULL, WNOHANG) != -1)
+        /* A dead one must not be left; a slow one may still live. */
+        if (waitpid(-1, NULL, WNOHANG) > 0)
                 _exit(91);
         if (monitor_exit_write(&monitor.exit, guard->directory) < 0)
                 _exit(92);
@@ -198,6 +199,9 @@ static void request_answer(const Guard *guard, const char *expected)
         assert_string_equal(answer, expected);
 }
 
+/* What a client's socket holds on its way; 0: as much as usual. */
+static int client_buffer;
+
 /* Attaches and returns the client's end. */
 static int attach(const Guard *guard, const char *flags, const char *keys)
 {
@@ -205,6 +209,8 @@ static int attach(const Guard *guard, const char *flags, const char *keys)
         int pair[2];
 
         assert_int_equal(socket_pair(SOCK_STREAM, pair), 0);
+        if (client_buffer > 0)
+                assert_int_equal(setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &client_buffer, sizeof(client_buffer)), 0);
         request_send(guard, text, pair[1]);
         close(pair[1]);
         if (guard->pid > 0)
@@ -482,7 +488,11 @@ static void test_terminal_detach_and_resize(void **state)
         read_until(client, "ready\r\n");
         request_send(&guard, "resize 33 101", -1);
         request_answer(&guard, "ok");
-        assert_int_equal(send(client, "ab\x10" "c\x10\x11ignored", 13, 0), 13);
+        assert_int_equal(send(client,
+                              "ab\x10"
+                              "c\x10\x11ignored",
+                              13, 0),
+                         13);
         assert_int_equal(read_all(client, data, sizeof(data)), 0);
         close(client);
         second = attach(&guard, "ioe", "-");
@@ -492,7 +502,8 @@ static void test_terminal_detach_and_resize(void **state)
         guard_end(&guard);
         read_all(second, data, sizeof(data));
         close(second);
-        assert_string_equal(data, "33 101\r\n<ab\x10" "cd>\r\n");
+        assert_string_equal(data, "33 101\r\n<ab\x10"
+                                  "cd>\r\n");
         assert_line(&guard, 0, 6, "ready\r");
         assert_line(&guard, 1, 6, "33 101\r");
         assert_non_null(strstr(guard.record, "\"ExitCode\":5,"));
@@ -503,8 +514,8 @@ static void test_requests_refused(void **state)
         static const struct {
                 const char *request, *answer;
         } table[] = {
-                { "resize 10 20", "error 25" },    { "resize 10", "error 22" },   { "resize -1 5", "error 22" },
-                { "attach oe -", "error 9" },      { "dance oe -", "error 95" },  { "attach o - x", "error 22" },
+                { "resize 10 20", "error 25" },   { "resize 10", "error 22" },  { "resize -1 5", "error 22" },
+                { "attach oe -", "error 9" },     { "dance oe -", "error 95" }, { "attach o - x", "error 22" },
                 { "resize 70000 1", "error 22" },
         };
         GUARD(.script = "sleep 0.3");
@@ -547,6 +558,46 @@ static void test_slow_and_vanishing_clients(void **state)
         assert_int_equal(guard.n_lines, 0);
 }
 
+static void test_slow_after_the_end(void **state)
+{
+        GUARD(.script = "head -c 230000 /dev/zero | tr '\\0' x", .no_log = true);
+        static char data[400000];
+        int slow;
+
+        (void) state;
+        guard_prepare(&guard);
+        client_buffer = 32 * 1024;
+        slow = attach(&guard, "o", "-");
+        client_buffer = 0;
+        guard_start(&guard);
+        request_answer(&guard, "ok");
+        assert_int_equal(recv(slow, data, 120000, MSG_WAITALL), 120000);
+        /* The program ends, its last output still in the pipe; longer than a silent stream would be waited for. */
+        nanosleep(&(struct timespec){ .tv_sec = 3 }, NULL);
+        assert_int_equal(read_all(slow, data, sizeof(data)), 230000 - 120000);
+        close(slow);
+        guard_end(&guard);
+}
+
+static void test_terminal_reopened(void **state)
+{
+        GUARD(.script = "t=$(tty); exec <&- >&- 2>&-; sleep 0.4; echo again >$t; sleep 0.1; exit 4", .terminal = true);
+        int client;
+        char data[64];
+
+        (void) state;
+        guard_prepare(&guard);
+        client = attach(&guard, "o", "-");
+        guard_start(&guard);
+        request_answer(&guard, "ok");
+        guard_end(&guard);
+        read_all(client, data, sizeof(data));
+        close(client);
+        assert_string_equal(data, "again\r\n");
+        assert_line(&guard, 0, 6, "again\r");
+        assert_non_null(strstr(guard.record, "\"ExitCode\":4,"));
+}
+
 static void test_stuck_client_is_given_up(void **state)
 {
         GUARD(.script = "dd if=/dev/zero bs=65536 count=4 2>/dev/null", .no_log = true);
@@ -567,10 +618,10 @@ static void test_stuck_client_is_given_up(void **state)
 
 static void test_long_lines(void **state)
 {
-        GUARD(.script = "head -c 262144 /dev/zero | tr '\\0' x; echo; "        /* one record */
-                        "head -c 393216 /dev/zero | tr '\\0' y; echo; "        /* exactly the limit */
-                        "head -c 1000000 /dev/zero | tr '\\0' z; echo; "       /* parts */
-                        "head -c 32768 /dev/zero | tr '\\0' w; echo; "         /* the largest in a datagram */
+        GUARD(.script = "head -c 262144 /dev/zero | tr '\\0' x; echo; "  /* one record */
+                        "head -c 393216 /dev/zero | tr '\\0' y; echo; "  /* exactly the limit */
+                        "head -c 1000000 /dev/zero | tr '\\0' z; echo; " /* parts */
+                        "head -c 32768 /dev/zero | tr '\\0' w; echo; "   /* the largest in a datagram */
                         "printf 'a\\0\\377b\\n'");
         static const size_t sizes[] = { 262144, 393216, 393216, 393216, 213568, 32768, 4 };
         static const bool partial[] = { false, false, true, true, false, false, false };
@@ -599,7 +650,8 @@ static void test_journal_slow_and_replaced(void **state)
         guard_prepare(&guard);
         guard_start(&guard);
         journal_play(&guard, 5000);
-        /* A new socket, as systemd-journald.socket makes when it is restarted: what was queued in the old one is gone. */
+        /* A new socket, as systemd-journald.socket makes when it is restarted: what was queued in the old one is gone.
+         */
         close(guard.journal);
         nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
         guard.journal = journal_bind(&guard);
@@ -657,6 +709,8 @@ int main(void)
                 cmocka_unit_test(test_terminal_detach_and_resize),
                 cmocka_unit_test(test_requests_refused),
                 cmocka_unit_test(test_slow_and_vanishing_clients),
+                cmocka_unit_test(test_slow_after_the_end),
+                cmocka_unit_test(test_terminal_reopened),
                 cmocka_unit_test(test_stuck_client_is_given_up),
                 cmocka_unit_test(test_long_lines),
                 cmocka_unit_test(test_journal_slow_and_replaced),
