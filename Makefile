@@ -96,8 +96,9 @@ $(B)/berth: $(call archives,client)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call libraries,client)
 $(B)/berthd: $(call archives,daemon)
 	$(CC) $(ALL_LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(call libraries,daemon)
+# Static, as it is executed once a container: nothing to look up and to relocate at the start. It uses libc alone.
 $(B)/berth-monitor: $(call archives,monitor)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^
+	$(CC) $(if $(SAN),$(ALL_LDFLAGS),-static-pie $(filter-out -pie,$(ALL_LDFLAGS))) -o $@ $^
 
 # --- Tests: tests/unit/test-MODULE-NOUN.c links the archive of MODULE and what it may use ---------------------------
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(wildcard tests/unit/test-*.c)))

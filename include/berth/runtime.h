@@ -37,6 +37,7 @@ typedef struct RuntimeStart {
         char *const *lower;     /* layer directories relative to layer_root, topmost first; never empty */
         const char *upper;      /* absolute; exists, on the same file system as WORK */
         const char *work;       /* absolute; exists */
+        bool discard;           /* the upper directory goes with the container: see MountOverlay */
         int network_namespace;  /* a namespace to join, or -EBADF to do what config says */
         int control;            /* see RUNTIME_GO and RuntimeReport */
         int terminal_rows, terminal_columns; /* the first size of a terminal; 0 where unknown */

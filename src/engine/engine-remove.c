@@ -9,21 +9,31 @@
 #include "berth/json.h"
 #include "engine-private.h"
 
+/* A tree of fewer entries is removed faster than a process is made for it. */
+#define REMOVE_INLINE_MAX 128u
+
 typedef struct RemoveRequest {
         LIST_ENTRY(RemoveRequest) link;
         EngineDone done;
         void *userdata;
 } RemoveRequest;
 
-static int64_t tree_size(const char *path, bool *ret_any)
+/* Counts the entries of a tree down to a limit, which is returned where there are more. */
+static size_t count_entries(int dirfd, const char *name, size_t limit)
 {
-        CLEANUP_CLOSEDIR DIR *directory = opendir(path);
+        CLEANUP_CLOSE int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int copy = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -EBADF;
+        CLEANUP_CLOSEDIR DIR *directory = copy >= 0 ? fdopendir(copy) : NULL;
         struct dirent *entry;
-        int64_t n = 0;
+        size_t n = 0;
 
-        while (directory && (entry = readdir(directory)))
+        while (directory && n < limit && (entry = readdir(directory))) {
+                if (str_equal(entry->d_name, ".") || str_equal(entry->d_name, ".."))
+                        continue;
                 n++;
-        *ret_any = n > 2;
+                if (entry->d_type == DT_DIR)
+                        n += count_entries(fd, entry->d_name, limit - n);
+        }
         return n;
 }
 
@@ -35,17 +45,14 @@ static int remove_in_worker(void *userdata, int result_fd)
         return path_remove_tree_at(AT_FDCWD, path);
 }
 
-/* An empty upper directory is gone at once; a full one is left to a worker that needs nobody to wait for it. */
+/* A few files are gone at once; a full upper directory is left to a worker that needs nobody to wait for it. */
 static int remove_directory(Container *container)
 {
         CLEANUP_FREE char *directory = container_path(container, NULL);
-        CLEANUP_FREE char *upper = container_path(container, "upper");
-        bool any;
 
-        if (!directory || !upper)
+        if (!directory)
                 return -ENOMEM;
-        tree_size(upper, &any);
-        if (!any)
+        if (count_entries(AT_FDCWD, directory, REMOVE_INLINE_MAX) < REMOVE_INLINE_MAX)
                 return path_remove_tree_at(AT_FDCWD, directory);
         WorkerJob job = { .run = remove_in_worker, .userdata = directory, .detached = true };
         return engine_worker_start(container->engine, &job);
@@ -91,7 +98,8 @@ void container_removals_go_on(Container *container)
 static int removal_refusal(Container *container, bool force, Error *error)
 {
         if (container->removing)
-                return error_set(error, OUTCOME_CONFLICT, "removal of container %s is already in progress", container->id);
+                return error_set(error, OUTCOME_CONFLICT, "removal of container %s is already in progress",
+                                 container->id);
         if (container->start)
                 return error_set(error, OUTCOME_CONFLICT, "container %s is being started", container->id);
         if (container_is_running(container) && !force)

@@ -79,6 +79,10 @@ static int prepare_directories(StartPlan *plan)
         plan->rootfs = container_runtime_path(plan->container, "rootfs");
         if (!runtime || !plan->upper || !plan->work || !plan->rootfs)
                 return -ENOMEM;
+        /* A discarded overlay marks its work directory, which then can't be mounted again: a restart gets a new one. */
+        if (container_auto_remove(plan->container) && plan->container->run > 1 &&
+            (path_remove_tree_at(AT_FDCWD, plan->work) < 0 || mkdir(plan->work, 0700) < 0))
+                return -EIO;
         if ((mkdir(runtime, 0711) < 0 && errno != EEXIST) || (mkdir(plan->rootfs, 0755) < 0 && errno != EEXIST))
                 return -errno;
         return 0;
@@ -258,6 +262,7 @@ static _Noreturn void run_child(StartPlan *plan, int control)
                 .lower = plan->lower,
                 .upper = plan->upper,
                 .work = plan->work,
+                .discard = container_auto_remove(plan->container),
                 .network_namespace = plan->network_namespace,
                 .control = control,
                 .terminal_rows = (int) json_integer_value(json_array_get(size, 0)),

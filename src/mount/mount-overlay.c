@@ -27,6 +27,8 @@ static int overlay_options(const MountOverlay *overlay, Buffer *options)
                         return -EINVAL;
                 r = buffer_printf(options, ",upperdir=%s,workdir=%s", overlay->upper, overlay->work);
         }
+        if (r >= 0 && overlay->discard)
+                r = buffer_append_string(options, ",volatile");
         /* What a kernel's configuration may have switched on would make layers that depend on each other or on inode
          * numbers, so that they could no longer be stored one by one. */
         if (r >= 0)

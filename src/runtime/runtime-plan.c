@@ -346,6 +346,7 @@ static int plan_mount_overlay(RuntimePlan *plan, const char *root, Error *ret_er
                 .lower = start->lower,
                 .upper = start->upper,
                 .work = start->work,
+                .discard = start->discard,
                 .target = root,
         };
         int r = mount_overlay(&overlay, ret_error);
