@@ -38,6 +38,9 @@ int path_make_directories(const char *path, mode_t mode);
  * A name that does not exist is success. */
 int path_remove_tree_at(int dirfd, const char *name);
 
+/* The sizes of all files below DIRFD/NAME together, in bytes; links and mounts are not followed. 0 where there is none. */
+int64_t path_tree_size_at(int dirfd, const char *name);
+
 /* a/b, owned by the caller; NULL when out of memory. */
 char *path_join(const char *a, const char *b);
 

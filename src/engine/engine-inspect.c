@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A container as GET /containers/ID/json and GET /containers/json show it. */
-#include <sys/stat.h>
+#include <fcntl.h>
 
 #include "berth/file.h"
 #include "berth/json.h"
@@ -34,16 +34,16 @@ static json_t *mount_of_bind(const char *bind)
 
         if (!source || !target)
                 return NULL;
-        return json_pack("{ss ss ss ss sb ss}", "Type", "bind", "Source", source, "Destination", target, "Mode", mode, "RW",
-                         !strstr(mode, "ro"), "Propagation", "rprivate");
+        return json_pack("{ss ss ss ss sb ss}", "Type", "bind", "Source", source, "Destination", target, "Mode", mode,
+                         "RW", !strstr(mode, "ro"), "Propagation", "rprivate");
 }
 
 static json_t *mount_of_object(const json_t *mount)
 {
         return json_pack("{ss ss ss ss sb ss}", "Type", json_get_string_or(mount, "Type", ""), "Source",
-                         json_get_string_or(mount, "Source", ""), "Destination", json_get_string_or(mount, "Target", ""),
-                         "Mode", "", "RW", !json_get_bool(mount, "ReadOnly"), "Propagation",
-                         str_equal(json_get_string(mount, "Type"), "bind") ? "rprivate" : "");
+                         json_get_string_or(mount, "Source", ""), "Destination",
+                         json_get_string_or(mount, "Target", ""), "Mode", "", "RW", !json_get_bool(mount, "ReadOnly"),
+                         "Propagation", str_equal(json_get_string(mount, "Type"), "bind") ? "rprivate" : "");
 }
 
 int container_mounts(const Container *container, json_t **ret_mounts)
@@ -51,9 +51,9 @@ int container_mounts(const Container *container, json_t **ret_mounts)
         json_t *mounts = json_array(), *entry;
         size_t i;
 
-        json_array_foreach(json_object_get(container_host_config(container), "Binds"), i, entry)
+        json_array_foreach (json_object_get(container_host_config(container), "Binds"), i, entry)
                 json_array_append_new(mounts, mount_of_bind(json_string_value(entry)));
-        json_array_foreach(json_object_get(container_host_config(container), "Mounts"), i, entry)
+        json_array_foreach (json_object_get(container_host_config(container), "Mounts"), i, entry)
                 json_array_append_new(mounts, mount_of_object(entry));
         *ret_mounts = mounts;
         return mounts ? 0 : -ENOMEM;
@@ -64,13 +64,30 @@ static json_t *graph_driver(const Container *container)
         CLEANUP_FREE char *upper = container_path(container, "upper"), *work = container_path(container, "work"),
                           *merged = container_runtime_path(container, "rootfs");
 
-        return json_pack("{ss s{ss* ss* ss*}}", "Name", "overlay2", "Data", "MergedDir", merged, "UpperDir", upper, "WorkDir",
-                         work);
+        return json_pack("{ss s{ss* ss* ss*}}", "Name", "overlay2", "Data", "MergedDir", merged, "UpperDir", upper,
+                         "WorkDir", work);
+}
+
+int64_t container_upper_size(const Container *container)
+{
+        CLEANUP_FREE char *upper = container_path(container, "upper");
+
+        return upper ? path_tree_size_at(AT_FDCWD, upper) : 0;
+}
+
+static int64_t image_size(const Container *container)
+{
+        CLEANUP_JSON json_t *image = NULL;
+
+        if (store_image_inspect(container->engine->store, json_get_string(container->record, "Image"), &image) < 0)
+                return 0;
+        return json_get_int(image, "Size", 0);
 }
 
 int container_inspect(Container *container, bool size, json_t **ret_object)
 {
-        CLEANUP_FREE char *resolv = container_path(container, "resolv.conf"), *hostname = container_path(container, "hostname"),
+        CLEANUP_FREE char *resolv = container_path(container, "resolv.conf"),
+                          *hostname = container_path(container, "hostname"),
                           *hosts = container_path(container, "hosts"), *name = str_printf("/%s", container->name);
         json_t *mounts;
         int r = container_mounts(container, &mounts);
@@ -78,19 +95,21 @@ int container_inspect(Container *container, bool size, json_t **ret_object)
         if (r < 0)
                 return r;
         json_t *object = json_pack(
-                "{ss sO sO sO so sO ss* ss* ss* ss ss* si ss ss ss ss ss sn sO so so sO so}", "Id", container->id, "Created",
-                json_object_get(container->record, "Created"), "Path", json_object_get(container->record, "Path"), "Args",
-                json_object_get(container->record, "Args"), "State", state_object(container), "Image",
-                json_object_get(container->record, "Image"), "ResolvConfPath", resolv, "HostnamePath", hostname, "HostsPath",
-                hosts, "LogPath", "", "Name", name, "RestartCount", 0, "Driver", "overlay2", "Platform", "linux",
-                "MountLabel", "", "ProcessLabel", "", "AppArmorProfile", "", "ExecIDs", "HostConfig",
-                container_host_config(container), "GraphDriver", graph_driver(container), "Mounts", mounts, "Config",
-                container_config(container), "NetworkSettings", container_network_settings(container));
+                "{ss sO sO sO so sO ss* ss* ss* ss ss* si ss ss ss ss ss sn sO so so sO so}", "Id", container->id,
+                "Created", json_object_get(container->record, "Created"), "Path",
+                json_object_get(container->record, "Path"), "Args", json_object_get(container->record, "Args"), "State",
+                state_object(container), "Image", json_object_get(container->record, "Image"), "ResolvConfPath", resolv,
+                "HostnamePath", hostname, "HostsPath", hosts, "LogPath", "", "Name", name, "RestartCount", 0, "Driver",
+                "overlay2", "Platform", "linux", "MountLabel", "", "ProcessLabel", "", "AppArmorProfile", "", "ExecIDs",
+                "HostConfig", container_host_config(container), "GraphDriver", graph_driver(container), "Mounts",
+                mounts, "Config", container_config(container), "NetworkSettings",
+                container_network_settings(container));
         if (!object)
                 return -ENOMEM;
         if (size) {
-                json_set_int(object, "SizeRw", 0);
-                json_set_int(object, "SizeRootFs", 0);
+                int64_t own = container_upper_size(container);
+                json_set_int(object, "SizeRw", own);
+                json_set_int(object, "SizeRootFs", own + image_size(container));
         }
         *ret_object = object;
         return 0;
@@ -150,8 +169,7 @@ static char *command_text(const Container *container)
         size_t i;
 
         buffer_append_string(&text, json_get_string_or(container->record, "Path", ""));
-        json_array_foreach(json_object_get(container->record, "Args"), i, argument)
-        {
+        json_array_foreach (json_object_get(container->record, "Args"), i, argument) {
                 const char *s = json_string_value(argument);
                 bool quote = strpbrk(s, " \t\n") || !*s;
                 buffer_printf(&text, quote ? " '%s'" : " %s", s);
@@ -159,7 +177,7 @@ static char *command_text(const Container *container)
         return buffer_take(&text);
 }
 
-static json_t *list_entry(const Container *container)
+static json_t *list_entry(const Container *container, bool size)
 {
         CLEANUP_FREE char *name = str_printf("/%s", container->name), *command = command_text(container),
                           *status = status_text(container);
@@ -167,13 +185,20 @@ static json_t *list_entry(const Container *container)
 
         if (!name || !command || !status || container_mounts(container, &mounts) < 0)
                 return NULL;
-        return json_pack("{ss s[s] sO? sO? ss sI s[] sO? ss ss s{ss} s{sO?} sO}", "Id", container->id, "Names", name, "Image",
-                         json_object_get(container_config(container), "Image"), "ImageID",
-                         json_object_get(container->record, "Image"), "Command", command, "Created",
-                         (json_int_t) (container->created_ns / 1000000000), "Ports", "Labels",
-                         json_object_get(container_config(container), "Labels"), "State", container_status_name(container),
-                         "Status", status, "HostConfig", "NetworkMode", container_network_mode(container),
-                         "NetworkSettings", "Networks", json_object_get(network, "Networks"), "Mounts", mounts);
+        json_t *entry = json_pack("{ss s[s] sO? sO? ss sI s[] sO? ss ss s{ss} s{sO?} sO}", "Id", container->id, "Names",
+                                  name, "Image", json_object_get(container_config(container), "Image"), "ImageID",
+                                  json_object_get(container->record, "Image"), "Command", command, "Created",
+                                  (json_int_t) (container->created_ns / 1000000000), "Ports", "Labels",
+                                  json_object_get(container_config(container), "Labels"), "State",
+                                  container_status_name(container), "Status", status, "HostConfig", "NetworkMode",
+                                  container_network_mode(container), "NetworkSettings", "Networks",
+                                  json_object_get(network, "Networks"), "Mounts", mounts);
+        if (entry && size) {
+                int64_t own = container_upper_size(container);
+                json_set_int(entry, "SizeRw", own);
+                json_set_int(entry, "SizeRootFs", own + image_size(container));
+        }
+        return entry;
 }
 
 static bool match_id(const char *value, const void *userdata)
@@ -229,8 +254,8 @@ static bool is_wanted(const Container *container, const ContainerListQuery *quer
         static const struct {
                 const char *key;
                 bool (*match)(const char *value, const void *userdata);
-        } rules[] = { { "id", match_id },           { "name", match_name },         { "status", match_status },
-                      { "exited", match_exited },   { "network", match_network },   { "ancestor", match_ancestor } };
+        } rules[] = { { "id", match_id },         { "name", match_name },       { "status", match_status },
+                      { "exited", match_exited }, { "network", match_network }, { "ancestor", match_ancestor } };
         bool all = query->all || query->limit > 0 || filters_has(query->filters, "status") ||
                    filters_has(query->filters, "exited");
 
@@ -283,9 +308,9 @@ static void read_before(const char *value, void *userdata)
 
 int engine_container_list(Engine *engine, const ContainerListQuery *query, json_t **ret_list, Error *error)
 {
-        static const char *const known[] = { "ancestor", "before",  "expose", "exited", "health",  "id",
+        static const char *const known[] = { "ancestor",  "before",  "expose", "exited", "health",  "id",
                                              "isolation", "is-task", "label",  "name",   "network", "publish",
-                                             "since",    "status",  "volume", NULL };
+                                             "since",     "status",  "volume", NULL };
         Bounds bounds = { engine, INT64_MIN, INT64_MAX, error, 0 };
         Container *container;
         size_t n = 0, taken = 0;
@@ -310,7 +335,7 @@ int engine_container_list(Engine *engine, const ContainerListQuery *query, json_
         for (size_t i = 0; i < n && (query->limit <= 0 || (int64_t) taken < query->limit); i++) {
                 if (!is_wanted(sorted[i], query))
                         continue;
-                if (json_array_append_new(list, list_entry(sorted[i])) < 0)
+                if (json_array_append_new(list, list_entry(sorted[i], query->size)) < 0)
                         return -ENOMEM;
                 taken++;
         }

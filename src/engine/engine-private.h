@@ -149,7 +149,8 @@ int container_write_network_files(Container *container);
 void container_endpoint(const Container *container, NetworkEndpoint *ret_endpoint);
 json_t *container_network_settings(const Container *container);
 
-/* engine-mounts.c */
+/* engine-inspect.c */
+int64_t container_upper_size(const Container *container);
 int container_mounts(const Container *container, json_t **ret_mounts);
 
 /* engine-filter.c: {"key": ["value", ...]} and {"key": {"value": true}} alike */

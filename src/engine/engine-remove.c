@@ -139,6 +139,7 @@ void container_remove(Container *container, bool force, bool volumes, EngineDone
 
 typedef struct Prune {
         json_t *deleted;
+        int64_t reclaimed;
         size_t pending;
         bool started;
         EngineJsonDone done;
@@ -149,7 +150,8 @@ static void prune_finish(Prune *prune)
 {
         if (!prune->started || prune->pending > 0)
                 return;
-        CLEANUP_JSON json_t *answer = json_pack("{sO si}", "ContainersDeleted", prune->deleted, "SpaceReclaimed", 0);
+        CLEANUP_JSON json_t *answer = json_pack("{sO sI}", "ContainersDeleted", prune->deleted, "SpaceReclaimed",
+                                                (json_int_t) prune->reclaimed);
         prune->done(0, answer, &(Error){ 0 }, prune->userdata);
         json_decref(prune->deleted);
         free(prune);
@@ -193,6 +195,7 @@ void engine_container_prune(Engine *engine, const json_t *filters, EngineJsonDon
                 if (idle && filters_any(filters, "until", before, container) &&
                     filters_labels(filters, json_object_get(container_config(container), "Labels"))) {
                         json_array_append_new(prune->deleted, json_string(container->id));
+                        prune->reclaimed += container_upper_size(container);
                         prune->pending++;
                         container_remove(container, false, false, pruned_one, prune);
                 }

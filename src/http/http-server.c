@@ -105,9 +105,14 @@ void http_connection_send(HttpConnection *connection)
                 }
                 buffer_consume(&connection->output, (size_t) n);
         }
+        /* The client sees the end now, also one that still sends; the hang-up event that follows frees the connection. */
+        if (connection->close_after_output && connection->output.size == 0)
+                shutdown(connection->fd, SHUT_RDWR);
         watch(connection);
 }
 
+/* Answers an error of the protocol and closes. Frees the connection where all is written: callers do nothing after it.
+ */
 static void fail(HttpConnection *connection, int status, const char *message)
 {
         HttpServer *server = connection->server;
@@ -124,6 +129,8 @@ static void fail(HttpConnection *connection, int status, const char *message)
         connection->dispatched = false;
         arm_timeout(connection, true);
         http_connection_send(connection);
+        if (connection->output.size == 0)
+                http_connection_free(connection);
 }
 
 /* --- http_parser's callbacks: non-zero stops it ------------------------------------------------------------------- */

@@ -85,3 +85,25 @@ int path_remove_tree_at(int dirfd, const char *name)
 {
         return remove_entry(dirfd, name, 0);
 }
+
+int64_t path_tree_size_at(int dirfd, const char *name)
+{
+        CLEANUP_CLOSE int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int copy = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -EBADF;
+        CLEANUP_CLOSEDIR DIR *directory = copy >= 0 ? fdopendir(copy) : NULL;
+        struct dirent *entry;
+        int64_t size = 0;
+
+        while (directory && (entry = readdir(directory))) {
+                struct stat st;
+                if (str_equal(entry->d_name, ".") || str_equal(entry->d_name, ".."))
+                        continue;
+                if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                        continue;
+                if (S_ISDIR(st.st_mode))
+                        size += path_tree_size_at(fd, entry->d_name);
+                else if (S_ISREG(st.st_mode) || S_ISLNK(st.st_mode))
+                        size += st.st_size;
+        }
+        return size;
+}
