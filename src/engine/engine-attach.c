@@ -116,8 +116,9 @@ int container_attach(Container *container, const ContainerAttach *attach, int fd
         CLEANUP_FREE char *request = str_printf(
                 "attach %s%s%s%s%s %s", attach->standard_input ? "i" : "", attach->standard_output ? "o" : "",
                 attach->standard_error ? "e" : "", attach->multiplexed ? "m" : "",
-                !attach->standard_input && !attach->standard_output && !attach->standard_error && !attach->multiplexed ? "n"
-                                                                                                                       : "",
+                !attach->standard_input && !attach->standard_output && !attach->standard_error && !attach->multiplexed
+                        ? "n"
+                        : "",
                 keys);
         if (!request)
                 return -ENOMEM;

@@ -97,12 +97,14 @@ const char *container_status_name(const Container *container)
 
 char *container_path(const Container *container, const char *name)
 {
-        return str_printf("%s/%s%s%s", container->engine->container_root, container->id, name ? "/" : "", name ? name : "");
+        return str_printf("%s/%s%s%s", container->engine->container_root, container->id, name ? "/" : "",
+                          name ? name : "");
 }
 
 char *container_runtime_path(const Container *container, const char *name)
 {
-        return str_printf("%s/%s%s%s", container->engine->runtime_root, container->id, name ? "/" : "", name ? name : "");
+        return str_printf("%s/%s%s%s", container->engine->runtime_root, container->id, name ? "/" : "",
+                          name ? name : "");
 }
 
 char *container_unit_name(const Container *container)
@@ -127,8 +129,8 @@ int container_save(Container *container, bool durable)
 {
         CLEANUP_JSON json_t *state =
                 json_pack("{sI sI sI si sb sb}", "Run", (json_int_t) container->run, "StartedAt",
-                          (json_int_t) container->started_ns, "FinishedAt", (json_int_t) container->finished_ns, "ExitCode",
-                          container->exit_code, "OOMKilled", container->oom_killed, "Running",
+                          (json_int_t) container->started_ns, "FinishedAt", (json_int_t) container->finished_ns,
+                          "ExitCode", container->exit_code, "OOMKilled", container->oom_killed, "Running",
                           container->status == CONTAINER_RUNNING);
 
         if (!state || json_object_set(container->record, "State", state) < 0)
@@ -200,14 +202,23 @@ static bool read_state(Container *container)
 
 /* A scope without a state is a start that the daemon did not live to acknowledge: whoever asked for it never heard
  * of success, so it is undone. */
-static void undo_unacknowledged_start(Container *container)
+static bool undo_unacknowledged_start(Container *container)
 {
         CLEANUP_FREE char *directory = container_runtime_path(container, NULL);
 
-        if (directory && access(directory, F_OK) == 0) {
-                container_kill_cgroup(container);
-                container_clean_runtime(container);
-        }
+        if (!directory || access(directory, F_OK) < 0)
+                return false;
+        container_kill_cgroup(container);
+        container_clean_runtime(container);
+        return true;
+}
+
+static void removed(int result, const Error *error, void *userdata)
+{
+        (void) userdata;
+        if (result != 0)
+                log_warning("A container that could not be started is not removed: %s",
+                            error->message ? error->message : strerror(abs(result)));
 }
 
 /* Finds out what became of the last run while no daemon was watching. */
@@ -216,14 +227,15 @@ static void reconcile(Container *container)
         const json_t *state = json_object_get(container->record, "State");
         bool was_running = json_get_bool(state, "Running");
 
-        read_last_run(container);
         if (!read_state(container)) {
-                undo_unacknowledged_start(container);
+                bool undone = undo_unacknowledged_start(container);
                 if (was_running) { /* the host went down with it */
                         container->status = CONTAINER_RUNNING;
                         container->exit_code = 255;
                         container_ended(container);
-                }
+                } else if (undone &&
+                           container_auto_remove(container)) /* as after any failed start: its client waits for it */
+                        container_remove(container, true, true, removed, NULL);
                 return;
         }
         container->status = CONTAINER_RUNNING;
@@ -231,28 +243,36 @@ static void reconcile(Container *container)
                 container_ended(container);
 }
 
-static int load_container(Engine *engine, const char *id)
+bool container_ensure(Container *container)
 {
+        CLEANUP_FREE char *path = container_path(container, CONTAINER_RECORD);
         CLEANUP_JSON json_t *record = NULL;
-        CLEANUP_FREE char *path = str_printf("%s/%s/%s", engine->container_root, id, CONTAINER_RECORD);
-        if (!path)
-                return -ENOMEM;
 
-        int r = json_read_at(AT_FDCWD, path, &record);
-        if (r == -ENOENT)
-                return r;
-        const char *name = json_get_string(record, "Name");
-        if (r < 0 || !name) {
-                log_error("The record %s cannot be read; the container is left out", path);
-                return 0;
+        if (container->record)
+                return true;
+        if (!path || json_read_at(AT_FDCWD, path, &record) < 0 || !json_get_string(record, "Name")) {
+                log_error("The record of container %s cannot be read; the container is left out", container->id);
+                return false;
         }
-        Container *container = container_new(engine, id);
-        if (!container)
-                return -ENOMEM;
+        container->name = strdup(json_get_string(record, "Name"));
+        if (!container->name)
+                return false;
         container->record = TAKE_PTR(record);
-        container->name = strdup(name);
         container->created_ns = json_get_int(container->record, "CreatedNs", 0);
-        return container->name ? 0 : -ENOMEM;
+        read_last_run(container);
+        return true;
+}
+
+void engine_ensure_all(Engine *engine)
+{
+        Container *container = LIST_FIRST(&engine->containers);
+
+        while (container) {
+                Container *next = LIST_NEXT(container, link);
+                if (!container_ensure(container))
+                        container_free(container);
+                container = next;
+        }
 }
 
 static bool is_full_id(const char *name)
@@ -300,12 +320,14 @@ static int for_each_id(const char *root, int (*each)(Engine *engine, const char 
         return 0;
 }
 
-static int load_or_purge(Engine *engine, const char *id)
+static int add_or_purge(Engine *engine, const char *id)
 {
-        int r = load_container(engine, id);
+        CLEANUP_FREE char *record = str_printf("%s/%s/%s", engine->container_root, id, CONTAINER_RECORD);
 
-        if (r != -ENOENT)
-                return r;
+        if (!record)
+                return -ENOMEM;
+        if (access(record, F_OK) == 0)
+                return container_new(engine, id) ? 0 : -ENOMEM;
         purge_orphan(engine->container_root, id);
         return 0;
 }
@@ -323,76 +345,105 @@ static int purge_unknown_runtime(Engine *engine, const char *id)
         return 0;
 }
 
-int engine_load_containers(Engine *engine)
+static bool has_runtime_directory(const Container *container)
 {
-        int r = for_each_id(engine->container_root, load_or_purge, engine);
+        CLEANUP_FREE char *path = container_runtime_path(container, NULL);
 
-        if (r >= 0)
-                r = for_each_id(engine->runtime_root, purge_unknown_runtime, engine);
-        if (r < 0)
-                return r;
+        return path && access(path, F_OK) == 0;
+}
 
+/* After a boot every record is looked at once, for what ran when the host went down; later only what runs or ran when
+ * the daemon was last here, which is what has a run-time directory. */
+static int reconcile_all(Engine *engine)
+{
+        CLEANUP_FREE char *marker = path_join(engine->config->exec_root, "reconciled");
+        if (!marker)
+                return -ENOMEM;
+        bool first = access(marker, F_OK) < 0;
+
+        if (first)
+                engine_ensure_all(engine);
         Container *container = LIST_FIRST(&engine->containers);
         while (container) {
                 Container *next = LIST_NEXT(container, link);
-                reconcile(container);
+                if ((first || has_runtime_directory(container)) && container_ensure(container))
+                        reconcile(container);
                 container = next;
         }
+        if (!first)
+                return 0;
+        CLEANUP_CLOSE int fd = open(marker, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        return fd < 0 ? -errno : 0;
+}
+
+int engine_load_containers(Engine *engine)
+{
+        int r = for_each_id(engine->container_root, add_or_purge, engine);
+
+        if (r >= 0)
+                r = for_each_id(engine->runtime_root, purge_unknown_runtime, engine);
+        return r < 0 ? r : reconcile_all(engine);
+}
+
+/* --- Names -------------------------------------------------------------------------------------------------------- */
+
+int container_claim_name(Container *container, const char *name)
+{
+        CLEANUP_FREE char *link = path_join(container->engine->name_root, name);
+        CLEANUP_FREE char *staged = str_printf("%s/.%s", container->engine->name_root, container->id);
+
+        if (!link || !staged)
+                return -ENOMEM;
+        if ((unlink(staged) < 0 && errno != ENOENT) || symlink(container->id, staged) < 0 || rename(staged, link) < 0)
+                return -errno;
         return 0;
+}
+
+void container_release_name(Container *container, const char *name)
+{
+        CLEANUP_FREE char *link = path_join(container->engine->name_root, name);
+
+        if (link)
+                unlink(link);
+}
+
+static Container *find_by_name(Engine *engine, const char *name)
+{
+        CLEANUP_FREE char *link = path_join(engine->name_root, name);
+        char id[ID_LENGTH + 1] = { 0 };
+
+        if (!link || strchr(name, '/') || readlink(link, id, ID_LENGTH) != ID_LENGTH)
+                return NULL;
+        Container *container = find_by_id(engine, id);
+        return container && container_ensure(container) && str_equal(container->name, name) ? container : NULL;
 }
 
 /* --- Finding ------------------------------------------------------------------------------------------------------ */
 
 int engine_container_find(Engine *engine, const char *reference, Container **ret_container, Error *error)
 {
-        Container *container, *found = NULL;
-        const char *bare = reference[0] == '/' ? reference + 1 : reference;
         size_t length = strlen(reference);
+        Container *container, *found;
 
         if (length == 0)
                 return error_set(error, OUTCOME_BAD_REQUEST, "container name cannot be empty");
-        LIST_FOREACH(container, &engine->containers, link)
-        if (str_equal(container->id, reference) || str_equal(container->name, bare)) {
-                *ret_container = container;
-                return 0;
-        }
-        LIST_FOREACH(container, &engine->containers, link)
-        {
-                if (strncmp(container->id, reference, length) != 0)
-                        continue;
-                if (found)
-                        return error_set(error, OUTCOME_BAD_REQUEST, "multiple IDs found with provided prefix: %s",
-                                         reference);
-                found = container;
-        }
+        found = find_by_id(engine, reference);
         if (!found)
+                found = find_by_name(engine, reference[0] == '/' ? reference + 1 : reference);
+        if (!found)
+                LIST_FOREACH(container, &engine->containers, link)
+                {
+                        if (strncmp(container->id, reference, length) != 0)
+                                continue;
+                        if (found)
+                                return error_set(error, OUTCOME_BAD_REQUEST,
+                                                 "multiple IDs found with provided prefix: %s", reference);
+                        found = container;
+                }
+        if (!found || !container_ensure(found))
                 return error_set(error, OUTCOME_NOT_FOUND, "No such container: %s", reference);
         *ret_container = found;
         return 0;
-}
-
-bool engine_image_in_use(Engine *engine, const char *image_id, const Container **ret_container)
-{
-        Container *container;
-
-        LIST_FOREACH(container, &engine->containers, link)
-        if (str_equal(json_get_string(container->record, "Image"), image_id)) {
-                *ret_container = container;
-                return true;
-        }
-        return false;
-}
-
-/* --- Names -------------------------------------------------------------------------------------------------------- */
-
-static Container *find_by_name(Engine *engine, const char *name)
-{
-        Container *container;
-
-        LIST_FOREACH(container, &engine->containers, link)
-        if (str_equal(container->name, name))
-                return container;
-        return NULL;
 }
 
 static bool name_is_valid(const char *name)
@@ -408,18 +459,19 @@ static bool name_is_valid(const char *name)
 static char *generate_name(Engine *engine)
 {
         static const char *const qualities[] = {
-                "agile",  "amber",   "balmy",  "bold",   "brisk",  "calm",   "candid", "clever", "cosy",   "crisp",
-                "deft",   "eager",   "fair",   "fresh",  "gentle", "glad",   "hardy",  "hearty", "jolly",  "keen",
-                "kind",   "lively",  "lucid",  "mellow", "merry",  "mild",   "neat",   "nimble", "patient", "placid",
-                "proud",  "quick",   "quiet",  "ready",  "salty",  "serene", "sharp",  "sleek",  "spry",   "stable",
-                "stout",  "sunny",   "swift",  "tidy",   "trusty", "vivid",  "warm",   "windy",  "wise",   "zesty",
+                "agile", "amber",  "balmy", "bold",   "brisk",  "calm",   "candid", "clever", "cosy",    "crisp",
+                "deft",  "eager",  "fair",  "fresh",  "gentle", "glad",   "hardy",  "hearty", "jolly",   "keen",
+                "kind",  "lively", "lucid", "mellow", "merry",  "mild",   "neat",   "nimble", "patient", "placid",
+                "proud", "quick",  "quiet", "ready",  "salty",  "serene", "sharp",  "sleek",  "spry",    "stable",
+                "stout", "sunny",  "swift", "tidy",   "trusty", "vivid",  "warm",   "windy",  "wise",    "zesty",
         };
         static const char *const vessels[] = {
-                "anchor", "barge",  "beacon",  "bow",     "brig",   "buoy",   "canoe",  "capstan", "caravel", "clipper",
-                "coble",  "cog",    "compass", "corvette", "cutter", "dhow",  "dinghy", "dock",    "dory",    "ferry",
-                "frigate", "galleon", "harbor", "helm",   "hull",   "jetty",  "junk",   "kayak",   "keel",    "ketch",
-                "lagoon", "lantern", "launch", "lugger",  "mast",   "packet", "pier",   "pilot",   "pinnace", "prow",
-                "quay",   "rudder", "schooner", "sextant", "skiff", "sloop",  "spar",   "trawler", "tug",     "yawl",
+                "anchor",  "barge", "beacon",  "bow",     "brig",     "buoy",   "canoe",    "capstan", "caravel",
+                "clipper", "coble", "cog",     "compass", "corvette", "cutter", "dhow",     "dinghy",  "dock",
+                "dory",    "ferry", "frigate", "galleon", "harbor",   "helm",   "hull",     "jetty",   "junk",
+                "kayak",   "keel",  "ketch",   "lagoon",  "lantern",  "launch", "lugger",   "mast",    "packet",
+                "pier",    "pilot", "pinnace", "prow",    "quay",     "rudder", "schooner", "sextant", "skiff",
+                "sloop",   "spar",  "trawler", "tug",     "yawl",
         };
 
         for (unsigned attempt = 0;; attempt++) {
@@ -450,10 +502,11 @@ int container_choose_name(Engine *engine, const char *wanted, char **ret_name, E
                                  "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", wanted);
         const Container *other = find_by_name(engine, bare);
         if (other)
-                return error_set(error, OUTCOME_CONFLICT,
-                                 "Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to "
-                                 "remove (or rename) that container to be able to reuse that name.",
-                                 bare, other->id);
+                return error_set(
+                        error, OUTCOME_CONFLICT,
+                        "Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to "
+                        "remove (or rename) that container to be able to reuse that name.",
+                        bare, other->id);
         *ret_name = strdup(bare);
         return *ret_name ? 0 : -ENOMEM;
 }
@@ -470,12 +523,17 @@ int container_rename(Container *container, const char *name, Error *error)
         int r = container_choose_name(container->engine, name, &chosen, error);
         if (r != 0)
                 return r;
-        if (!old)
-                return -ENOMEM;
-        r = container_set_record_name(container, chosen);
+        r = old ? container_claim_name(container, chosen) : -ENOMEM;
+        if (r >= 0)
+                r = container_set_record_name(container, chosen);
         if (r >= 0)
                 r = container_save(container, true);
-        if (r < 0)
+        if (r >= 0) {
+                container_release_name(container, old);
+                return 0;
+        }
+        if (old)
                 container_set_record_name(container, old);
+        container_release_name(container, chosen);
         return r;
 }

@@ -44,11 +44,11 @@ static void merge_env(json_t *config, const json_t *image_config)
         CLEANUP_JSON json_t *merged = json_array();
         size_t i, k;
 
-        json_array_foreach(theirs, i, entry) {
+        json_array_foreach (theirs, i, entry) {
                 const char *text = json_string_value(entry);
                 size_t length = text ? strcspn(text, "=") : 0;
                 bool replaced = false;
-                json_array_foreach(ours, k, other) {
+                json_array_foreach (ours, k, other) {
                         const char *mine = json_string_value(other);
                         if (text && strcspn(mine, "=") == length && strncmp(mine, text, length) == 0)
                                 replaced = true;
@@ -135,43 +135,71 @@ static int check_config(Creation *creation, Error *error)
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid signal: %s", signal);
         if (json_get_int(config, "StopTimeout", 0) < -1)
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid StopTimeout");
-        json_array_foreach(json_object_get(config, "Env"), i, entry) {
+        json_array_foreach (json_object_get(config, "Env"), i, entry) {
                 const char *text = json_string_value(entry);
                 if (str_empty(text) || text[0] == '=')
                         return error_set(error, OUTCOME_BAD_REQUEST, "invalid environment variable: %s", text);
         }
         if (json_array_size(entrypoint) == 0 && json_array_size(command) == 0)
                 return error_set(error, OUTCOME_BAD_REQUEST, "no command specified");
-        const char *program = json_string_value(
-                json_array_size(entrypoint) > 0 ? json_array_get(entrypoint, 0) : json_array_get(command, 0));
+        const char *program = json_string_value(json_array_size(entrypoint) > 0 ? json_array_get(entrypoint, 0)
+                                                                                : json_array_get(command, 0));
         if (str_empty(program) && json_array_size(entrypoint) + json_array_size(command) < 2)
                 return error_set(error, OUTCOME_BAD_REQUEST, "no command specified");
         return 0;
 }
 
-/* The mode's canonical form goes into the record: "default" and "" are the bridge. */
+/* The mode's canonical form goes into the record: "default" and "" are the bridge, and another container is named by
+ * its ID. Whether the network is there is asked at the start: clients take a 404 of a creation for a missing image. */
 static int check_network_mode(Creation *creation, Error *error)
 {
         const char *mode = json_get_string(creation->host_config, "NetworkMode");
         const char *other = mode ? str_after_prefix(mode, "container:") : NULL;
+        Container *target;
 
         if (str_empty(mode) || str_equal(mode, "default"))
                 return json_set_string(creation->host_config, "NetworkMode",
                                        json_get_bool(creation->config, "NetworkDisabled") ? "none" : "bridge");
-        if (str_equal(mode, "bridge") || str_equal(mode, "host") || str_equal(mode, "none"))
+        if (!other)
                 return 0;
-        if (other) {
-                Container *target;
-                int r = engine_container_find(creation->engine, other, &target, error);
-                if (r != 0)
-                        return r;
-                if (!str_empty(json_get_string(creation->config, "Hostname")))
-                        return error_set(error, OUTCOME_BAD_REQUEST,
-                                         "conflicting options: hostname and the network mode");
-                CLEANUP_FREE char *resolved = str_printf("container:%s", target->id);
-                return resolved ? json_set_string(creation->host_config, "NetworkMode", resolved) : -ENOMEM;
+        if (!str_empty(json_get_string(creation->config, "Hostname")))
+                return error_set(error, OUTCOME_BAD_REQUEST, "conflicting options: hostname and the network mode");
+        if (engine_container_find(creation->engine, other, &target, NULL) != 0)
+                return 0;
+        CLEANUP_FREE char *resolved = str_printf("container:%s", target->id);
+        return resolved ? json_set_string(creation->host_config, "NetworkMode", resolved) : -ENOMEM;
+}
+
+static int check_volumes(Creation *creation, Error *error)
+{
+        json_t *entry;
+        size_t i;
+
+        json_array_foreach (json_object_get(creation->host_config, "Binds"), i, entry) {
+                const char *bind = json_string_value(entry);
+                if (bind[0] != '/' && strchr(bind, ':'))
+                        return error_set(error, OUTCOME_NOT_IMPLEMENTED,
+                                         "named volumes are not supported by this version of berth: %s", bind);
         }
-        return error_set(error, OUTCOME_NOT_FOUND, "network %s not found", mode);
+        json_array_foreach (json_object_get(creation->host_config, "Mounts"), i, entry) {
+                const char *type = json_get_string_or(entry, "Type", "");
+                if (!str_equal(type, "bind") && !str_equal(type, "tmpfs"))
+                        return error_set(error, OUTCOME_NOT_IMPLEMENTED,
+                                         "mounts of type \"%s\" are not supported by this version of berth", type);
+        }
+        return 0;
+}
+
+static int check_names(Creation *creation, Error *error)
+{
+        const char *runtime = json_get_string_or(creation->host_config, "Runtime", "");
+        const char *isolation = json_get_string_or(creation->host_config, "Isolation", "");
+
+        if (*runtime && !str_equal(runtime, "berth"))
+                return error_set(error, OUTCOME_BAD_REQUEST, "unknown or invalid runtime name: %s", runtime);
+        if (*isolation && !str_equal(isolation, "default"))
+                return error_set(error, OUTCOME_BAD_REQUEST, "invalid isolation '%s' on linux", isolation);
+        return 0;
 }
 
 static int check_log_config(Creation *creation, Error *error)
@@ -182,8 +210,7 @@ static int check_log_config(Creation *creation, Error *error)
         if (str_empty(type))
                 type = creation->engine->config->log_driver;
         if (!str_equal(type, "journald") && !str_equal(type, "none"))
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "logger: no log driver named '%s' is registered", type);
+                return error_set(error, OUTCOME_BAD_REQUEST, "logger: no log driver named '%s' is registered", type);
         CLEANUP_JSON json_t *normal = json_pack("{ss}", "Type", type);
         json_t *options = json_get_object(log, "Config");
         json_object_set_new(normal, "Config", options ? json_incref(options) : json_object());
@@ -201,8 +228,10 @@ static int check_restart_policy(Creation *creation, Error *error)
         while (i < ARRAY_SIZE(known) && !str_equal(known[i], name))
                 i++;
         if (i == ARRAY_SIZE(known))
-                return error_set(error, OUTCOME_BAD_REQUEST, "invalid restart policy: unknown policy '%s'; use one of 'no', "
-                                 "'always', 'on-failure', or 'unless-stopped'", name);
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "invalid restart policy: unknown policy '%s'; use one of 'no', "
+                                 "'always', 'on-failure', or 'unless-stopped'",
+                                 name);
         if (i > 1) {
                 if (json_get_bool(creation->host_config, "AutoRemove"))
                         return error_set(error, OUTCOME_BAD_REQUEST,
@@ -276,13 +305,14 @@ static int build_record(Creation *creation, const char *id, json_t **ret_record)
         int64_t now = time_now_ns();
 
         size_t i;
-        json_array_foreach(json_object_get(creation->config, "Cmd"), i, value) json_array_append(argv, value);
+        json_array_foreach (json_object_get(creation->config, "Cmd"), i, value)
+                json_array_append(argv, value);
         CLEANUP_JSON json_t *path = json_incref(json_array_get(argv, 0));
         json_array_remove(argv, 0);
-        json_t *record = json_pack("{ss ss ss sI sO sO ss sO sO}", "ID", id, "Name", creation->name, "Created",
-                                   time_format_rfc3339(now, created), "CreatedNs", (json_int_t) now, "Path", path, "Args",
-                                   argv, "Image", creation->image_id, "Config", creation->config, "HostConfig",
-                                   creation->host_config);
+        json_t *record =
+                json_pack("{ss ss ss sI sO sO ss sO sO}", "ID", id, "Name", creation->name, "Created",
+                          time_format_rfc3339(now, created), "CreatedNs", (json_int_t) now, "Path", path, "Args", argv,
+                          "Image", creation->image_id, "Config", creation->config, "HostConfig", creation->host_config);
         if (!record)
                 return -ENOMEM;
         *ret_record = record;
@@ -323,6 +353,8 @@ static int make_container(Creation *creation, Container **ret_container)
         if (r >= 0)
                 r = make_container_directories(container);
         if (r >= 0)
+                r = container_claim_name(container, container->name);
+        if (r >= 0)
                 r = container_save(container, true);
         if (r < 0) {
                 CLEANUP_CLOSE int root = open(creation->engine->container_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -335,7 +367,8 @@ static int make_container(Creation *creation, Container **ret_container)
         return 0;
 }
 
-/* The specification is generated once to see that it can be: a value it refuses is refused here and not at the start. */
+/* The specification is generated once to see that it can be: a value it refuses is refused here and not at the start.
+ */
 static int check_spec(Creation *creation, Error *error)
 {
         CLEANUP_JSON json_t *record = NULL, *spec = NULL;
@@ -370,8 +403,8 @@ static int check_bodies(Creation *creation, const json_t *body, Error *error)
 int engine_container_create(Engine *engine, const char *name, const json_t *body, json_t **ret_response, Error *error)
 {
         static int (*const checks[])(Creation *, Error *) = {
-                resolve_image, check_config, check_network_mode, check_log_config, check_restart_policy, check_resources,
-                check_spec,
+                resolve_image,    check_config,         check_network_mode, check_volumes, check_names,
+                check_log_config, check_restart_policy, check_resources,    check_spec,
         };
         CLEANUP(creation_clear) Creation creation = { .engine = engine, .warnings = json_array() };
         Container *container;

@@ -72,16 +72,19 @@ void container_ended(Container *container)
         read_exit_record(container);
         container->status = CONTAINER_EXITED;
         container_waiters_notify(container, WAIT_NEXT_EXIT);
-        container_clean_runtime(container);
         container_drop_attaches(container);
-        bool remove = container_auto_remove(container);
-        if (!remove)
+        /* The run-time directory goes last: as long as it is there, a later process looks at this container again. */
+        bool remove =
+                container->removing || (container_auto_remove(container) && !container_restart_pending(container));
+        if (!remove) {
                 container_save(container, false);
+                container_clean_runtime(container);
+        }
         container_stops_done(container);
-        if (remove && !container->removing)
-                container_remove(container, true, true, removed, NULL);
-        else
+        if (container->removing)
                 container_removals_go_on(container);
+        else if (remove)
+                container_remove(container, true, true, removed, NULL);
 }
 
 static int on_monitor_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -98,7 +101,8 @@ int container_watch_monitor(Container *container)
         CLEANUP_CLOSE int fd = process_open(container->monitor_pid, container->monitor_start_time);
         if (fd < 0)
                 return fd;
-        int r = sd_event_add_io(container->engine->event, &container->monitor_exit, fd, EPOLLIN, on_monitor_exit, container);
+        int r = sd_event_add_io(container->engine->event, &container->monitor_exit, fd, EPOLLIN, on_monitor_exit,
+                                container);
         if (r < 0)
                 return r;
         container->monitor_fd = TAKE_FD(fd);

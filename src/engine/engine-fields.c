@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The fields of a container's Config and HostConfig: each one's type, its default, and whether this engine acts on it.
- * Unknown fields are dropped, as Docker drops them; a known field that asks for something that isn't there yet says so. */
+ * Unknown fields are dropped, as Docker drops them; a known field that asks for something that isn't there yet says so.
+ */
 #include <strings.h>
 
 #include "berth/json.h"
@@ -196,11 +197,11 @@ static bool all_strings(const json_t *value)
         json_t *member;
         size_t i;
 
-        json_array_foreach((json_t *) value, i, member) {
+        json_array_foreach ((json_t *) value, i, member) {
                 if (!json_is_string(member))
                         return false;
         }
-        json_object_foreach((json_t *) value, key, member) {
+        json_object_foreach ((json_t *) value, key, member) {
                 if (!json_is_string(member))
                         return false;
         }
@@ -235,7 +236,7 @@ static json_t *find_member(const json_t *object, const char *name)
 
         if (value)
                 return value;
-        json_object_foreach((json_t *) object, key, value) {
+        json_object_foreach ((json_t *) object, key, value) {
                 if (strcasecmp(key, name) == 0)
                         return value;
         }
@@ -263,7 +264,8 @@ static int check_support(const Field *field, const json_t *value, json_t *warnin
         if (field->support == SUPPORT_FULL || !says_something(value))
                 return 0;
         if (field->support == SUPPORT_REFUSE)
-                return error_set(error, OUTCOME_NOT_IMPLEMENTED, "%s is not supported by this version of berth", field->name);
+                return error_set(error, OUTCOME_NOT_IMPLEMENTED, "%s is not supported by this version of berth",
+                                 field->name);
         CLEANUP_FREE char *text = str_printf("%s has no effect in this version of berth", field->name);
         if (text)
                 json_array_append_new(warnings, json_string(text));
@@ -291,14 +293,15 @@ int fields_normalise(const char *object_name, const json_t *given, json_t **ret_
                 if (!value || json_is_null(value)) {
                         if (field->fallback != DEFAULT_OMIT)
                                 json_object_set_new(normal, field->name,
-                                                    field->fallback == DEFAULT_NULL ? json_null() : zero_of(field->kind));
+                                                    field->fallback == DEFAULT_NULL ? json_null()
+                                                                                    : zero_of(field->kind));
                         continue;
                 }
                 if (!has_kind(value, field->kind))
-                        return error_set(error, OUTCOME_BAD_REQUEST,
-                                         "json: cannot unmarshal %s into Go struct field ContainerConfigWrapper.%s%s of type %s",
-                                         json_type_name(value), host ? "HostConfig." : "", field->name,
-                                         go_type(field->kind));
+                        return error_set(
+                                error, OUTCOME_BAD_REQUEST,
+                                "json: cannot unmarshal %s into Go struct field ContainerConfigWrapper.%s%s of type %s",
+                                json_type_name(value), host ? "HostConfig." : "", field->name, go_type(field->kind));
                 int r = check_support(field, value, warnings, error);
                 if (r != 0)
                         return r;

@@ -22,23 +22,24 @@ static const char *find_user(const char *image_id, bool running, void *userdata)
         const Container *container;
 
         LIST_FOREACH(container, &engine->containers, link)
-        if (str_equal(json_get_string(container->record, "Image"), image_id) && container_is_running(container) == running)
+        if (str_equal(json_get_string(container->record, "Image"), image_id) &&
+            container_is_running(container) == running)
                 return container->id;
         return NULL;
 }
 
 static StoreUsers users_of(Engine *engine)
 {
+        engine_ensure_all(engine);
         return (StoreUsers){ .count = count_users, .container = find_user, .userdata = engine };
 }
 
 int engine_image_list(Engine *engine, bool all, bool digests, const json_t *filters, json_t **ret_list, Error *error)
 {
-        StoreUsers users = users_of(engine);
         StoreListOptions options = { .all = all, .filters = filters };
         (void) digests; /* always there */
 
-        return store_list(engine->store, &options, &users, ret_list, error);
+        return store_list(engine->store, &options, NULL, ret_list, error);
 }
 
 int engine_image_inspect(Engine *engine, const char *name, json_t **ret_object, Error *error)
@@ -77,7 +78,7 @@ static int empty_trash(void *userdata, int result_fd)
         return store_empty_trash(userdata);
 }
 
-static void sweep(Engine *engine)
+void engine_sweep(Engine *engine)
 {
         WorkerJob job = { .run = empty_trash, .userdata = engine->config->data_root, .detached = true };
 
@@ -90,7 +91,7 @@ int engine_image_remove(Engine *engine, const char *name, bool force, bool no_pr
         StoreUsers users = users_of(engine);
         int r = store_delete(engine->store, name, force, !no_prune, &users, ret_list, error);
 
-        sweep(engine);
+        engine_sweep(engine);
         return r;
 }
 
@@ -111,7 +112,7 @@ static void load_free(Load *load)
 {
         if (load->staging)
                 store_staging_discard(load->engine->store, load->staging);
-        sweep(load->engine);
+        engine_sweep(load->engine);
         stream_clear(&load->stream);
         fd_close(load->staging_fd);
         free(load->staging);
@@ -183,16 +184,14 @@ static void report_images(Load *load, const json_t *images)
         json_t *image, *reference;
         size_t i, k;
 
-        json_array_foreach((json_t *) images, i, image)
-        {
+        json_array_foreach ((json_t *) images, i, image) {
                 const json_t *references = json_object_get(image, "References");
                 const char *id = json_get_string_or(image, "ID", "");
                 if (load->import) {
                         send_message(load, json_pack("{ss}", "status", id));
                         continue;
                 }
-                json_array_foreach((json_t *) references, k, reference)
-                {
+                json_array_foreach ((json_t *) references, k, reference) {
                         CLEANUP_FREE char *line = str_printf("Loaded image: %s\n", json_string_value(reference));
                         send_message(load, json_pack("{ss}", "stream", line));
                 }
@@ -270,7 +269,8 @@ int engine_image_import(Engine *engine, Stream *stream, const ImageImport *impor
         int r = 0;
 
         if (strv_length(import->changes) > 0)
-                return error_set(error, OUTCOME_NOT_IMPLEMENTED, "changes on import are not supported by this version of berth");
+                return error_set(error, OUTCOME_NOT_IMPLEMENTED,
+                                 "changes on import are not supported by this version of berth");
         if (!str_empty(import->repository))
                 r = store_reference_from_query(import->repository, import->tag ? import->tag : "", &reference, error);
         if (r != 0)

@@ -24,12 +24,12 @@ json_t *engine_version(void)
         uname(&host);
         const char *architecture = go_architecture(host.machine);
 
-        return json_pack("{s{ss} s[{ss ss s{ss ss ss ss ss ss}}] ss ss ss ss ss ss ss ss ss}", "Platform", "Name", "Berth",
-                         "Components", "Name", "Engine", "Version", BERTH_VERSION, "Details", "ApiVersion", API_VERSION,
-                         "Arch", architecture, "KernelVersion", host.release, "MinAPIVersion", API_VERSION_MINIMUM, "Os",
-                         "linux", "Experimental", "false", "Version", BERTH_VERSION, "ApiVersion", API_VERSION,
-                         "MinAPIVersion", API_VERSION_MINIMUM, "GitCommit", "", "GoVersion", "", "Os", "linux", "Arch",
-                         architecture, "KernelVersion", host.release, "BuildTime", "");
+        return json_pack("{s{ss} s[{ss ss s{ss ss ss ss ss ss}}] ss ss ss ss ss ss ss ss ss}", "Platform", "Name",
+                         "Berth", "Components", "Name", "Engine", "Version", BERTH_VERSION, "Details", "ApiVersion",
+                         API_VERSION, "Arch", architecture, "KernelVersion", host.release, "MinAPIVersion",
+                         API_VERSION_MINIMUM, "Os", "linux", "Experimental", "false", "Version", BERTH_VERSION,
+                         "ApiVersion", API_VERSION, "MinAPIVersion", API_VERSION_MINIMUM, "GitCommit", "", "GoVersion",
+                         "", "Os", "linux", "Arch", architecture, "KernelVersion", host.release, "BuildTime", "");
 }
 
 static char *operating_system(void)
@@ -53,12 +53,12 @@ static json_t *host_members(const Engine *engine)
 
         uname(&host);
         sysinfo(&memory);
-        return json_pack("{ss ss ss* ss ss sI si ss ss ss ss ss ss ss}", "Name", host.nodename, "KernelVersion", host.release,
-                         "OperatingSystem", system, "OSType", "linux", "Architecture", host.machine, "MemTotal",
-                         (json_int_t) memory.totalram * memory.mem_unit, "NCPU", get_nprocs(), "DockerRootDir",
-                         engine->config->data_root, "CgroupDriver", "systemd", "CgroupVersion", "2", "LoggingDriver",
-                         engine->config->log_driver, "DefaultRuntime", "berth", "Driver", "overlay2", "ServerVersion",
-                         BERTH_VERSION);
+        return json_pack("{ss ss ss* ss ss sI si ss ss ss ss ss ss ss}", "Name", host.nodename, "KernelVersion",
+                         host.release, "OperatingSystem", system, "OSType", "linux", "Architecture", host.machine,
+                         "MemTotal", (json_int_t) memory.totalram * memory.mem_unit, "NCPU", get_nprocs(),
+                         "DockerRootDir", engine->config->data_root, "CgroupDriver", "systemd", "CgroupVersion", "2",
+                         "LoggingDriver", engine->config->log_driver, "DefaultRuntime", "berth", "Driver", "overlay2",
+                         "ServerVersion", BERTH_VERSION);
 }
 
 json_t *engine_info(Engine *engine)
@@ -72,11 +72,12 @@ json_t *engine_info(Engine *engine)
         json_t *info = host_members(engine);
         CLEANUP_JSON json_t *more = json_pack(
                 "{ss si si si si si sb sb sb sb sb sb sb sb s{s{ss}} s{s[] s[sss] sn s[ss]} s[s] s{ss}}", "ID", "berth",
-                "Containers", running + stopped, "ContainersRunning", running, "ContainersPaused", 0, "ContainersStopped",
-                stopped, "Images", (int) json_array_size(images), "MemoryLimit", 1, "SwapLimit", 1, "CpuCfsPeriod", 1,
-                "CpuCfsQuota", 1, "CPUShares", 1, "PidsLimit", 1, "IPv4Forwarding", 1, "LiveRestoreEnabled", 1, "Runtimes",
-                "berth", "path", "berthd", "Plugins", "Volume", "Network", "bridge", "host", "none", "Authorization", "Log",
-                "journald", "none", "SecurityOptions", "name=seccomp,profile=builtin", "Swarm", "LocalNodeState", "inactive");
+                "Containers", running + stopped, "ContainersRunning", running, "ContainersPaused", 0,
+                "ContainersStopped", stopped, "Images", (int) json_array_size(images), "MemoryLimit", 1, "SwapLimit", 1,
+                "CpuCfsPeriod", 1, "CpuCfsQuota", 1, "CPUShares", 1, "PidsLimit", 1, "IPv4Forwarding", 1,
+                "LiveRestoreEnabled", 1, "Runtimes", "berth", "path", "berthd", "Plugins", "Volume", "Network",
+                "bridge", "host", "none", "Authorization", "Log", "journald", "none", "SecurityOptions",
+                "name=seccomp,profile=builtin", "Swarm", "LocalNodeState", "inactive");
         if (info && more)
                 json_object_update(info, more);
         return info;

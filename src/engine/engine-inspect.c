@@ -249,6 +249,12 @@ static bool match_ancestor(const char *value, const void *userdata)
                str_equal(id, json_get_string(container->record, "Image"));
 }
 
+static bool wants_stopped(const ContainerListQuery *query)
+{
+        return query->all || query->limit > 0 || filters_has(query->filters, "status") ||
+               filters_has(query->filters, "exited");
+}
+
 static bool is_wanted(const Container *container, const ContainerListQuery *query)
 {
         static const struct {
@@ -256,10 +262,8 @@ static bool is_wanted(const Container *container, const ContainerListQuery *quer
                 bool (*match)(const char *value, const void *userdata);
         } rules[] = { { "id", match_id },         { "name", match_name },       { "status", match_status },
                       { "exited", match_exited }, { "network", match_network }, { "ancestor", match_ancestor } };
-        bool all = query->all || query->limit > 0 || filters_has(query->filters, "status") ||
-                   filters_has(query->filters, "exited");
 
-        if (!all && !container_is_running(container))
+        if (!wants_stopped(query) && !container_is_running(container))
                 return false;
         for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
                 if (!filters_any(query->filters, rules[i].key, rules[i].match, container))
@@ -322,6 +326,8 @@ int engine_container_list(Engine *engine, const ContainerListQuery *query, json_
         filters_each(query->filters, "before", read_before, &bounds);
         if (bounds.result != 0)
                 return bounds.result;
+        if (wants_stopped(query))
+                engine_ensure_all(engine);
         LIST_FOREACH(container, &engine->containers, link) n++;
         CLEANUP_FREE Container **sorted = calloc(n + 1, sizeof(Container *));
         CLEANUP_JSON json_t *list = json_array();
@@ -329,7 +335,7 @@ int engine_container_list(Engine *engine, const ContainerListQuery *query, json_
                 return -ENOMEM;
         n = 0;
         LIST_FOREACH(container, &engine->containers, link)
-        if (container->created_ns > bounds.after_ns && container->created_ns < bounds.before_ns)
+        if (container->record && container->created_ns > bounds.after_ns && container->created_ns < bounds.before_ns)
                 sorted[n++] = container;
         qsort(sorted, n, sizeof(*sorted), newest_first);
         for (size_t i = 0; i < n && (query->limit <= 0 || (int64_t) taken < query->limit); i++) {

@@ -69,12 +69,12 @@ static int run_logs(void *userdata, int result_fd)
 static char *details_text(const Container *container)
 {
         CLEANUP_BUFFER Buffer text = { 0 };
-        const json_t *options = json_object_get(json_object_get(container_host_config(container), "LogConfig"), "Config");
+        const json_t *options =
+                json_object_get(json_object_get(container_host_config(container), "LogConfig"), "Config");
         const char *wanted = json_get_string(options, "labels"), *key;
         json_t *value;
 
-        json_object_foreach(json_object_get(container_config(container), "Labels"), key, value)
-        {
+        json_object_foreach (json_object_get(container_config(container), "Labels"), key, value) {
                 if (wanted && strstr(wanted, key))
                         buffer_printf(&text, "%s%s=%s", text.size > 0 ? "," : "", key, json_string_value(value));
         }

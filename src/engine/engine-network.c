@@ -88,7 +88,8 @@ void container_endpoint(const Container *container, NetworkEndpoint *ret_endpoin
         network_mac_of_address(container->address, ret_endpoint->mac);
 }
 
-/* --- /etc/resolv.conf, /etc/hosts, /etc/hostname -------------------------------------------------------------------- */
+/* --- /etc/resolv.conf, /etc/hosts, /etc/hostname --------------------------------------------------------------------
+ */
 
 static bool is_loopback_server(const char *address)
 {
@@ -182,7 +183,7 @@ static int write_hosts(const Container *container, int directory)
                                             "ff00::\tip6-mcastprefix\n"
                                             "ff02::1\tip6-allnodes\n"
                                             "ff02::2\tip6-allrouters\n");
-        json_array_foreach(json_object_get(container_host_config(container), "ExtraHosts"), i, entry) {
+        json_array_foreach (json_object_get(container_host_config(container), "ExtraHosts"), i, entry) {
                 CLEANUP_FREE char *name = strdup(json_string_value(entry));
                 char *colon = name ? strpbrk(name, ":=") : NULL;
                 if (!colon)
@@ -236,8 +237,8 @@ static json_t *endpoint_settings(const Container *container)
                 snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", bytes[0], bytes[1], bytes[2], bytes[3],
                          bytes[4], bytes[5]);
         }
-        return json_pack("{sn sn sn ss sn ss ss ss ss si ss ss si sn}", "IPAMConfig", "Links", "Aliases", "MacAddress", mac,
-                         "DriverOpts", "NetworkID", "", "EndpointID", "", "Gateway", gateway, "IPAddress", address,
+        return json_pack("{sn sn sn ss sn ss ss ss ss si ss ss si sn}", "IPAMConfig", "Links", "Aliases", "MacAddress",
+                         mac, "DriverOpts", "NetworkID", "", "EndpointID", "", "Gateway", gateway, "IPAddress", address,
                          "IPPrefixLen", on ? bridge->prefix : 0, "IPv6Gateway", "", "GlobalIPv6Address", "",
                          "GlobalIPv6PrefixLen", 0, "DNSNames");
 }
@@ -250,10 +251,10 @@ json_t *container_network_settings(const Container *container)
 
         if (!str_after_prefix(mode, "container:"))
                 json_object_set(networks, mode, endpoint);
-        return json_pack("{ss ss s{} ss sn sn ss ss ss si ss ss si ss sO sb ss si}", "Bridge", "", "SandboxID", "", "Ports",
-                         "SandboxKey", "", "SecondaryIPAddresses", "SecondaryIPv6Addresses", "EndpointID", "", "Gateway",
-                         json_get_string(endpoint, "Gateway"), "GlobalIPv6Address", "", "GlobalIPv6PrefixLen", 0,
-                         "IPAddress", json_get_string(endpoint, "IPAddress"), "MacAddress",
+        return json_pack("{ss ss s{} ss sn sn ss ss ss si ss ss si ss sO sb ss si}", "Bridge", "", "SandboxID", "",
+                         "Ports", "SandboxKey", "", "SecondaryIPAddresses", "SecondaryIPv6Addresses", "EndpointID", "",
+                         "Gateway", json_get_string(endpoint, "Gateway"), "GlobalIPv6Address", "",
+                         "GlobalIPv6PrefixLen", 0, "IPAddress", json_get_string(endpoint, "IPAddress"), "MacAddress",
                          json_get_string(endpoint, "MacAddress"), "IPPrefixLen",
                          (int) json_get_int(endpoint, "IPPrefixLen", 0), "IPv6Gateway", "", "Networks", networks,
                          "HairpinMode", 0, "LinkLocalIPv6Address", "", "LinkLocalIPv6PrefixLen", 0);

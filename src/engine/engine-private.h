@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the files of the engine share.
  *
- * A Container is in memory as long as its record is on disk. The record (container.json) is durable: what was asked for,
+ * A Container is in memory as long as its directory is on disk; its record is read when it is first needed, so that
+ * opening stays fast with thousands. The record (container.json) is durable: what was asked for,
  * and how the last run ended. What holds only while it runs is in the volatile state (state.json under the exec root),
  * which a reboot removes. exit.json is written by the monitor and belongs to the run whose number it carries. */
 #pragma once
@@ -44,7 +45,7 @@ struct Container {
         Engine *engine;
         char id[ID_LENGTH + 1];
         char *name;
-        json_t *record;
+        json_t *record; /* NULL until read: see container_ensure() */
         ContainerStatus status;
         int64_t created_ns;
 
@@ -53,16 +54,16 @@ struct Container {
         int64_t started_ns, finished_ns;
         int exit_code;
         bool oom_killed;
-        pid_t pid;                 /* 0 while not running */
+        pid_t pid; /* 0 while not running */
         uint64_t start_time;
         pid_t monitor_pid;
         uint64_t monitor_start_time;
-        int monitor_fd;            /* pidfd, watched; -EBADF while not running */
+        int monitor_fd; /* pidfd, watched; -EBADF while not running */
         sd_event_source *monitor_exit;
-        struct in_addr address;    /* on the default bridge; 0: none */
-        char *joined_namespace;    /* container whose network it shares */
+        struct in_addr address; /* on the default bridge; 0: none */
+        char *joined_namespace; /* container whose network it shares */
 
-        Start *start;              /* while starting */
+        Start *start; /* while starting */
         bool removing;
         LIST_HEAD(, Stop) stops;
         LIST_HEAD(, Waiter) waiters;
@@ -75,13 +76,14 @@ struct Engine {
         const Config *config;
         Store *store;
         UnitManager *units;
-        char *container_root;      /* <data root>/container */
-        char *runtime_root;        /* <exec root>/container */
+        char *container_root; /* <data root>/container */
+        char *runtime_root;   /* <exec root>/container */
+        char *name_root;      /* <data root>/name: symbolic links from names to IDs */
         LIST_HEAD(, Container) containers;
         LIST_HEAD(, Worker) workers;
-        bool closing;              /* this process ends: what systemd keeps stays kept for the next */
-        size_t n_jobs;             /* starts, stops, workers, waiting clients: see engine_busy() */
-        NetworkBridge bridge;      /* prefix 0 until it was first needed */
+        bool closing;         /* this process ends: what systemd keeps stays kept for the next */
+        size_t n_jobs;        /* starts, stops, workers, waiting clients: see engine_busy() */
+        NetworkBridge bridge; /* prefix 0 until it was first needed */
         bool bridge_ready;
         void (*activity)(void *userdata);
         void *activity_userdata;
@@ -95,6 +97,12 @@ void engine_job_end(Engine *engine);
 Container *container_new(Engine *engine, const char *id);
 void container_free(Container *container);
 int engine_load_containers(Engine *engine);
+/* Reads the record if it isn't there; false where it can't be read. */
+bool container_ensure(Container *container);
+void engine_ensure_all(Engine *engine);
+/* The name's link, made before a record says the name and removed after none does. */
+int container_claim_name(Container *container, const char *name);
+void container_release_name(Container *container, const char *name);
 char *container_path(const Container *container, const char *name);         /* below the durable directory */
 char *container_runtime_path(const Container *container, const char *name); /* below the volatile directory */
 char *container_unit_name(const Container *container);
@@ -108,7 +116,6 @@ bool container_auto_remove(const Container *container);
 const char *container_network_mode(const Container *container);
 int container_choose_name(Engine *engine, const char *wanted, char **ret_name, Error *error);
 const char *container_status_name(const Container *container);
-bool engine_image_in_use(Engine *engine, const char *image_id, const Container **ret_container);
 
 /* engine-fields.c: the fields of Config and HostConfig, their types and defaults */
 int fields_normalise(const char *object_name, const json_t *given, json_t **ret_normal, json_t *warnings, Error *error);
@@ -121,6 +128,7 @@ void container_forget_start(Container *container);
 
 /* engine-stop.c */
 void container_stops_done(Container *container);
+bool container_restart_pending(const Container *container);
 int container_signal(Container *container, int signal);
 int container_kill_cgroup(Container *container);
 int signal_parse(const char *name, int *ret_signal);
@@ -162,7 +170,8 @@ bool filters_any(const json_t *filters, const char *key, bool (*match)(const cha
 /* True where every "key" or "key=value" of label filters holds. */
 bool filters_labels(const json_t *filters, const json_t *labels);
 /* Calls EACH for every value of KEY. */
-void filters_each(const json_t *filters, const char *key, void (*each)(const char *value, void *userdata), void *userdata);
+void filters_each(const json_t *filters, const char *key, void (*each)(const char *value, void *userdata),
+                  void *userdata);
 
 /* engine-worker.c: a forked process for one long job */
 typedef struct WorkerJob {
@@ -173,7 +182,10 @@ typedef struct WorkerJob {
         void *userdata;
         const int *keep_fds; /* descriptors the child needs */
         size_t n_keep_fds;
-        bool detached;       /* goes on without this process, and does not keep it alive; DONE is NULL */
+        bool detached; /* goes on without this process, and does not keep it alive; DONE is NULL */
 } WorkerJob;
 int engine_worker_start(Engine *engine, const WorkerJob *job);
+
+/* Empties what the store has as trash, in a worker; returns at once. */
+void engine_sweep(Engine *engine);
 void engine_workers_free(Engine *engine);

@@ -65,7 +65,9 @@ static int remove_now(Container *container)
                 return -ENOMEM;
         if (unlink(record) < 0 && errno != ENOENT)
                 return -errno;
+        container_release_name(container, container->name);
         container_waiters_notify(container, WAIT_REMOVED);
+        container_clean_runtime(container);
         return remove_directory(container);
 }
 
@@ -187,6 +189,7 @@ void engine_container_prune(Engine *engine, const json_t *filters, EngineJsonDon
                 done(r, NULL, &error, userdata);
                 return;
         }
+        engine_ensure_all(engine);
         *prune = (Prune){ .deleted = json_array(), .done = done, .userdata = userdata };
         Container *container = LIST_FIRST(&engine->containers);
         while (container) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Starting a container: the child is forked, systemd makes its scope, the child is told to go on, and reports.
  *
- * A Start exists from the fork to the report. Its control socket ends with it: a child that finds it closed before it was
- * told to go undoes what it did. */
+ * A Start exists from the fork to the report. Its control socket ends with it: a child that finds it closed before it
+ * was told to go undoes what it did. */
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -97,7 +97,8 @@ static int join_network(StartPlan *plan, const char *id, Error *error)
         if (r != 0)
                 return r;
         if (!container_is_running(target))
-                return error_set(error, OUTCOME_CONFLICT, "cannot join network of a non running container: %s", target->id);
+                return error_set(error, OUTCOME_CONFLICT, "cannot join network of a non running container: %s",
+                                 target->id);
         snprintf(path, sizeof(path), "/proc/%d/ns/net", (int) target->pid);
         plan->network_namespace = open(path, O_RDONLY | O_CLOEXEC);
         if (plan->network_namespace < 0)
@@ -121,7 +122,8 @@ static int prepare_network(StartPlan *plan, Error *error)
                 if (r == 0)
                         r = engine_address_allocate(container->engine, &container->address, error);
                 plan->bridge = r == 0;
-        }
+        } else if (!str_equal(mode, "host") && !str_equal(mode, "none"))
+                r = error_set(error, OUTCOME_NOT_FOUND, "network %s not found", mode);
         return r != 0 ? r : container_write_network_files(container);
 }
 
@@ -199,10 +201,26 @@ static int prepare_monitor(StartPlan *plan)
 
         const json_t *log = json_object_get(container_host_config(container), "LogConfig");
         const char *const argv[] = {
-                config->monitor_path, "--id", container->id, "--name", container->name, "--image",
-                json_get_string_or(container_config(container), "Image", ""), "--tag", tag, "--run", run_text, "--directory",
-                directory, "--notify", config->notify_socket, "--listen", listen_text, "--log-driver",
-                json_get_string_or(log, "Type", "journald"), "--stdin-once",
+                config->monitor_path,
+                "--id",
+                container->id,
+                "--name",
+                container->name,
+                "--image",
+                json_get_string_or(container_config(container), "Image", ""),
+                "--tag",
+                tag,
+                "--run",
+                run_text,
+                "--directory",
+                directory,
+                "--notify",
+                config->notify_socket,
+                "--listen",
+                listen_text,
+                "--log-driver",
+                json_get_string_or(log, "Type", "journald"),
+                "--stdin-once",
                 json_get_bool(container_config(container), "StdinOnce") ? "1" : "0",
         };
         for (size_t i = 0; i < ARRAY_SIZE(argv); i++) {
@@ -348,8 +366,8 @@ static void succeed(Start *start, const RuntimeReport *report)
         if (r < 0 && r != -ESRCH)
                 log_error_errno(r, "Cannot follow container %s", container->id);
         /* After the answer: only a power cut before this is on disk makes the container one that never ran. */
-        if (r >= 0 && !container_auto_remove(container))
-                container_save(container, true);
+        if (r >= 0)
+                container_save(container, !container_auto_remove(container));
         if (r == -ESRCH)
                 container_ended(container);
 }
@@ -385,8 +403,8 @@ static void on_scope(int error, const char *text, void *userdata)
 
         start->scope = NULL;
         if (error < 0) {
-                CLEANUP_FREE char *message = str_printf("systemd did not start the container's scope: %s",
-                                                        text ? text : strerror(-error));
+                CLEANUP_FREE char *message =
+                        str_printf("systemd did not start the container's scope: %s", text ? text : strerror(-error));
                 fail(start, EIO, message ? message : "out of memory");
                 return;
         }
@@ -460,7 +478,8 @@ static int launch(StartPlan *plan, Start *start)
         scope.pid = start->child;
         r = unit_scope_start(container->engine->units, &scope, on_scope, start, &start->scope);
         if (r >= 0)
-                r = sd_event_add_io(container->engine->event, &start->report, start->control, EPOLLIN, on_report, start);
+                r = sd_event_add_io(container->engine->event, &start->report, start->control, EPOLLIN, on_report,
+                                    start);
         if (r < 0) {
                 kill(start->child, SIGKILL);
                 waitpid(start->child, NULL, 0);
@@ -481,7 +500,8 @@ static int start_refusal(Container *container, Error *error)
 
 void container_start(Container *container, EngineDone done, void *userdata)
 {
-        CLEANUP(plan_clear) StartPlan plan = { .container = container, .listen_fd = -EBADF, .network_namespace = -EBADF };
+        CLEANUP(plan_clear)
+        StartPlan plan = { .container = container, .listen_fd = -EBADF, .network_namespace = -EBADF };
         CLEANUP_ERROR Error error = { 0 };
         Start *start = NULL;
         int r = start_refusal(container, &error);
@@ -493,7 +513,9 @@ void container_start(Container *container, EngineDone done, void *userdata)
                 if (r == 0 && !start)
                         r = -ENOMEM;
                 if (start) {
-                        *start = (Start){ .container = container, .done = done, .userdata = userdata, .control = -EBADF };
+                        *start = (Start){
+                                .container = container, .done = done, .userdata = userdata, .control = -EBADF
+                        };
                         container->start = start;
                         engine_job_begin(container->engine);
                         r = launch(&plan, start);

@@ -60,7 +60,8 @@ int container_kill_cgroup(Container *container)
         const char *parent = json_get_string(container_host_config(container), "CgroupParent");
         CLEANUP_FREE char *unit = container_unit_name(container);
         CLEANUP_FREE char *group =
-                unit ? unit_cgroup_path(str_empty(parent) ? container->engine->config->cgroup_parent : parent, unit) : NULL;
+                unit ? unit_cgroup_path(str_empty(parent) ? container->engine->config->cgroup_parent : parent, unit)
+                     : NULL;
         CLEANUP_FREE char *path = group ? path_join(group, "cgroup.kill") : NULL;
 
         return path ? file_write_kernel(path, "1") : -ENOMEM;
@@ -84,6 +85,16 @@ static void stop_free(Stop *stop)
         sd_event_source_disable_unref(stop->deadline);
         LIST_REMOVE(stop, link);
         free(stop);
+}
+
+bool container_restart_pending(const Container *container)
+{
+        const Stop *stop;
+
+        LIST_FOREACH(stop, &container->stops, link)
+        if (stop->restart)
+                return true;
+        return false;
 }
 
 void container_stops_done(Container *container)

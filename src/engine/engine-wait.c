@@ -100,8 +100,9 @@ static void hold(Container *container, WaitCondition condition, Stream *stream)
         waiter->container = container;
         waiter->condition = condition;
         stream_move(&waiter->stream, stream);
-        waiter->kept = str_printf("wait-%s-%d-%lld-%d-%d-%u", container->id, (int) condition,
-                                  (long long) awaited_run(container), waiter->stream.chunked, (int) getpid(), counter++);
+        waiter->kept =
+                str_printf("wait-%s-%d-%lld-%d-%d-%u", container->id, (int) condition,
+                           (long long) awaited_run(container), waiter->stream.chunked, (int) getpid(), counter++);
         LIST_INSERT_HEAD(&container->waiters, waiter, link);
         engine_job_begin(container->engine);
         if (!waiter->kept || sd_event_add_io(container->engine->event, &waiter->hangup, waiter->stream.fd, EPOLLRDHUP,

@@ -42,12 +42,15 @@ static int make_directories(Engine *engine)
 
         engine->container_root = path_join(engine->config->data_root, "container");
         engine->runtime_root = path_join(engine->config->exec_root, "container");
-        if (!engine->container_root || !engine->runtime_root)
+        engine->name_root = path_join(engine->config->data_root, "name");
+        if (!engine->container_root || !engine->runtime_root || !engine->name_root)
                 return -ENOMEM;
         if (r >= 0)
                 r = path_make_directories(engine->container_root, 0710);
         if (r >= 0)
                 r = path_make_directories(engine->runtime_root, 0711);
+        if (r >= 0)
+                r = path_make_directories(engine->name_root, 0700);
         return r;
 }
 
@@ -85,6 +88,7 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
                 engine_free(engine);
                 return r;
         }
+        engine_sweep(engine); /* a job that was cut off left it */
         *ret_engine = engine;
         return 0;
 }
@@ -102,6 +106,7 @@ void engine_free(Engine *engine)
         store_free(engine->store);
         free(engine->container_root);
         free(engine->runtime_root);
+        free(engine->name_root);
         sd_event_unref(engine->event);
         free(engine);
 }

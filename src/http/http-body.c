@@ -148,7 +148,7 @@ static ssize_t body_reader_read(void *userdata, void *data, size_t size)
                 return reader->done ? 0 : read_plain(reader, data, size);
 
         int r = decode(reader);
-        if (r < 0)
+        if (r < 0 || reader->piece_size == 0)
                 return r;
         size = MIN(size, reader->piece_size);
         memcpy(data, reader->piece, size);

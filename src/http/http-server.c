@@ -105,9 +105,6 @@ void http_connection_send(HttpConnection *connection)
                 }
                 buffer_consume(&connection->output, (size_t) n);
         }
-        /* The client sees the end now, also one that still sends; the hang-up event that follows frees the connection. */
-        if (connection->close_after_output && connection->output.size == 0)
-                shutdown(connection->fd, SHUT_RDWR);
         watch(connection);
 }
 
