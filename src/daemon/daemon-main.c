@@ -26,9 +26,10 @@ typedef struct Daemon {
 
 static void daemon_clear(Daemon *daemon)
 {
-        sd_event_source_disable_unref(daemon->idle);
-        api_free(daemon->api);
+        daemon->idle = sd_event_source_disable_unref(daemon->idle);
+        /* The engine first: operations that end now still answer their requests. */
         engine_free(daemon->engine);
+        api_free(daemon->api);
         sd_event_unref(daemon->event);
         strv_free(daemon->listen);
         config_clear(&daemon->config);

@@ -30,7 +30,7 @@ void container_clean_runtime(Container *container)
                 log_warning_errno(r, "Cannot remove the run-time directory of container %s", container->id);
         container->address.s_addr = 0;
         container->pid = 0;
-        cleanup_free_ptr(&container->joined_namespace);
+        free(TAKE_PTR(container->joined_namespace));
 }
 
 static void read_exit_record(Container *container)

@@ -107,7 +107,11 @@ void container_stops_done(Container *container)
                 void *userdata = stop->userdata;
                 bool restart = stop->restart;
                 stop_free(stop);
-                if (restart && !container->removing)
+                if (engine->closing) {
+                        CLEANUP_ERROR Error error = { 0 };
+                        int r = error_set(&error, OUTCOME_UNAVAILABLE, "the daemon is being restarted, please ask again");
+                        done(r, &error, userdata);
+                } else if (restart && !container->removing)
                         container_start(container, done, userdata);
                 else
                         done(0, &(Error){ 0 }, userdata);

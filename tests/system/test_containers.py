@@ -100,11 +100,12 @@ class Containers(unittest.TestCase):
         self.assertIn(address, run("berth", "run", "--rm", "--network", "container:first", "busybox", "ip", "addr"))
 
     def test_logs(self):
-        run("berth", "run", "--name", "talker", "busybox", "sh", "-c", "seq 1 20000")
+        talker = f"talker{os.getpid()}"  # the journal keeps what an earlier run of this test wrote
+        run("berth", "run", "--name", talker, "busybox", "sh", "-c", "seq 1 20000")
         wanted = "".join(f"{i}\n" for i in range(1, 20001))
-        self.assertEqual(run("docker", "logs", "talker"), wanted)
-        self.assertEqual(run("berth", "logs", "--tail", "2", "talker"), "19999\n20000\n")
-        self.assertEqual(run("journalctl", "CONTAINER_NAME=talker", "-o", "cat"), wanted)
+        self.assertEqual(run("docker", "logs", talker), wanted)
+        self.assertEqual(run("berth", "logs", "--tail", "2", talker), "19999\n20000\n")
+        self.assertEqual(run("journalctl", f"CONTAINER_NAME={talker}", "-o", "cat"), wanted)
 
     def test_life(self):
         for client in CLIENTS:
