@@ -15,12 +15,21 @@ datadir ?= $(prefix)/share
 mandir ?= $(datadir)/man
 INSTALL ?= install
 PKG_CONFIG ?= pkg-config
+ifeq ($(shell command -v $(PKG_CONFIG)),)
+# "make deps" on a new machine has nothing to ask yet.
+PKG_CONFIG := true
+endif
 
 # --- Variants -----------------------------------------------------------------------------------------------------
 # SAN=1 builds everything with the address and undefined-behaviour sanitizers, into a directory of its own.
 ifdef SAN
 B := build/san
 VARIANT_FLAGS := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else ifdef FUZZ
+# For the fuzz targets, see "make fuzz".
+B := build/fuzz
+CC := clang
+VARIANT_FLAGS := -O1 -Wno-unused-variable -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 else
 B := build
 VARIANT_FLAGS := -O2 -D_FORTIFY_SOURCE=2
@@ -86,7 +95,7 @@ $(B)/obj/$(1)/%.o: src/$(1)/%.c Makefile
 PKG_CFLAGS_$(1) := $(if $(PKGS_$(1)),$(shell $(PKG_CONFIG) --cflags $(PKGS_$(1))))
 endef
 $(foreach module,$(MODULES),$(eval $(call module_rules,$(module))))
--include $(wildcard $(B)/obj/*/*.d $(B)/tests/*.d)
+-include $(wildcard $(B)/obj/*.d $(B)/obj/*/*.d $(B)/tests/*.d)
 
 $(B)/lib:
 	@mkdir -p $@
@@ -110,6 +119,18 @@ $(B)/tests/test-%: tests/unit/test-%.c $$(call archives,$$(call module_of,test-%
 	$(CC) $(CPPFLAGS) -Isrc/$(call module_of,$@) $(ALL_CFLAGS) -MMD -MP -MF $@.d -pie $< -o $@ \
 		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(VARIANT_FLAGS) \
 		$(call libraries,$(call module_of,$@)) -ljansson -lcmocka
+
+# Fuzz targets are linked likewise; "make fuzz" calls make again, with FUZZ=1.
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(B)/%,$(sort $(wildcard tests/fuzz/fuzz-*.c)))
+$(B)/fuzz-%: tests/fuzz/fuzz-%.c $$(call archives,$$(call module_of,fuzz-%)) Makefile
+	$(CC) $(CPPFLAGS) -Isrc/$(call module_of,$@) $(ALL_CFLAGS) -fsanitize=fuzzer -MMD -MP -MF $(B)/obj/$(@F).d -pie $< -o $@ \
+		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call libraries,$(call module_of,$@))
+
+fuzz-targets: $(FUZZ_TARGETS)
+
+fuzz: ## runs each fuzz target for FUZZ_SECONDS (5)
+	$(MAKE) -s FUZZ=1 fuzz-targets
+	bash tests/fuzz/run.sh $(patsubst tests/fuzz/%.c,build/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz-*.c)))
 
 # What runs inside test containers: one static program, so that it needs no image around it.
 $(B)/tests/payload: tests/payload/payload.c
@@ -141,11 +162,13 @@ install: all ## installs below DESTDIR
 	$(INSTALL) -D -m 644 units/berth.sysusers $(DESTDIR)$(call systemd_dir,sysusersdir,/usr/lib/sysusers.d)/berth.conf
 	$(INSTALL) -D -m 644 units/berth.tmpfiles $(DESTDIR)$(call systemd_dir,tmpfilesdir,/usr/lib/tmpfiles.d)/berth.conf
 	$(INSTALL) -D -m 644 src/client/completion/berth $(DESTDIR)$(datadir)/bash-completion/completions/berth
-	$(INSTALL) -d $(DESTDIR)$(mandir)/man1
+	$(INSTALL) -d $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man5 $(DESTDIR)$(mandir)/man8
 	$(INSTALL) -m 644 man/*.1 $(DESTDIR)$(mandir)/man1/
+	$(INSTALL) -m 644 man/*.5 $(DESTDIR)$(mandir)/man5/
+	$(INSTALL) -m 644 man/*.8 $(DESTDIR)$(mandir)/man8/
 
 uninstall: ## removes what install put there
-	rm -f $(DESTDIR)$(bindir)/berth $(DESTDIR)$(mandir)/man1/berth.1 $(DESTDIR)$(mandir)/man1/berth-*.1 \
+	rm -f $(DESTDIR)$(bindir)/berth $(foreach page,$(wildcard man/*.[158]),$(DESTDIR)$(mandir)/man$(subst .,,$(suffix $(page)))/$(notdir $(page))) \
 		$(DESTDIR)$(datadir)/bash-completion/completions/berth \
 		$(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)/berth.{socket,service,slice} \
 		$(DESTDIR)$(call systemd_dir,sysusersdir,/usr/lib/sysusers.d)/berth.conf \
@@ -154,12 +177,13 @@ uninstall: ## removes what install put there
 
 # --- Whole checks -------------------------------------------------------------------------------------------------
 DEPS := build-essential pkg-config libsystemd-dev libmount-dev libjansson-dev libarchive-dev libcmocka-dev libseccomp-dev \
-	libcap-dev libhttp-parser-dev libmnl-dev libssl-dev python3 systemd-dev
-DEPS_HOST := systemd-container mmdebstrap dbus busybox-static nftables iproute2 util-linux xz-utils zstd skopeo socat
+	libcap-dev libhttp-parser-dev libmnl-dev libssl-dev python3 systemd-dev clang libclang-rt-dev
+DEPS_HOST := systemd-container mmdebstrap debian-archive-keyring dbus busybox-static nftables iproute2 util-linux tar gzip zstd \
+	qemu-system-x86 e2fsprogs
 
 deps: ## installs the Debian packages the build and the tests need
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	@DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 		$(foreach package,$(DEPS) $(DEPS_HOST),$$(apt-cache show $(package) >/dev/null 2>&1 && echo $(package)))
 
 quickstart: deps ## builds Berth and runs a container with it
@@ -169,6 +193,9 @@ quickstart: deps ## builds Berth and runs a container with it
 check: deps ## everything that must pass
 	$(MAKE) WERROR=1 all tests
 	bash tests/check.sh
+
+bench: all ## measures Berth beside Docker and Podman in a host (BENCH_N rounds; ROWS="run logs" for some rows only)
+	bash tests/bench/run.sh $(ROWS)
 
 host-start: all ## boots a test host named "dev"
 	bash tests/host/nspawn.sh start dev --profile test
@@ -183,4 +210,4 @@ clean: ## removes build/
 help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
-.PHONY: all tests check-unit lint format install uninstall deps quickstart check host-start host-shell host-stop clean help
+.PHONY: all tests check-unit fuzz fuzz-targets lint format install uninstall deps quickstart check bench host-start host-shell host-stop clean help

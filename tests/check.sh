@@ -23,8 +23,12 @@ for source in tests/unit/test-*.c; do
     name=$(basename "$source" .c)
     check "$name" "build/tests/$name"
 done
+check 'fuzz targets' make -s fuzz
 if [ -f tests/system/run.sh ]; then
     check 'containers on a booted systemd host' bash tests/system/run.sh
+fi
+if [ -f tests/system/vm.sh ]; then
+    check 'limits on a QEMU host' bash tests/system/vm.sh
 fi
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

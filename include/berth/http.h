@@ -21,6 +21,7 @@ typedef struct HttpRequest HttpRequest;
 
 /* Limits on what one client can make the server hold. */
 #define HTTP_HEADERS_SIZE_MAX (64u * 1024)
+#define HTTP_TARGET_SIZE_MAX (32u * 1024)
 #define HTTP_BODY_SIZE_MAX (16u * 1024 * 1024)
 #define HTTP_CONNECTIONS_MAX 4096
 

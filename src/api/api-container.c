@@ -125,7 +125,14 @@ static void resize(ApiCall *call)
         int64_t rows, columns;
         Container *container = find(call);
 
-        if (!container || api_query_int(call, "h", 0, &rows) < 0 || api_query_int(call, "w", 0, &columns) < 0)
+        if (!container)
+                return;
+        if (str_empty(http_request_query(call->request, "h")) || str_empty(http_request_query(call->request, "w"))) {
+                error_set(&error, OUTCOME_BAD_REQUEST, "strconv.ParseUint: parsing \"\": invalid syntax");
+                api_fail(call->request, OUTCOME_BAD_REQUEST, &error);
+                return;
+        }
+        if (api_query_int(call, "h", 0, &rows) < 0 || api_query_int(call, "w", 0, &columns) < 0)
                 return;
         finish_simple(call, container_resize(container, rows, columns, &error), 200, &error);
 }

@@ -10,8 +10,8 @@ static void list(ApiCall *call)
 
         if (api_query_filters(call, &filters) < 0)
                 return;
-        int r = engine_image_list(call->engine, api_query_bool(call, "all"), api_query_bool(call, "digests"), filters, &images,
-                                  &error);
+        int r = engine_image_list(call->engine, api_query_bool(call, "all"), api_query_bool(call, "digests"), filters,
+                                  &images, &error);
         api_answer(call->request, 200, r, images, &error);
 }
 
@@ -45,12 +45,12 @@ static void tag(ApiCall *call)
                 http_respond_empty(call->request, 201);
 }
 
-static void delete(ApiCall *call)
+static void delete (ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
         json_t *items = NULL;
-        int r = engine_image_remove(call->engine, call->name, api_query_bool(call, "force"), api_query_bool(call, "noprune"),
-                                    &items, &error);
+        int r = engine_image_remove(call->engine, call->name, api_query_bool(call, "force"),
+                                    api_query_bool(call, "noprune"), &items, &error);
 
         api_answer(call->request, 200, r, items, &error);
 }
@@ -75,7 +75,8 @@ static void create(ApiCall *call)
 
         if (!str_equal(http_request_query(request, "fromSrc"), "-")) {
                 error_set(&error, OUTCOME_NOT_IMPLEMENTED,
-                          "pulling from a registry is not supported by this version of berth; load the image from an archive");
+                          "pulling from a registry is not supported by this version of berth; load the image from an "
+                          "archive");
                 api_fail(request, OUTCOME_NOT_IMPLEMENTED, &error);
                 return;
         }
@@ -92,7 +93,8 @@ static void create(ApiCall *call)
         int r = engine_image_import(call->engine, &stream, &import, &error);
         if (r == 0 || stream.fd < 0)
                 return;
-        CLEANUP_JSON json_t *body = json_pack("{s{ss*} ss*}", "errorDetail", "message", error.message, "error", error.message);
+        CLEANUP_JSON json_t *body =
+                json_pack("{s{ss*} ss*}", "errorDetail", "message", error.message, "error", error.message);
         CLEANUP_FREE char *text = json_dumps(body, JSON_COMPACT);
         if (text && stream_write(&stream, text, strlen(text)) >= 0)
                 stream_end(&stream);

@@ -10,16 +10,16 @@ typedef struct ApiCall {
         Api *api;
         Engine *engine;
         HttpRequest *request;
-        char *name;    /* what stands for {id} or {name} in the route; NULL without */
-        json_t *body;  /* parsed, where the route takes JSON */
+        char *name;   /* what stands for {id} or {name} in the route; NULL without */
+        json_t *body; /* parsed, where the route takes JSON */
 } ApiCall;
 
 typedef struct ApiRoute {
         const char *method;
-        const char *path; /* "{name}" takes one or more segments */
+        const char *path;              /* "{name}" takes one or more segments */
         void (*handle)(ApiCall *call); /* NULL: documented, and not there yet */
-        bool stream;      /* the body is left to the handler */
-        bool json;        /* the body is JSON */
+        bool stream;                   /* the body is left to the handler */
+        bool json;                     /* the body is JSON */
 } ApiRoute;
 
 extern const ApiRoute api_system_routes[], api_image_routes[], api_container_routes[], api_missing_routes[];

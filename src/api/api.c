@@ -103,7 +103,8 @@ int api_query_filters(const ApiCall *call, json_t **ret_filters)
 
 /* --- Routing ------------------------------------------------------------------------------------------------------ */
 
-static const ApiRoute *const tables[] = { api_system_routes, api_image_routes, api_container_routes, api_missing_routes };
+static const ApiRoute *const tables[] = { api_system_routes, api_image_routes, api_container_routes,
+                                          api_missing_routes };
 
 /* The path behind "/v1.N", or the path itself. *ret_message is set where the version is refused. */
 static const char *strip_version(const char *path, char **ret_message)
@@ -115,12 +116,13 @@ static const char *strip_version(const char *path, char **ret_message)
         if (sscanf(path, "/v%u.%u%n", &major, &minor, &used) != 2 || path[used] != '/')
                 return path;
         if (major != 1 || minor > API_MINOR_NEWEST)
-                *ret_message = str_printf("client version %u.%u is too new. Maximum supported API version is 1.%d", major,
-                                          minor, API_MINOR_NEWEST);
+                *ret_message = str_printf("client version %u.%u is too new. Maximum supported API version is 1.%d",
+                                          major, minor, API_MINOR_NEWEST);
         else if (minor < API_MINOR_OLDEST)
-                *ret_message = str_printf("client version %u.%u is too old. Minimum supported API version is 1.%d, please "
-                                          "upgrade your client to a newer version",
-                                          major, minor, API_MINOR_OLDEST);
+                *ret_message =
+                        str_printf("client version %u.%u is too old. Minimum supported API version is 1.%d, please "
+                                   "upgrade your client to a newer version",
+                                   major, minor, API_MINOR_OLDEST);
         return path + used;
 }
 
@@ -141,8 +143,8 @@ static bool match_path(const char *pattern, const char *path, char **ret_name)
         if (!name)
                 return false;
         /* Only images have slashes in their names. */
-        if (strchr(name, '/') && !str_after_prefix(pattern, "/images/") && !str_after_prefix(pattern, "/distribution/") &&
-            !str_after_prefix(pattern, "/plugins/")) {
+        if (strchr(name, '/') && !str_after_prefix(pattern, "/images/") &&
+            !str_after_prefix(pattern, "/distribution/") && !str_after_prefix(pattern, "/plugins/")) {
                 free(name);
                 return false;
         }
@@ -179,7 +181,8 @@ static int parse_body(HttpRequest *request, json_t **ret_body)
         if (body->size == 0)
                 return 0;
         if (type && strncasecmp(type, "application/json", 16) != 0) {
-                CLEANUP_FREE char *message = str_printf("unsupported Content-Type header (%s): must be 'application/json'", type);
+                CLEANUP_FREE char *message =
+                        str_printf("unsupported Content-Type header (%s): must be 'application/json'", type);
                 fail_status(request, 400, message);
                 return -EINVAL;
         }
@@ -208,7 +211,8 @@ static void handle(HttpRequest *request, void *userdata)
                 return;
         }
         if (!route->handle) {
-                CLEANUP_FREE char *missing = str_printf("%s %s is not supported by this version of berth", route->method, route->path);
+                CLEANUP_FREE char *missing =
+                        str_printf("%s %s is not supported by this version of berth", route->method, route->path);
                 fail_status(request, 501, missing);
                 return;
         }

@@ -154,10 +154,10 @@ static const char *set_size(uint64_t *member, const json_t *value)
         double number = json_is_integer(value) ? (double) json_integer_value(value) : text ? strtod(text, &end) : -1;
         const char *unit = end && *end ? strchr(units, *end | 0x20) : units;
 
-        if (number <= 0 || !unit || number > 1e15)
-                return "must be a size, as in 67108864 or \"64m\"";
-        for (; unit > units; unit--)
+        for (; unit && unit > units; unit--)
                 number *= 1024;
+        if (!unit || (end && *end && end[1]) || !(number >= 1 && number <= 1e15))
+                return "must be a size, as in 67108864 or \"64m\"";
         *member = (uint64_t) number;
         return NULL;
 }

@@ -376,13 +376,39 @@ static int reconcile_all(Engine *engine)
         return fd < 0 ? -errno : 0;
 }
 
+/* A scope without a running container is what is left of a start that was cut off before the scope had its process. */
+static int stop_orphan_scopes(Engine *engine)
+{
+        CLEANUP_FREE char *slice = unit_cgroup_path(engine->config->cgroup_parent, "");
+        CLEANUP_CLOSEDIR DIR *directory = slice ? opendir(slice) : NULL;
+        struct dirent *entry;
+
+        while (directory && (entry = readdir(directory))) {
+                char id[ID_LENGTH + 1];
+                if (sscanf(entry->d_name, "berth-%64[0-9a-f].scope", id) != 1 ||
+                    !str_has_suffix(entry->d_name, ".scope"))
+                        continue;
+                const Container *container = find_by_id(engine, id);
+                if (container && container_is_running(container))
+                        continue;
+                int r = unit_stop(engine->units, entry->d_name);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 int engine_load_containers(Engine *engine)
 {
         int r = for_each_id(engine->container_root, add_or_purge, engine);
 
         if (r >= 0)
                 r = for_each_id(engine->runtime_root, purge_unknown_runtime, engine);
-        return r < 0 ? r : reconcile_all(engine);
+        if (r >= 0)
+                r = reconcile_all(engine);
+        if (r >= 0 && stop_orphan_scopes(engine) < 0)
+                log_warning("Scopes that nothing runs in could not be stopped");
+        return r;
 }
 
 /* --- Names -------------------------------------------------------------------------------------------------------- */

@@ -183,9 +183,14 @@ static int check_volumes(Creation *creation, Error *error)
         }
         json_array_foreach (json_object_get(creation->host_config, "Mounts"), i, entry) {
                 const char *type = json_get_string_or(entry, "Type", "");
-                if (!str_equal(type, "bind") && !str_equal(type, "tmpfs"))
-                        return error_set(error, OUTCOME_NOT_IMPLEMENTED,
-                                         "mounts of type \"%s\" are not supported by this version of berth", type);
+                if (str_equal(type, "bind") || str_equal(type, "tmpfs"))
+                        continue;
+                if (!str_equal(type, "volume") && !str_equal(type, "image") && !str_equal(type, "npipe") &&
+                    !str_equal(type, "cluster"))
+                        return error_set(error, OUTCOME_BAD_REQUEST,
+                                         "invalid mount config for type \"%s\": mount type unknown", type);
+                return error_set(error, OUTCOME_NOT_IMPLEMENTED,
+                                 "mounts of type \"%s\" are not supported by this version of berth", type);
         }
         return 0;
 }
@@ -195,6 +200,15 @@ static int check_names(Creation *creation, Error *error)
         const char *runtime = json_get_string_or(creation->host_config, "Runtime", "");
         const char *isolation = json_get_string_or(creation->host_config, "Isolation", "");
 
+        json_t *entry;
+        size_t i;
+
+        json_array_foreach (json_object_get(creation->host_config, "ExtraHosts"), i, entry) {
+                const char *address = strpbrk(json_string_value(entry), ":=");
+                if (!address || address == json_string_value(entry) || !address[1])
+                        return error_set(error, OUTCOME_BAD_REQUEST, "bad format for add-host: \"%s\"",
+                                         json_string_value(entry));
+        }
         if (*runtime && !str_equal(runtime, "berth"))
                 return error_set(error, OUTCOME_BAD_REQUEST, "unknown or invalid runtime name: %s", runtime);
         if (*isolation && !str_equal(isolation, "default"))
@@ -232,6 +246,12 @@ static int check_restart_policy(Creation *creation, Error *error)
                                  "invalid restart policy: unknown policy '%s'; use one of 'no', "
                                  "'always', 'on-failure', or 'unless-stopped'",
                                  name);
+        if (json_get_int(policy, "MaximumRetryCount", 0) < 0)
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "invalid restart policy: maximum retry count cannot be negative");
+        if (json_get_int(policy, "MaximumRetryCount", 0) > 0 && !str_equal(name, "on-failure"))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "invalid restart policy: maximum retry count can only be used with 'on-failure'");
         if (i > 1) {
                 if (json_get_bool(creation->host_config, "AutoRemove"))
                         return error_set(error, OUTCOME_BAD_REQUEST,
@@ -319,6 +339,16 @@ static int build_record(Creation *creation, const char *id, json_t **ret_record)
         return 0;
 }
 
+/* Programs look for this file to tell whether they are in a container. */
+static int make_environment_mark(const Container *container)
+{
+        CLEANUP_FREE char *path = container_path(container, "upper/.dockerenv");
+        if (!path)
+                return -ENOMEM;
+        CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+        return fd < 0 ? -errno : 0;
+}
+
 static int make_container_directories(const Container *container)
 {
         static const struct {
@@ -333,7 +363,7 @@ static int make_container_directories(const Container *container)
                 if (mkdir(path, directories[i].mode) < 0)
                         return -errno;
         }
-        return 0;
+        return make_environment_mark(container);
 }
 
 static int make_container(Creation *creation, Container **ret_container)

@@ -11,8 +11,10 @@ typedef enum FieldKind {
         FIELD_STRING,
         FIELD_INTEGER,
         FIELD_BOOLEAN,
-        FIELD_STRINGS, /* array of strings; a lone string is taken for an array of one */
+        FIELD_STRINGS,
+        FIELD_WORDS, /* array of strings; a lone string is taken for an array of one */
         FIELD_ARRAY,
+        FIELD_OBJECTS, /* array of objects */
         FIELD_OBJECT,
         FIELD_STRING_MAP,
 } FieldKind;
@@ -49,20 +51,20 @@ static const Field config_fields[] = {
         { "OpenStdin", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
         { "StdinOnce", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
         { "Env", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "Cmd", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
+        { "Cmd", FIELD_WORDS, DEFAULT_NULL, SUPPORT_FULL },
         { "Healthcheck", FIELD_OBJECT, DEFAULT_OMIT, SUPPORT_WARN },
         { "ArgsEscaped", FIELD_BOOLEAN, DEFAULT_OMIT, SUPPORT_FULL },
         { "Image", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
         { "Volumes", FIELD_OBJECT, DEFAULT_NULL, SUPPORT_WARN },
         { "WorkingDir", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Entrypoint", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
+        { "Entrypoint", FIELD_WORDS, DEFAULT_NULL, SUPPORT_FULL },
         { "NetworkDisabled", FIELD_BOOLEAN, DEFAULT_OMIT, SUPPORT_FULL },
         { "MacAddress", FIELD_STRING, DEFAULT_OMIT, SUPPORT_WARN },
         { "OnBuild", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
         { "Labels", FIELD_STRING_MAP, DEFAULT_ZERO, SUPPORT_FULL },
         { "StopSignal", FIELD_STRING, DEFAULT_OMIT, SUPPORT_FULL },
         { "StopTimeout", FIELD_INTEGER, DEFAULT_OMIT, SUPPORT_FULL },
-        { "Shell", FIELD_STRINGS, DEFAULT_OMIT, SUPPORT_FULL },
+        { "Shell", FIELD_WORDS, DEFAULT_OMIT, SUPPORT_FULL },
 };
 
 static const Field host_config_fields[] = {
@@ -77,8 +79,8 @@ static const Field host_config_fields[] = {
         { "VolumesFrom", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_REFUSE },
         { "ConsoleSize", FIELD_ARRAY, DEFAULT_ZERO, SUPPORT_FULL },
         { "Annotations", FIELD_STRING_MAP, DEFAULT_OMIT, SUPPORT_FULL },
-        { "CapAdd", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "CapDrop", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
+        { "CapAdd", FIELD_WORDS, DEFAULT_NULL, SUPPORT_FULL },
+        { "CapDrop", FIELD_WORDS, DEFAULT_NULL, SUPPORT_FULL },
         { "CgroupnsMode", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
         { "Dns", FIELD_STRINGS, DEFAULT_ZERO, SUPPORT_FULL },
         { "DnsOptions", FIELD_STRINGS, DEFAULT_ZERO, SUPPORT_FULL },
@@ -107,31 +109,31 @@ static const Field host_config_fields[] = {
         { "NanoCpus", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
         { "CgroupParent", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
         { "BlkioWeight", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_WARN },
-        { "BlkioWeightDevice", FIELD_ARRAY, DEFAULT_ZERO, SUPPORT_WARN },
-        { "BlkioDeviceReadBps", FIELD_ARRAY, DEFAULT_ZERO, SUPPORT_WARN },
-        { "BlkioDeviceWriteBps", FIELD_ARRAY, DEFAULT_ZERO, SUPPORT_WARN },
-        { "BlkioDeviceReadIOps", FIELD_ARRAY, DEFAULT_ZERO, SUPPORT_WARN },
-        { "BlkioDeviceWriteIOps", FIELD_ARRAY, DEFAULT_ZERO, SUPPORT_WARN },
+        { "BlkioWeightDevice", FIELD_OBJECTS, DEFAULT_ZERO, SUPPORT_WARN },
+        { "BlkioDeviceReadBps", FIELD_OBJECTS, DEFAULT_ZERO, SUPPORT_WARN },
+        { "BlkioDeviceWriteBps", FIELD_OBJECTS, DEFAULT_ZERO, SUPPORT_WARN },
+        { "BlkioDeviceReadIOps", FIELD_OBJECTS, DEFAULT_ZERO, SUPPORT_WARN },
+        { "BlkioDeviceWriteIOps", FIELD_OBJECTS, DEFAULT_ZERO, SUPPORT_WARN },
         { "CpuPeriod", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
         { "CpuQuota", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
         { "CpuRealtimePeriod", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_REFUSE },
         { "CpuRealtimeRuntime", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_REFUSE },
         { "CpusetCpus", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
         { "CpusetMems", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Devices", FIELD_ARRAY, DEFAULT_ZERO, SUPPORT_FULL },
+        { "Devices", FIELD_OBJECTS, DEFAULT_ZERO, SUPPORT_FULL },
         { "DeviceCgroupRules", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "DeviceRequests", FIELD_ARRAY, DEFAULT_NULL, SUPPORT_REFUSE },
+        { "DeviceRequests", FIELD_OBJECTS, DEFAULT_NULL, SUPPORT_REFUSE },
         { "MemoryReservation", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
         { "MemorySwap", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
         { "MemorySwappiness", FIELD_INTEGER, DEFAULT_NULL, SUPPORT_WARN },
         { "OomKillDisable", FIELD_BOOLEAN, DEFAULT_NULL, SUPPORT_WARN },
         { "PidsLimit", FIELD_INTEGER, DEFAULT_NULL, SUPPORT_FULL },
-        { "Ulimits", FIELD_ARRAY, DEFAULT_ZERO, SUPPORT_FULL },
+        { "Ulimits", FIELD_OBJECTS, DEFAULT_ZERO, SUPPORT_FULL },
         { "CpuCount", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_WARN },
         { "CpuPercent", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_WARN },
         { "IOMaximumIOps", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_WARN },
         { "IOMaximumBandwidth", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_WARN },
-        { "Mounts", FIELD_ARRAY, DEFAULT_OMIT, SUPPORT_FULL },
+        { "Mounts", FIELD_OBJECTS, DEFAULT_OMIT, SUPPORT_FULL },
         { "Init", FIELD_BOOLEAN, DEFAULT_OMIT, SUPPORT_REFUSE },
         { "MaskedPaths", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
         { "ReadonlyPaths", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
@@ -147,7 +149,9 @@ static json_t *zero_of(FieldKind kind)
         case FIELD_BOOLEAN:
                 return json_false();
         case FIELD_STRINGS:
+        case FIELD_WORDS:
         case FIELD_ARRAY:
+        case FIELD_OBJECTS:
                 return json_array();
         default:
                 return json_object();
@@ -164,8 +168,10 @@ static const char *go_type(FieldKind kind)
         case FIELD_BOOLEAN:
                 return "bool";
         case FIELD_STRINGS:
+        case FIELD_WORDS:
                 return "[]string";
         case FIELD_ARRAY:
+        case FIELD_OBJECTS:
                 return "slice";
         default:
                 return "map";
@@ -208,6 +214,18 @@ static bool all_strings(const json_t *value)
         return true;
 }
 
+static bool all_objects(const json_t *value)
+{
+        json_t *member;
+        size_t i;
+
+        json_array_foreach ((json_t *) value, i, member) {
+                if (!json_is_object(member))
+                        return false;
+        }
+        return true;
+}
+
 static bool has_kind(const json_t *value, FieldKind kind)
 {
         switch (kind) {
@@ -218,9 +236,13 @@ static bool has_kind(const json_t *value, FieldKind kind)
         case FIELD_BOOLEAN:
                 return json_is_boolean(value);
         case FIELD_STRINGS:
+                return json_is_array(value) && all_strings(value);
+        case FIELD_WORDS:
                 return json_is_string(value) || (json_is_array(value) && all_strings(value));
         case FIELD_ARRAY:
                 return json_is_array(value);
+        case FIELD_OBJECTS:
+                return json_is_array(value) && all_objects(value);
         case FIELD_OBJECT:
                 return json_is_object(value);
         default:
@@ -274,7 +296,7 @@ static int check_support(const Field *field, const json_t *value, json_t *warnin
 
 static json_t *take_value(const Field *field, json_t *value)
 {
-        if (field->kind == FIELD_STRINGS && json_is_string(value))
+        if (field->kind == FIELD_WORDS && json_is_string(value))
                 return json_pack("[O]", value);
         return json_incref(value);
 }

@@ -310,6 +310,43 @@ static void read_before(const char *value, void *userdata)
         read_bound(value, bounds, &bounds->before_ns);
 }
 
+typedef struct ValueCheck {
+        const char *key;
+        const char *allowed; /* words between blanks; NULL: an integer */
+        Error *error;
+        int result;
+} ValueCheck;
+
+static void check_value(const char *value, void *userdata)
+{
+        ValueCheck *check = userdata;
+        CLEANUP_FREE char *word = str_printf(" %s ", value);
+        int64_t number;
+        bool good = check->allowed ? word && strstr(check->allowed, word)
+                                   : str_to_int64(value, INT_MIN, INT_MAX, &number) >= 0;
+
+        if (!good)
+                check->result =
+                        error_set(check->error, OUTCOME_BAD_REQUEST, "invalid filter '%s=%s'", check->key, value);
+}
+
+static int check_filter_values(const json_t *filters, Error *error)
+{
+        static const struct {
+                const char *key, *allowed;
+        } rules[] = { { "status", " created restarting running removing paused exited dead " },
+                      { "health", " none starting healthy unhealthy " },
+                      { "exited", NULL } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
+                ValueCheck check = { rules[i].key, rules[i].allowed, error, 0 };
+                filters_each(filters, rules[i].key, check_value, &check);
+                if (check.result != 0)
+                        return check.result;
+        }
+        return 0;
+}
+
 int engine_container_list(Engine *engine, const ContainerListQuery *query, json_t **ret_list, Error *error)
 {
         static const char *const known[] = { "ancestor",  "before",  "expose", "exited", "health",  "id",
@@ -320,6 +357,8 @@ int engine_container_list(Engine *engine, const ContainerListQuery *query, json_
         size_t n = 0, taken = 0;
         int r = filters_check(query->filters, known, error);
 
+        if (r == 0)
+                r = check_filter_values(query->filters, error);
         if (r != 0)
                 return r;
         filters_each(query->filters, "since", read_since, &bounds);

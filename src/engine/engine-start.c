@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -19,6 +20,8 @@
 #include "berth/runtime.h"
 #include "berth/spec.h"
 #include "engine-private.h"
+
+#define DEFAULT_OPEN_FILES 1024u
 
 struct Start {
         Container *container;
@@ -273,6 +276,7 @@ static int setup_network(int namespace_fd, void *userdata, Error *error)
 static _Noreturn void run_child(StartPlan *plan, int control)
 {
         const json_t *size = json_object_get(container_host_config(plan->container), "ConsoleSize");
+        struct rlimit files;
         RuntimeStart start = {
                 .id = plan->container->id,
                 .config = plan->config,
@@ -293,6 +297,11 @@ static _Noreturn void run_child(StartPlan *plan, int control)
                 .userdata = plan,
         };
 
+        /* The daemon's own limit is high; a container gets what a service manager gives by default. */
+        if (getrlimit(RLIMIT_NOFILE, &files) >= 0) {
+                files.rlim_cur = MIN(files.rlim_max, DEFAULT_OPEN_FILES);
+                setrlimit(RLIMIT_NOFILE, &files);
+        }
         runtime_container_main(&start);
 }
 
@@ -331,9 +340,13 @@ static void fail(Start *start, int errnum, const char *text)
         error_set(&error, OUTCOME_FAILED, "%s", text);
         if (errnum == ENOENT || errnum == EACCES || errnum == EISDIR)
                 error.outcome = OUTCOME_BAD_REQUEST;
+        CLEANUP_FREE char *unit = container_unit_name(container);
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
         container_kill_cgroup(container);
+        /* A scope whose only process died before it was moved there would never end by itself. */
+        if (unit)
+                unit_stop(container->engine->units, unit);
         container_clean_runtime(container);
         container_drop_attaches(container);
         container->status = container->run > 1 ? CONTAINER_EXITED : CONTAINER_CREATED;

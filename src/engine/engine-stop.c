@@ -109,7 +109,8 @@ void container_stops_done(Container *container)
                 stop_free(stop);
                 if (engine->closing) {
                         CLEANUP_ERROR Error error = { 0 };
-                        int r = error_set(&error, OUTCOME_UNAVAILABLE, "the daemon is being restarted, please ask again");
+                        int r = error_set(&error, OUTCOME_UNAVAILABLE,
+                                          "the daemon is being restarted, please ask again");
                         done(r, &error, userdata);
                 } else if (restart && !container->removing)
                         container_start(container, done, userdata);

@@ -6,12 +6,17 @@
 #include "berth/file.h"
 #include "engine-private.h"
 
+/* How long a restored client's start may take to arrive again, and what is said when it does not. */
+#define START_PATIENCE_US (UINT64_C(5) * 1000 * 1000)
+#define START_LOST_EXIT_CODE 125
+
 struct Waiter {
         LIST_ENTRY(Waiter) link;
         Container *container;
         WaitCondition condition;
         Stream stream;
         sd_event_source *hangup;
+        sd_event_source *given_up;
         char *kept;
 };
 
@@ -20,6 +25,7 @@ static void waiter_free(Waiter *waiter)
         Engine *engine = waiter->container->engine;
 
         sd_event_source_disable_unref(waiter->hangup);
+        sd_event_source_disable_unref(waiter->given_up);
         if (waiter->kept && !engine->closing)
                 keep_remove(waiter->kept);
         stream_clear(&waiter->stream);
@@ -88,13 +94,13 @@ static int64_t awaited_run(const Container *container)
         return container_is_running(container) || container->start ? container->run : container->run + 1;
 }
 
-static void hold(Container *container, WaitCondition condition, Stream *stream)
+static Waiter *hold(Container *container, WaitCondition condition, Stream *stream)
 {
         static unsigned counter;
         Waiter *waiter = calloc(1, sizeof(*waiter));
         if (!waiter) {
                 stream_clear(stream);
-                return;
+                return NULL;
         }
 
         waiter->container = container;
@@ -108,9 +114,10 @@ static void hold(Container *container, WaitCondition condition, Stream *stream)
         if (!waiter->kept || sd_event_add_io(container->engine->event, &waiter->hangup, waiter->stream.fd, EPOLLRDHUP,
                                              on_hangup, waiter) < 0) {
                 waiter_free(waiter);
-                return;
+                return NULL;
         }
         keep_store(waiter->kept, waiter->stream.fd);
+        return waiter;
 }
 
 void container_wait(Container *container, int condition, Stream *stream)
@@ -125,6 +132,28 @@ void container_wait(Container *container, int condition, Stream *stream)
                 return;
         }
         hold(container, (WaitCondition) condition, stream);
+}
+
+static void ignore_done(int result, const Error *error, void *userdata)
+{
+        (void) result;
+        (void) error;
+        (void) userdata;
+}
+
+/* The client waits for the end of a container whose start went down with an earlier process: as any start that fails,
+ * that removes it. */
+static int on_start_given_up(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        Container *container = ((Waiter *) userdata)->container;
+        (void) source;
+        (void) usec;
+
+        if (container->status == CONTAINER_CREATED && !container->start && !container->removing) {
+                container->exit_code = START_LOST_EXIT_CODE;
+                container_remove(container, false, true, ignore_done, NULL);
+        }
+        return 0;
 }
 
 void wait_restore(Engine *engine, const char *arguments, int fd)
@@ -149,5 +178,9 @@ void wait_restore(Engine *engine, const char *arguments, int fd)
                 answer(&stream, container->exit_code);
                 return;
         }
-        hold(container, (WaitCondition) condition, &stream);
+        Waiter *waiter = hold(container, (WaitCondition) condition, &stream);
+        if (waiter && condition == WAIT_REMOVED && container->status == CONTAINER_CREATED &&
+            container_auto_remove(container))
+                sd_event_add_time_relative(engine->event, &waiter->given_up, CLOCK_MONOTONIC, START_PATIENCE_US, 0,
+                                           on_start_given_up, waiter);
 }

@@ -110,14 +110,14 @@ static void close_others(const WorkerJob *job, int result_fd)
         syscall(SYS_close_range, next, UINT_MAX, 0);
 }
 
-static _Noreturn void run_child(const WorkerJob *job, int result_fd)
+static _Noreturn void run_child(const WorkerJob *job, pid_t parent, int result_fd)
 {
         sigset_t none;
 
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        if (!job->detached)
-                prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (!job->detached && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent))
+                _exit(1);
         close_others(job, result_fd);
         int r = job->run(job->userdata, result_fd);
         _exit(MIN(abs(r), 255));
@@ -159,13 +159,13 @@ int engine_worker_start(Engine *engine, const WorkerJob *job)
                 return r;
         CLEANUP_CLOSE int ours = fds[0], theirs = fds[1];
 
-        pid_t pid = fork();
+        pid_t parent = getpid(), pid = fork();
         if (pid < 0)
                 return -errno;
         if (pid == 0) {
                 if (job->detached && fork() != 0) /* its own parent is gone at once: nobody has to reap it */
                         _exit(0);
-                run_child(job, theirs);
+                run_child(job, parent, theirs);
         }
         if (job->detached) {
                 waitpid(pid, NULL, 0);

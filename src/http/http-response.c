@@ -27,6 +27,8 @@ const char *http_status_phrase(int status)
                 { 409, "Conflict" },
                 { 413, "Content Too Large" },
                 { 414, "URI Too Long" },
+                { 417, "Expectation Failed" },
+                { 505, "HTTP Version Not Supported" },
                 { 431, "Request Header Fields Too Large" },
                 { 500, "Internal Server Error" },
                 { 501, "Not Implemented" },

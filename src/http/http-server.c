@@ -7,6 +7,7 @@
 #include "http-server.h"
 
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -146,7 +147,7 @@ static int on_url(http_parser *parser, const char *data, size_t size)
         HttpConnection *connection = parser->data;
         HttpRequest *request = connection->request;
 
-        if (request->target.size + size > HTTP_HEADERS_SIZE_MAX)
+        if (request->target.size + size > HTTP_TARGET_SIZE_MAX)
                 return 1;
         return buffer_append(&request->target, data, size) < 0;
 }
@@ -219,13 +220,42 @@ static void dispatch(HttpConnection *connection)
         server->config.handle(request, server->config.userdata);
 }
 
+/* What RFC 9112 asks of a request's version and Host, and a name of a header that is none. 0 where all is well. */
+static int protocol_error(const HttpConnection *connection, const char **ret_message)
+{
+        const HttpRequest *request = connection->request;
+        const char *expect = http_request_header(request, "Expect");
+        size_t hosts = 0;
+
+        for (size_t i = 0; i < request->n_headers; i++) {
+                hosts += strcasecmp(request->headers[i].name, "Host") == 0;
+                *ret_message = "malformed header";
+                if (strpbrk(request->headers[i].name, " \t"))
+                        return 400;
+        }
+        *ret_message = "unsupported protocol version";
+        if (connection->parser.http_major != 1)
+                return connection->parser.http_major == 0 ? 400 : 505;
+        *ret_message = hosts == 0 ? "missing required Host header" : "too many Host headers";
+        if (hosts > 1 || (hosts == 0 && !request->http_1_0))
+                return 400;
+        *ret_message = "unknown expectation";
+        return expect && strcasecmp(expect, "100-continue") != 0 ? 417 : 0;
+}
+
 /* Headers are complete. Returns false where the request went elsewhere (an error, or a stream that was dispatched). */
 static bool headers_complete(HttpConnection *connection)
 {
         HttpServer *server = connection->server;
         HttpRequest *request = connection->request;
-        int r = http_request_parse_target(request);
+        const char *message;
+        int status = protocol_error(connection, &message);
 
+        if (status != 0) {
+                fail(connection, status, message);
+                return false;
+        }
+        int r = http_request_parse_target(request);
         if (r < 0) {
                 fail(connection, 400, "malformed request target");
                 return false;
@@ -260,6 +290,8 @@ static int error_status(const HttpConnection *connection)
                 return 431;
         if (error == HPE_CB_url)
                 return 414;
+        if (error == HPE_INVALID_TRANSFER_ENCODING)
+                return 501;
         if (error == HPE_CB_body)
                 return 413;
         return 400;

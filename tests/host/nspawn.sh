@@ -217,8 +217,13 @@ add_options() {
     options+=(--quiet --register=no --private-network --capability=all "--directory=$dir/root" --boot
         "--machine=$name" "--uuid=$(</proc/sys/kernel/random/uuid)" --console=read-only --link-journal=no
         --resolv-conf=off --timezone=off '--system-call-filter=add_key keyctl bpf @mount perf_event_open')
-    # Where systemd runs outside, nspawn asks it for a scope. Elsewhere there is nobody to ask.
-    [[ -d /run/systemd/system ]] || options+=(--keep-unit)
+    # Where systemd runs outside, nspawn asks it for a scope, whose device rules must not keep layers from having device
+    # nodes. Elsewhere there is nobody to ask.
+    if [[ -d /run/systemd/system ]]; then
+        options+=(--property=DevicePolicy=auto --property=DeviceAllow=)
+    else
+        options+=(--keep-unit)
+    fi
     for path in /dev/fuse /dev/net/tun; do
         [[ ! -e $path ]] || options+=("--bind=$path")
     done

@@ -131,11 +131,12 @@ static void test_simple(void **state)
 static void test_bodies(void **state)
 {
         bool end;
-        CLEANUP_FREE char *plain = exchange("POST /p HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", &end);
+        CLEANUP_FREE char *plain = exchange("POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello", &end);
         CLEANUP_FREE char *chunked = exchange(
-                "POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", &end);
+                "POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+                &end);
         CLEANUP_FREE char *expected =
-                exchange("POST /p HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", &end);
+                exchange("POST /p HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", &end);
         (void) state;
 
         assert_non_null(strstr(plain, "body=hello"));
@@ -146,8 +147,9 @@ static void test_bodies(void **state)
 static void test_pipeline(void **state)
 {
         bool end;
-        CLEANUP_FREE char *got = exchange(
-                "GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\nConnection: close\r\n\r\n", &end);
+        CLEANUP_FREE char *got = exchange("GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\nGET /3 "
+                                          "HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+                                          &end);
         const char *first = strstr(got, "GET /1"), *second = strstr(got, "GET /2"), *third = strstr(got, "GET /3");
         (void) state;
 
@@ -172,13 +174,17 @@ static void test_refusals(void **state)
                 const char *status;
         } rows[] = {
                 { "nonsense\r\n\r\n", "400" },
-                { "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", "400" },
-                { "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "400" },
-                { "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "400" },
-                { "GET /%zz HTTP/1.1\r\n\r\n", "400" },
-                { "GET /%00 HTTP/1.1\r\n\r\n", "400" },
-                { "GET /?q=%4 HTTP/1.1\r\n\r\n", "400" },
-                { "POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", "413" },
+                { "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n", "400" },
+                { "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "400" },
+                { "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "400" },
+                { "GET /%zz HTTP/1.1\r\nHost: h\r\n\r\n", "400" },
+                { "GET /%00 HTTP/1.1\r\nHost: h\r\n\r\n", "400" },
+                { "GET /?q=%4 HTTP/1.1\r\nHost: h\r\n\r\n", "400" },
+                { "GET / HTTP/1.1\r\n\r\n", "400" },
+                { "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400" },
+                { "GET / HTTP/3.0\r\nHost: a\r\n\r\n", "505" },
+                { "GET / HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n", "417" },
+                { "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n", "413" },
         };
         (void) state;
 
@@ -198,7 +204,7 @@ static void test_too_many_headers(void **state)
         bool end;
         (void) state;
 
-        buffer_append_string(&request, "GET / HTTP/1.1\r\n");
+        buffer_append_string(&request, "GET / HTTP/1.1\r\nHost: h\r\n");
         for (int i = 0; i < 3000; i++)
                 buffer_printf(&request, "X-Header-%d: %040d\r\n", i, i);
         CLEANUP_CLOSE int fd = socket_connect_unix(path, SOCK_STREAM | SOCK_NONBLOCK);
@@ -211,7 +217,7 @@ static void test_too_many_headers(void **state)
 
 static void test_answer_after_hangup(void **state)
 {
-        int fd = client("GET /hold HTTP/1.1\r\n\r\n", 22);
+        int fd = client("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n", 31);
         (void) state;
 
         assert_non_null(held);
@@ -225,7 +231,7 @@ static void test_answer_after_hangup(void **state)
 
 static void test_stream(void **state)
 {
-        static const char head[] = "POST /stream HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+        static const char head[] = "POST /stream HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
         char text[16] = "";
         bool end;
         CLEANUP_CLOSE int fd = client(head, sizeof(head) - 1);
@@ -250,8 +256,8 @@ static void test_hijack(void **state)
 {
         bool end;
         CLEANUP_FREE char *upgraded =
-                exchange("POST /hijack HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nearly", &end);
-        CLEANUP_FREE char *plain = exchange("POST /hijack HTTP/1.1\r\n\r\n", &end);
+                exchange("POST /hijack HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nearly", &end);
+        CLEANUP_FREE char *plain = exchange("POST /hijack HTTP/1.1\r\nHost: h\r\n\r\n", &end);
         (void) state;
 
         assert_non_null(str_after_prefix(upgraded, "HTTP/1.1 101 UPGRADED\r\n"));

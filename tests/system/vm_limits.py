@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Limits of a container as systemd, the kernel and the program inside see them. Runs as root in a QEMU machine."""
+import json
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+MEBI = 1024 * 1024
+SLICE = "/sys/fs/cgroup/berth.slice"
+
+
+def run(*command, status=0):
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False)
+    if status is not None and result.returncode != status:
+        raise AssertionError(f"{command}: exit {result.returncode}, {result.stdout!r} {result.stderr!r}")
+    return result.stdout.decode()
+
+
+def state(name):
+    return json.loads(run("docker", "inspect", name))[0]["State"]
+
+
+def wait_for(what, condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.2)
+
+
+class Limits(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        run("systemd-sysusers")
+        run("systemd-tmpfiles", "--create", "berth.conf")
+        run("systemctl", "daemon-reload")
+        run("systemctl", "enable", "--now", "berth.socket")
+        run("docker", "load", "-i", "/var/lib/vm/busybox.tar")
+
+    def tearDown(self):
+        for name in run("docker", "ps", "-aq").split():
+            run("docker", "rm", "-f", name)
+
+    def start(self, *arguments):
+        """Runs a container in the background: its ID, its unit and its payload's cgroup."""
+        identity = run("docker", "run", "-d", *arguments).strip()
+        return identity, f"berth-{identity}.scope", f"{SLICE}/berth-{identity}.scope/payload"
+
+    def test_units(self):
+        # No manual pages here: the trees of the tests leave them out.
+        units = ["/usr/lib/systemd/system/berth." + kind for kind in ("socket", "service", "slice")]
+        result = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, check=False)
+        complaints = [line for line in result.stderr.decode().splitlines() if "berth" in line]
+        self.assertEqual((result.returncode, complaints), (0, []), result.stderr.decode())
+
+    def test_memory(self):
+        for client, name in (("docker", "greedy"), ("berth", "hungry")):
+            hog = ("busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=128M", "count=1")
+            run(client, "run", "-m", "64m", "--name", name, *hog, status=137)
+            self.assertEqual((state(name)["OOMKilled"], state(name)["ExitCode"]), (True, 137))
+        run("docker", "run", "-m", "64m", "--name", "modest", "busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=16M", "count=1")
+        self.assertFalse(state("modest")["OOMKilled"])
+
+    def test_memory_of_a_child(self):
+        """The shell goes on and its own exit status counts, but a kill there was."""
+        script = "dd if=/dev/zero of=/dev/null bs=128M count=1; exit 3"
+        run("docker", "run", "-m", "64m", "--name", "parent", "busybox", "sh", "-c", script, status=3)
+        self.assertTrue(state("parent")["OOMKilled"])
+
+    def test_limits_are_visible(self):
+        limits = ("-m", "64m", "--cpus", "0.5", "--pids-limit", "20")
+        identity, unit, group = self.start(*limits, "--name", "limited", "busybox", "sleep", "1000")
+        properties = "MemoryMax,MemorySwapMax,CPUQuotaPerSecUSec,TasksMax,Slice,Delegate,ActiveState"
+        shown = dict(line.split("=", 1) for line in run("systemctl", "show", unit, "-p", properties).splitlines())
+        with self.subTest("systemctl show"):
+            self.assertEqual(shown, {
+                "MemoryMax": str(64 * MEBI), "MemorySwapMax": str(64 * MEBI), "CPUQuotaPerSecUSec": "500ms",
+                "TasksMax": shown["TasksMax"], "Slice": "berth.slice", "Delegate": "yes", "ActiveState": "active"})
+            # Room for the monitor beside the container's own.
+            self.assertIn(int(shown["TasksMax"]), range(20, 30))
+        files = {"memory.max": str(64 * MEBI), "memory.swap.max": str(64 * MEBI), "cpu.max": "50000 100000", "pids.max": "20"}
+        for name, wanted in files.items():
+            with self.subTest("payload", file=name):
+                with open(f"{group}/{name}", encoding="ascii") as file:
+                    self.assertEqual(file.read().strip(), wanted)
+            with self.subTest("in the container", file=name):
+                inside = run("docker", "run", "--rm", *limits, "busybox", "cat", f"/sys/fs/cgroup/{name}")
+                self.assertEqual(inside.strip(), wanted)
+        host = json.loads(run("docker", "inspect", "limited"))[0]["HostConfig"]
+        self.assertEqual((host["Memory"], host["NanoCpus"], host["PidsLimit"]), (64 * MEBI, 500000000, 20))
+
+    def test_fork_bomb(self):
+        # The shell that is refused a fork gives up; the first process, which forks no more, goes on.
+        bomb = "(while :; do sleep 1000 & done) & exec sleep 1000"
+        _, _, group = self.start("--pids-limit", "20", "--name", "bomb", "busybox", "sh", "-c", bomb)
+
+        def refusals():
+            with open(f"{group}/pids.events", encoding="ascii") as file:
+                return int(file.read().split()[1])
+
+        wait_for("a fork that was refused", lambda: refusals() > 0)
+        with open(f"{group}/pids.current", encoding="ascii") as file:
+            self.assertLessEqual(int(file.read()), 20)
+        run("docker", "rm", "-f", "bomb")
+        self.assertFalse(os.path.exists(group))
+
+    def test_systemd_shows_the_processes(self):
+        identity, unit, _ = self.start("--name", "shown", "busybox", "sleep", "4321")
+        for command in (("systemctl", "status", "--no-pager", "-l", unit), ("systemd-cgls", "--no-pager", "-l", "-u", "berth.slice")):
+            with self.subTest(command=command):
+                shown = run(*command)
+                for wanted in ("sleep 4321", "berth-monitor", "payload"):
+                    self.assertIn(wanted, shown)
+        self.assertIn("running", run("systemctl", "list-units", "--no-legend", "berth-*.scope"))
+        mounts = run("findmnt", "-rn", "-t", "overlay", "-o", "TARGET,OPTIONS")
+        line = [line for line in mounts.splitlines() if identity in line]
+        self.assertEqual(len(line), 1, mounts)
+        for wanted in ("lowerdir=", "upperdir=", "workdir="):
+            self.assertIn(wanted, line[0])
+        run("docker", "rm", "-f", "shown")
+        self.assertNotIn(identity, run("findmnt", "-rn", "-o", "TARGET"))
+        wait_for("the scope's end", lambda: run("systemctl", "list-units", "--no-legend", "--all", unit) == "")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2, testRunner=unittest.TextTestRunner(stream=sys.stdout, verbosity=2))
