@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The main job on a booted host, by the stock docker client and by berth. Runs as root in the host."""
+import fcntl
 import json
 import os
 import pty
 import select
+import signal
+import struct
 import subprocess
+import termios
 import time
 import unittest
 
@@ -34,6 +38,10 @@ class Terminal:
 
     def type(self, text):
         os.write(self.fd, text.encode())
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        os.kill(self.pid, signal.SIGWINCH)
 
     def expect(self, text, seconds=15):
         end = time.monotonic() + seconds
@@ -128,6 +136,9 @@ class Containers(unittest.TestCase):
             terminal.expect("# ")
             terminal.type("echo $((40 + 2))\r")
             terminal.expect("42")
+            terminal.resize(33, 91)
+            terminal.type("sleep 0.5; stty size\r")
+            terminal.expect("33 91")
             terminal.type("\x10\x11")
             self.assertEqual(terminal.status(), 0)
             terminal = Terminal(client, "attach", "commit_test")
