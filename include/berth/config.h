@@ -29,7 +29,6 @@ typedef struct Config {
         char **dns, **dns_search, **dns_options;
         char **labels;
         uint64_t shm_size;        /* bytes */
-        int64_t shutdown_timeout; /* seconds a container gets when it is stopped and names no time itself */
         bool debug;
 } Config;
 

@@ -39,9 +39,6 @@ void engine_restore_kept(Engine *engine, const char *name, int fd);
 json_t *engine_info(Engine *engine);
 json_t *engine_version(void);
 
-/* A monitor says its container has ended. */
-void engine_container_exited(Engine *engine, const char *id);
-
 /* --- Containers --------------------------------------------------------------------------------------------------- */
 
 /* By name, full ID or unambiguous prefix. "No such container: X". */

@@ -41,6 +41,9 @@ int path_remove_tree_at(int dirfd, const char *name);
 /* The sizes of all files below DIRFD/NAME together, in bytes; links and mounts are not followed. 0 where there is none. */
 int64_t path_tree_size_at(int dirfd, const char *name);
 
+/* The number of entries below DIRFD/NAME, counted no further than LIMIT. */
+size_t path_tree_count_at(int dirfd, const char *name, size_t limit);
+
 /* a/b, owned by the caller; NULL when out of memory. */
 char *path_join(const char *a, const char *b);
 

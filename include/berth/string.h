@@ -73,5 +73,8 @@ int time_parse_rfc3339(const char *s, int64_t *ret_ns);
  * meaning that long before NOW_NS. 0 or -EINVAL. */
 int time_parse_query(const char *s, int64_t now_ns, int64_t *ret_ns);
 
+/* A span of time in Docker's words ("About a minute", "3 days"), owned by the caller; NULL when out of memory. */
+char *duration_words(int64_t seconds);
+
 /* A Go duration ("1h2m3.5s", "300ms") in nanoseconds. 0 or -EINVAL. */
 int duration_parse(const char *s, int64_t *ret_ns);

@@ -24,7 +24,7 @@ static void add_row(ImageList *list, const json_t *image, const char *repository
         int64_t created = json_get_int(image, "Created", 0), containers = json_get_int(image, "Containers", -1);
         CLEANUP_FREE char *shown = client_must(list->truncate ? strndup(hex, ID_SHORT_LENGTH) : strdup(id));
         CLEANUP_FREE char *created_at = client_must(text_time(created));
-        CLEANUP_FREE char *age = client_must(text_duration(time(NULL) - created));
+        CLEANUP_FREE char *age = client_must(duration_words(time(NULL) - created));
         CLEANUP_FREE char *ago = client_must(created > 0 ? str_printf("%s ago", age) : strdup("N/A"));
         CLEANUP_FREE char *size = client_must(text_size(json_get_int(image, "Size", 0), 3));
         CLEANUP_FREE char *virtual = client_must(text_size(json_get_int(image, "Size", 0), 4));

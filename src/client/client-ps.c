@@ -122,7 +122,7 @@ static void add_row(ClientRows *rows, const json_t *container, bool truncate)
         CLEANUP_FREE char *names = list_names(container, truncate);
         CLEANUP_FREE char *networks = list_networks(container);
         CLEANUP_FREE char *ports = client_list_ports(json_get_array(container, "Ports"));
-        CLEANUP_FREE char *age = client_must(text_duration(time(NULL) - created));
+        CLEANUP_FREE char *age = client_must(duration_words(time(NULL) - created));
         CLEANUP_FREE char *ago = client_must(str_printf("%s ago", age));
         CLEANUP_FREE char *size = list_size(container);
         CLEANUP_FREE char *volumes = client_must(str_printf("%lld", (long long) local));

@@ -74,7 +74,6 @@ int config_init(Config *config)
                 .log_driver = strdup("journald"),
                 .idle_timeout_us = 10 * 1000000,
                 .shm_size = 64 * 1024 * 1024,
-                .shutdown_timeout = 10,
         };
         return config->data_root && config->exec_root && config->notify_socket && config->monitor_path &&
                                config->cgroup_parent && config->group && config->log_driver

@@ -153,7 +153,7 @@ int container_save_state(Container *container)
         return state ? write_json(container_runtime_path(container, NULL), CONTAINER_STATE, state, false) : -ENOMEM;
 }
 
-int container_set_record_name(Container *container, const char *name)
+static int container_set_record_name(Container *container, const char *name)
 {
         char *copy = strdup(name);
 

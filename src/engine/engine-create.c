@@ -14,7 +14,6 @@ typedef struct Creation {
         Engine *engine;
         json_t *warnings;
         json_t *config, *host_config;
-        const json_t *networking;
         char *image_id;
         json_t *image_config; /* the image's "config" object; borrowed from image */
         json_t *image;

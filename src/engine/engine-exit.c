@@ -53,14 +53,6 @@ static void read_exit_record(Container *container)
         container->finished_ns = time_now_ns();
 }
 
-static void removed(int result, const Error *error, void *userdata)
-{
-        (void) userdata;
-        if (result != 0)
-                log_warning("A container could not be removed after its end: %s",
-                            error->message ? error->message : strerror(abs(result)));
-}
-
 void container_ended(Container *container)
 {
         container->monitor_exit = sd_event_source_disable_unref(container->monitor_exit);
@@ -84,7 +76,7 @@ void container_ended(Container *container)
         if (container->removing)
                 container_removals_go_on(container);
         else if (remove)
-                container_remove(container, true, true, removed, NULL);
+                container_remove_unattended(container);
 }
 
 static int on_monitor_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)

@@ -117,34 +117,6 @@ int container_inspect(Container *container, bool size, json_t **ret_object)
 
 /* --- Lists -------------------------------------------------------------------------------------------------------- */
 
-/* Docker's words for a span of time. */
-static char *human_duration(int64_t ns)
-{
-        int64_t seconds = ns / 1000000000, minutes = seconds / 60, hours = (seconds + 1800) / 3600;
-
-        if (seconds < 1)
-                return strdup("Less than a second");
-        if (seconds == 1)
-                return strdup("1 second");
-        if (seconds < 60)
-                return str_printf("%lld seconds", (long long) seconds);
-        if (minutes == 1)
-                return strdup("About a minute");
-        if (minutes < 60)
-                return str_printf("%lld minutes", (long long) minutes);
-        if (hours == 1)
-                return strdup("About an hour");
-        if (hours < 48)
-                return str_printf("%lld hours", (long long) hours);
-        if (hours < 24 * 7 * 2)
-                return str_printf("%lld days", (long long) hours / 24);
-        if (hours < 24 * 30 * 2)
-                return str_printf("%lld weeks", (long long) hours / 24 / 7);
-        if (hours < 24 * 365 * 2)
-                return str_printf("%lld months", (long long) hours / 24 / 30);
-        return str_printf("%lld years", (long long) hours / 24 / 365);
-}
-
 static char *status_text(const Container *container)
 {
         int64_t now = time_now_ns();
@@ -153,12 +125,12 @@ static char *status_text(const Container *container)
         if (container->removing)
                 return strdup("Removal In Progress");
         if (container_is_running(container)) {
-                span = human_duration(now - container->started_ns);
+                span = duration_words((now - container->started_ns) / 1000000000);
                 return span ? str_printf("Up %s", span) : NULL;
         }
         if (container->status != CONTAINER_EXITED)
                 return strdup("Created");
-        span = human_duration(now - container->finished_ns);
+        span = duration_words((now - container->finished_ns) / 1000000000);
         return span ? str_printf("Exited (%d) %s ago", container->exit_code, span) : NULL;
 }
 

@@ -18,7 +18,6 @@
 
 #define CONTAINER_RECORD "container.json"
 #define CONTAINER_STATE "state.json"
-#define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 typedef enum ContainerStatus {
         CONTAINER_CREATED,
@@ -108,7 +107,6 @@ char *container_runtime_path(const Container *container, const char *name); /* b
 char *container_unit_name(const Container *container);
 int container_save(Container *container, bool durable);
 int container_save_state(Container *container);
-int container_set_record_name(Container *container, const char *name);
 const json_t *container_config(const Container *container);
 const json_t *container_host_config(const Container *container);
 bool container_is_running(const Container *container);
@@ -148,6 +146,8 @@ void keep_store(const char *name, int fd);
 void keep_remove(const char *name);
 
 /* engine-remove.c */
+/* Nobody waits for the answer: AutoRemove. A failure is logged. */
+void container_remove_unattended(Container *container);
 void container_removals_go_on(Container *container);
 
 /* engine-network.c */

@@ -7,6 +7,7 @@
 
 #include "berth/file.h"
 #include "berth/json.h"
+#include "berth/log.h"
 #include "engine-private.h"
 
 /* A tree of fewer entries is removed faster than a process is made for it. */
@@ -17,25 +18,6 @@ typedef struct RemoveRequest {
         EngineDone done;
         void *userdata;
 } RemoveRequest;
-
-/* Counts the entries of a tree down to a limit, which is returned where there are more. */
-static size_t count_entries(int dirfd, const char *name, size_t limit)
-{
-        CLEANUP_CLOSE int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        int copy = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -EBADF;
-        CLEANUP_CLOSEDIR DIR *directory = copy >= 0 ? fdopendir(copy) : NULL;
-        struct dirent *entry;
-        size_t n = 0;
-
-        while (directory && n < limit && (entry = readdir(directory))) {
-                if (str_equal(entry->d_name, ".") || str_equal(entry->d_name, ".."))
-                        continue;
-                n++;
-                if (entry->d_type == DT_DIR)
-                        n += count_entries(fd, entry->d_name, limit - n);
-        }
-        return n;
-}
 
 static int remove_in_worker(void *userdata, int result_fd)
 {
@@ -52,7 +34,7 @@ static int remove_directory(Container *container)
 
         if (!directory)
                 return -ENOMEM;
-        if (count_entries(AT_FDCWD, directory, REMOVE_INLINE_MAX) < REMOVE_INLINE_MAX)
+        if (path_tree_count_at(AT_FDCWD, directory, REMOVE_INLINE_MAX) < REMOVE_INLINE_MAX)
                 return path_remove_tree_at(AT_FDCWD, directory);
         WorkerJob job = { .run = remove_in_worker, .userdata = directory, .detached = true };
         return engine_worker_start(container->engine, &job);
@@ -135,6 +117,19 @@ void container_remove(Container *container, bool force, bool volumes, EngineDone
                 container_signal(container, SIGKILL); /* goes on when the run has ended */
         else
                 container_removals_go_on(container);
+}
+
+static void removed_unattended(int result, const Error *error, void *userdata)
+{
+        (void) userdata;
+        if (result != 0)
+                log_warning("A container could not be removed after its end: %s",
+                            error->message ? error->message : strerror(abs(result)));
+}
+
+void container_remove_unattended(Container *container)
+{
+        container_remove(container, true, true, removed_unattended, NULL);
 }
 
 /* --- Prune -------------------------------------------------------------------------------------------------------- */

@@ -324,13 +324,6 @@ static int failure_exit_code(int error)
         return error == EACCES || error == EISDIR || error == EPERM ? 126 : 128;
 }
 
-static void ignore_done(int result, const Error *error, void *userdata)
-{
-        (void) result;
-        (void) error;
-        (void) userdata;
-}
-
 static void fail(Start *start, int errnum, const char *text)
 {
         Container *container = start->container;
@@ -355,7 +348,7 @@ static void fail(Start *start, int errnum, const char *text)
         container_save(container, false);
         finish(start, error.outcome, &error);
         if (container_auto_remove(container))
-                container_remove(container, true, true, ignore_done, NULL);
+                container_remove_unattended(container);
 }
 
 static void succeed(Start *start, const RuntimeReport *report)
@@ -544,6 +537,6 @@ void container_start(Container *container, EngineDone done, void *userdata)
                         log_error_errno(r, "Cannot start container %s", container->id);
                 done(r, &error, userdata);
                 if (r != OUTCOME_NOT_MODIFIED && r != OUTCOME_CONFLICT && container_auto_remove(container))
-                        container_remove(container, true, true, ignore_done, NULL);
+                        container_remove_unattended(container);
         }
 }

@@ -134,13 +134,6 @@ void container_wait(Container *container, int condition, Stream *stream)
         hold(container, (WaitCondition) condition, stream);
 }
 
-static void ignore_done(int result, const Error *error, void *userdata)
-{
-        (void) result;
-        (void) error;
-        (void) userdata;
-}
-
 /* The client waits for the end of a container whose start went down with an earlier process: as any start that fails,
  * that removes it. */
 static int on_start_given_up(sd_event_source *source, uint64_t usec, void *userdata)
@@ -151,7 +144,7 @@ static int on_start_given_up(sd_event_source *source, uint64_t usec, void *userd
 
         if (container->status == CONTAINER_CREATED && !container->start && !container->removing) {
                 container->exit_code = START_LOST_EXIT_CODE;
-                container_remove(container, false, true, ignore_done, NULL);
+                container_remove_unattended(container);
         }
         return 0;
 }

@@ -110,13 +110,3 @@ void engine_free(Engine *engine)
         sd_event_unref(engine->event);
         free(engine);
 }
-
-void engine_container_exited(Engine *engine, const char *id)
-{
-        Container *container;
-
-        /* The monitor's pidfd tells the same; the message matters where it is what started this process. */
-        LIST_FOREACH(container, &engine->containers, link)
-        if (str_equal(container->id, id))
-                log_debug("Container %s reports its end", id);
-}

@@ -68,9 +68,7 @@ int store_resolve(Store *store, const char *name, char **ret_id, Error *error)
         char *familiar CLEANUP_FREE = NULL, *copy;
         int r;
 
-        r = store_references_load(store);
-        if (r >= 0)
-                r = store_index_load(store);
+        r = store_metadata_load(store);
         if (r < 0)
                 return r;
         if (strlen(hex) == ID_LENGTH && id_is_prefix(hex))

@@ -276,3 +276,10 @@ char *store_familiar(const char *normal)
         return store_reference_parse(normal, &reference, NULL) == 0 ? store_reference_familiar(&reference)
                                                                     : strdup(normal);
 }
+
+int store_metadata_load(Store *store)
+{
+        int r = store_references_load(store);
+
+        return r < 0 ? r : store_index_load(store);
+}

@@ -13,9 +13,7 @@ static int load(Store *store, const char *image_id, json_t **ret_record, json_t 
         StoreImage *image;
         int r;
 
-        r = store_references_load(store);
-        if (r >= 0)
-                r = store_index_load(store);
+        r = store_metadata_load(store);
         if (r < 0)
                 return r;
         image = store_index_find(store, image_id);

@@ -317,9 +317,7 @@ int store_list(Store *store, const StoreListOptions *options, const StoreUsers *
 
         if (!result)
                 return -ENOMEM;
-        r = store_references_load(store);
-        if (r >= 0)
-                r = store_index_load(store);
+        r = store_metadata_load(store);
         if (r >= 0)
                 r = list_prepare(&list);
         if (r >= 0)

@@ -24,18 +24,25 @@ static int open_directory(int dirfd, const char *path, int *ret_fd)
         return 0;
 }
 
-int store_staging_make(const Store *store, const char *prefix, char **ret_name)
+/* A name for staging that nothing has yet. */
+static int fresh_name(const char *prefix, char **ret_name)
 {
         char id[ID_LENGTH + 1];
-        char *name CLEANUP_FREE = NULL;
-        int r;
+        int r = id_generate(id);
 
-        r = id_generate(id);
         if (r < 0)
                 return r;
-        name = str_printf("%s%.16s", prefix, id);
-        if (!name)
-                return -ENOMEM;
+        *ret_name = str_printf("%s%.16s", prefix, id);
+        return *ret_name ? 0 : -ENOMEM;
+}
+
+int store_staging_make(const Store *store, const char *prefix, char **ret_name)
+{
+        char *name CLEANUP_FREE = NULL;
+        int r = fresh_name(prefix, &name);
+
+        if (r < 0)
+                return r;
         if (mkdirat(store->staging_fd, name, 0700) < 0)
                 return -errno;
         *ret_name = TAKE_PTR(name);
@@ -44,16 +51,11 @@ int store_staging_make(const Store *store, const char *prefix, char **ret_name)
 
 int store_trash(const Store *store, int dirfd, const char *name)
 {
-        char id[ID_LENGTH + 1];
         char *trash CLEANUP_FREE = NULL;
-        int r;
+        int r = fresh_name(STORE_TRASH_PREFIX, &trash);
 
-        r = id_generate(id);
         if (r < 0)
                 return r;
-        trash = str_printf("%s%.16s", STORE_TRASH_PREFIX, id);
-        if (!trash)
-                return -ENOMEM;
         return renameat(dirfd, name, store->staging_fd, trash) < 0 ? -errno : 0;
 }
 

@@ -33,6 +33,7 @@ struct Store {
 /* Reads the images' IDs / references, if that was not done yet. */
 int store_index_load(Store *store);
 int store_references_load(Store *store);
+int store_metadata_load(Store *store); /* both */
 
 /* Borrowed until the index changes; NULL where there is none. The index is loaded. */
 StoreImage *store_index_find(Store *store, const char *id);

@@ -55,30 +55,42 @@ static int remove_entry(int dirfd, const char *name, dev_t device)
         return 0;
 }
 
-/* Takes FD over for reading only: a duplicate goes to the directory stream. */
+/* A stream over the directory FD, with a position of its own; NULL with errno set. */
+static DIR *open_stream(int fd)
+{
+        CLEANUP_CLOSE int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *directory = copy >= 0 ? fdopendir(copy) : NULL;
+
+        if (directory)
+                TAKE_FD(copy);
+        return directory;
+}
+
+/* The next entry that is not the directory itself or its parent; NULL at the end, with errno 0, or on failure. */
+static struct dirent *next_entry(DIR *directory)
+{
+        struct dirent *entry;
+
+        do {
+                errno = 0;
+                entry = readdir(directory);
+        } while (entry && (str_equal(entry->d_name, ".") || str_equal(entry->d_name, "..")));
+        return entry;
+}
+
 static int remove_entries(int fd, dev_t device)
 {
-        int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (copy < 0)
-                return -errno;
-        CLEANUP_CLOSEDIR DIR *directory = fdopendir(copy);
-        if (!directory) {
-                int r = -errno;
-                fd_close(copy);
-                return r;
-        }
+        CLEANUP_CLOSEDIR DIR *directory = open_stream(fd);
+        struct dirent *entry;
 
-        for (;;) {
-                errno = 0;
-                struct dirent *entry = readdir(directory);
-                if (!entry)
-                        return -errno;
-                if (str_equal(entry->d_name, ".") || str_equal(entry->d_name, ".."))
-                        continue;
+        if (!directory)
+                return -errno;
+        while ((entry = next_entry(directory))) {
                 int r = remove_entry(fd, entry->d_name, device);
                 if (r < 0)
                         return r;
         }
+        return -errno;
 }
 
 int path_remove_tree_at(int dirfd, const char *name)
@@ -89,15 +101,12 @@ int path_remove_tree_at(int dirfd, const char *name)
 int64_t path_tree_size_at(int dirfd, const char *name)
 {
         CLEANUP_CLOSE int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        int copy = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -EBADF;
-        CLEANUP_CLOSEDIR DIR *directory = copy >= 0 ? fdopendir(copy) : NULL;
+        CLEANUP_CLOSEDIR DIR *directory = fd >= 0 ? open_stream(fd) : NULL;
         struct dirent *entry;
         int64_t size = 0;
 
-        while (directory && (entry = readdir(directory))) {
+        while (directory && (entry = next_entry(directory))) {
                 struct stat st;
-                if (str_equal(entry->d_name, ".") || str_equal(entry->d_name, ".."))
-                        continue;
                 if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                         continue;
                 if (S_ISDIR(st.st_mode))
@@ -106,4 +115,19 @@ int64_t path_tree_size_at(int dirfd, const char *name)
                         size += st.st_size;
         }
         return size;
+}
+
+size_t path_tree_count_at(int dirfd, const char *name, size_t limit)
+{
+        CLEANUP_CLOSE int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        CLEANUP_CLOSEDIR DIR *directory = fd >= 0 ? open_stream(fd) : NULL;
+        struct dirent *entry;
+        size_t n = 0;
+
+        while (directory && n < limit && (entry = next_entry(directory))) {
+                n++;
+                if (entry->d_type == DT_DIR)
+                        n += path_tree_count_at(fd, entry->d_name, limit - n);
+        }
+        return n;
 }

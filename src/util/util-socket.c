@@ -105,17 +105,25 @@ static int make_address(const char *path, struct sockaddr_un *ret, int *ret_dir)
         return 0;
 }
 
+/* A socket of TYPE and the address of PATH, for as long as *ret_dir is open. */
+static int open_socket(const char *path, int type, struct sockaddr_un *ret_address, int *ret_dir)
+{
+        int r = make_address(path, ret_address, ret_dir);
+        if (r < 0)
+                return r;
+
+        int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+        return fd < 0 ? -errno : fd;
+}
+
 int socket_listen_unix(const char *path, int type, mode_t mode)
 {
         CLEANUP_CLOSE int directory = -EBADF;
         struct sockaddr_un address;
-        int r = make_address(path, &address, &directory);
-        if (r < 0)
-                return r;
+        CLEANUP_CLOSE int fd = open_socket(path, type, &address, &directory);
 
-        CLEANUP_CLOSE int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
         if (fd < 0)
-                return -errno;
+                return fd;
         if (unlink(path) < 0 && errno != ENOENT)
                 return -errno;
         /* fchmod() before bind(2) gives the socket file its mode from the first moment on. */
@@ -130,13 +138,11 @@ int socket_connect_unix(const char *path, int type)
 {
         CLEANUP_CLOSE int directory = -EBADF;
         struct sockaddr_un address;
-        int r = make_address(path, &address, &directory);
-        if (r < 0)
-                return r;
+        CLEANUP_CLOSE int fd = open_socket(path, type, &address, &directory);
+        int r;
 
-        CLEANUP_CLOSE int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
         if (fd < 0)
-                return -errno;
+                return fd;
         do
                 r = connect(fd, (struct sockaddr *) &address, sizeof(address));
         while (r < 0 && errno == EINTR);

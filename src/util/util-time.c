@@ -209,3 +209,30 @@ int duration_parse(const char *s, int64_t *ret_ns)
         *ret_ns = negative ? -(int64_t) total : (int64_t) total;
         return 0;
 }
+
+char *duration_words(int64_t seconds)
+{
+        int64_t minutes = seconds / 60, hours = (seconds + 1800) / 3600;
+
+        if (seconds < 1)
+                return strdup("Less than a second");
+        if (seconds == 1)
+                return strdup("1 second");
+        if (seconds < 60)
+                return str_printf("%lld seconds", (long long) seconds);
+        if (minutes == 1)
+                return strdup("About a minute");
+        if (minutes < 60)
+                return str_printf("%lld minutes", (long long) minutes);
+        if (hours == 1)
+                return strdup("About an hour");
+        if (hours < 48)
+                return str_printf("%lld hours", (long long) hours);
+        if (hours < 24 * 7 * 2)
+                return str_printf("%lld days", (long long) hours / 24);
+        if (hours < 24 * 30 * 2)
+                return str_printf("%lld weeks", (long long) hours / 24 / 7);
+        if (hours < 24 * 365 * 2)
+                return str_printf("%lld months", (long long) hours / 24 / 30);
+        return str_printf("%lld years", (long long) (seconds / 3600) / 24 / 365);
+}

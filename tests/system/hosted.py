@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the system tests share: commands, raw HTTP over a unix socket, dockerd as a reference. All of it runs as root in a
 booted test host, beside an installed Berth."""
+import fcntl
 import json
 import os
 import pty
 import select
+import signal
 import socket
+import struct
 import subprocess
+import termios
 import time
 
 BERTH = "/run/berth.sock"
@@ -127,6 +131,10 @@ class Terminal:
 
     def type(self, text):
         os.write(self.fd, text.encode())
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        os.kill(self.pid, signal.SIGWINCH)
 
     def expect(self, text, seconds=15):
         end = time.monotonic() + seconds

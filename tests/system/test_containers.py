@@ -1,73 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The main job on a booted host, by the stock docker client and by berth. Runs as root in the host."""
-import fcntl
 import json
 import os
-import pty
-import select
-import signal
-import struct
-import subprocess
-import termios
 import time
 import unittest
 
+from hosted import Terminal, daemon_pid, run
+
 CLIENTS = ("docker", "berth")
-
-
-def run(*command, status=0, data=None):
-    result = subprocess.run(command, input=data, capture_output=True, timeout=60)
-    if status is not None and result.returncode != status:
-        raise AssertionError(f"{command}: exit {result.returncode}, {result.stdout!r} {result.stderr!r}")
-    return result.stdout.decode()
-
-
-def daemon_pid():
-    return run("systemctl", "show", "-P", "MainPID", "berth.service").strip()
-
-
-class Terminal:
-    """A client on a pseudo-terminal, driven like a person would."""
-
-    def __init__(self, *command):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.execvp(command[0], command)
-        self.seen = b""
-
-    def type(self, text):
-        os.write(self.fd, text.encode())
-
-    def resize(self, rows, columns):
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        os.kill(self.pid, signal.SIGWINCH)
-
-    def expect(self, text, seconds=15):
-        end = time.monotonic() + seconds
-        while text.encode() not in self.seen:
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([self.fd], [], [], left)[0]:
-                raise AssertionError(f"no {text!r} in {self.seen!r}")
-            try:
-                self.seen += os.read(self.fd, 65536)
-            except OSError:
-                raise AssertionError(f"ended without {text!r}: {self.seen!r}") from None
-        self.seen = self.seen.split(text.encode(), 1)[1]
-
-    def status(self):
-        end = time.monotonic() + 15
-        while time.monotonic() < end:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                os.close(self.fd)
-                return os.waitstatus_to_exitcode(status)
-            if select.select([self.fd], [], [], 0.05)[0]:
-                try:
-                    os.read(self.fd, 65536)
-                except OSError:
-                    pass
-        raise AssertionError("the client does not end")
 
 
 class Containers(unittest.TestCase):

@@ -51,7 +51,7 @@ static void test_durations(void **state)
 
         (void) state;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-                check(text_duration(rows[i].seconds), rows[i].text);
+                check(duration_words(rows[i].seconds), rows[i].text);
 }
 
 static void test_parse_sizes(void **state)
