@@ -27,6 +27,8 @@ typedef void (*EngineDone)(int result, const Error *error, void *userdata);
  * borrowed for the engine's life. */
 int engine_new(sd_event *event, const Config *config, Engine **ret_engine);
 void engine_free(Engine *engine);
+/* The process is about to end because nothing goes on: the next one will not look for requests that were cut off. */
+void engine_rest(Engine *engine);
 
 /* ACTIVITY runs whenever engine_busy() may have changed. */
 void engine_set_activity(Engine *engine, void (*activity)(void *userdata), void *userdata);

@@ -61,6 +61,7 @@ static int on_idle(sd_event_source *source, uint64_t usec, void *userdata)
         (void) usec;
 
         log_debug("Idle, exiting");
+        engine_rest(daemon->engine);
         sd_notify(0, "STOPPING=1");
         return sd_event_exit(daemon->event, 0);
 }

@@ -168,6 +168,12 @@ static int container_set_record_name(Container *container, const char *name)
 
 /* --- Reading ------------------------------------------------------------------------------------------------------ */
 
+/* A container whose every start failed has still never run. */
+ContainerStatus container_status_at_rest(const Container *container)
+{
+        return container->started_ns != 0 ? CONTAINER_EXITED : CONTAINER_CREATED;
+}
+
 static void read_last_run(Container *container)
 {
         const json_t *state = json_object_get(container->record, "State");
@@ -177,7 +183,7 @@ static void read_last_run(Container *container)
         container->finished_ns = json_get_int(state, "FinishedAt", 0);
         container->exit_code = (int) json_get_int(state, "ExitCode", 0);
         container->oom_killed = json_get_bool(state, "OOMKilled");
-        container->status = container->run > 0 ? CONTAINER_EXITED : CONTAINER_CREATED;
+        container->status = container_status_at_rest(container);
 }
 
 /* True where the volatile state names a run. */

@@ -81,6 +81,8 @@ struct Engine {
         LIST_HEAD(, Container) containers;
         LIST_HEAD(, Worker) workers;
         bool closing;         /* this process ends: what systemd keeps stays kept for the next */
+        bool interrupted;     /* the process before this one did not end at rest: what it was asked may be lost */
+        uint64_t opened_us;   /* CLOCK_MONOTONIC */
         size_t n_jobs;        /* starts, stops, workers, waiting clients: see engine_busy() */
         NetworkBridge bridge; /* prefix 0 until it was first needed */
         bool bridge_ready;
@@ -98,6 +100,7 @@ void container_free(Container *container);
 int engine_load_containers(Engine *engine);
 /* Reads the record if it isn't there; false where it can't be read. */
 bool container_ensure(Container *container);
+ContainerStatus container_status_at_rest(const Container *container);
 void engine_ensure_all(Engine *engine);
 /* The name's link, made before a record says the name and removed after none does. */
 int container_claim_name(Container *container, const char *name);

@@ -342,7 +342,7 @@ static void fail(Start *start, int errnum, const char *text)
                 unit_stop(container->engine->units, unit);
         container_clean_runtime(container);
         container_drop_attaches(container);
-        container->status = container->run > 1 ? CONTAINER_EXITED : CONTAINER_CREATED;
+        container->status = container_status_at_rest(container);
         container->exit_code = failure_exit_code(errnum);
         json_set_string(container->record, "Error", text);
         container_save(container, false);

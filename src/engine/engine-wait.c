@@ -6,7 +6,7 @@
 #include "berth/file.h"
 #include "engine-private.h"
 
-/* How long a restored client's start may take to arrive again, and what is said when it does not. */
+/* How long after a process that was cut off a start may still arrive, and what is said when it does not. */
 #define START_PATIENCE_US (UINT64_C(5) * 1000 * 1000)
 #define START_LOST_EXIT_CODE 125
 
@@ -94,46 +94,6 @@ static int64_t awaited_run(const Container *container)
         return container_is_running(container) || container->start ? container->run : container->run + 1;
 }
 
-static Waiter *hold(Container *container, WaitCondition condition, Stream *stream)
-{
-        static unsigned counter;
-        Waiter *waiter = calloc(1, sizeof(*waiter));
-        if (!waiter) {
-                stream_clear(stream);
-                return NULL;
-        }
-
-        waiter->container = container;
-        waiter->condition = condition;
-        stream_move(&waiter->stream, stream);
-        waiter->kept =
-                str_printf("wait-%s-%d-%lld-%d-%d-%u", container->id, (int) condition,
-                           (long long) awaited_run(container), waiter->stream.chunked, (int) getpid(), counter++);
-        LIST_INSERT_HEAD(&container->waiters, waiter, link);
-        engine_job_begin(container->engine);
-        if (!waiter->kept || sd_event_add_io(container->engine->event, &waiter->hangup, waiter->stream.fd, EPOLLRDHUP,
-                                             on_hangup, waiter) < 0) {
-                waiter_free(waiter);
-                return NULL;
-        }
-        keep_store(waiter->kept, waiter->stream.fd);
-        return waiter;
-}
-
-void container_wait(Container *container, int condition, Stream *stream)
-{
-        if (stream_begin(stream) < 0) {
-                stream_clear(stream);
-                return;
-        }
-        if (condition == WAIT_NOT_RUNNING && !container_is_running(container) && !container->start) {
-                answer(stream, container->exit_code);
-                stream_clear(stream);
-                return;
-        }
-        hold(container, (WaitCondition) condition, stream);
-}
-
 /* The client waits for the end of a container whose start went down with an earlier process: as any start that fails,
  * that removes it. */
 static int on_start_given_up(sd_event_source *source, uint64_t usec, void *userdata)
@@ -149,15 +109,81 @@ static int on_start_given_up(sd_event_source *source, uint64_t usec, void *userd
         return 0;
 }
 
+/* "run --rm" asks for the start and waits for the removal at once, on two connections: either may reach the process
+ * that is cut off and the other its successor. */
+static bool start_may_be_lost(const Container *container, WaitCondition condition)
+{
+        return condition == WAIT_REMOVED && container->status == CONTAINER_CREATED && !container->start &&
+               container_auto_remove(container);
+}
+
+/* Until when a new client's start may arrive; 0: for ever. */
+static uint64_t patience_end(const Container *container, WaitCondition condition)
+{
+        const Engine *engine = container->engine;
+        uint64_t now = 0;
+
+        sd_event_now(engine->event, CLOCK_MONOTONIC, &now);
+        return engine->interrupted && now - engine->opened_us < START_PATIENCE_US &&
+                               start_may_be_lost(container, condition)
+                       ? now + START_PATIENCE_US
+                       : 0;
+}
+
+/* PATIENCE_END_US: CLOCK_MONOTONIC, 0 for none. It is the same for all processes that hold the client in turn. */
+static void hold(Container *container, WaitCondition condition, uint64_t patience_end_us, Stream *stream)
+{
+        static unsigned counter;
+        Waiter *waiter = calloc(1, sizeof(*waiter));
+        if (!waiter) {
+                stream_clear(stream);
+                return;
+        }
+
+        waiter->container = container;
+        waiter->condition = condition;
+        stream_move(&waiter->stream, stream);
+        waiter->kept =
+                str_printf("wait-%s-%d-%lld-%d-%llu-%d-%u", container->id, (int) condition,
+                           (long long) awaited_run(container), waiter->stream.chunked,
+                           (unsigned long long) patience_end_us, (int) getpid(), counter++);
+        LIST_INSERT_HEAD(&container->waiters, waiter, link);
+        engine_job_begin(container->engine);
+        if (!waiter->kept || sd_event_add_io(container->engine->event, &waiter->hangup, waiter->stream.fd, EPOLLRDHUP,
+                                             on_hangup, waiter) < 0) {
+                waiter_free(waiter);
+                return;
+        }
+        if (patience_end_us != 0)
+                sd_event_add_time(container->engine->event, &waiter->given_up, CLOCK_MONOTONIC, patience_end_us, 0,
+                                  on_start_given_up, waiter);
+        keep_store(waiter->kept, waiter->stream.fd);
+}
+
+void container_wait(Container *container, int condition, Stream *stream)
+{
+        if (stream_begin(stream) < 0) {
+                stream_clear(stream);
+                return;
+        }
+        if (condition == WAIT_NOT_RUNNING && !container_is_running(container) && !container->start) {
+                answer(stream, container->exit_code);
+                stream_clear(stream);
+                return;
+        }
+        hold(container, (WaitCondition) condition, patience_end(container, (WaitCondition) condition), stream);
+}
+
 void wait_restore(Engine *engine, const char *arguments, int fd)
 {
         CLEANUP_STREAM Stream stream = { .fd = fd };
         char id[ID_LENGTH + 1];
         int condition, chunked;
         long long run;
+        unsigned long long patience_end_us;
         Container *container;
 
-        if (sscanf(arguments, "%64[0-9a-f]-%d-%lld-%d", id, &condition, &run, &chunked) != 4)
+        if (sscanf(arguments, "%64[0-9a-f]-%d-%lld-%d-%llu", id, &condition, &run, &chunked, &patience_end_us) != 5)
                 return;
         stream.chunked = chunked;
         if (engine_container_find(engine, id, &container, NULL) != 0) {
@@ -171,9 +197,7 @@ void wait_restore(Engine *engine, const char *arguments, int fd)
                 answer(&stream, container->exit_code);
                 return;
         }
-        Waiter *waiter = hold(container, (WaitCondition) condition, &stream);
-        if (waiter && condition == WAIT_REMOVED && container->status == CONTAINER_CREATED &&
-            container_auto_remove(container))
-                sd_event_add_time_relative(engine->event, &waiter->given_up, CLOCK_MONOTONIC, START_PATIENCE_US, 0,
-                                           on_start_given_up, waiter);
+        if (patience_end_us == 0)
+                patience_end_us = patience_end(container, (WaitCondition) condition);
+        hold(container, (WaitCondition) condition, patience_end_us, &stream);
 }

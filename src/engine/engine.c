@@ -54,6 +54,29 @@ static int make_directories(Engine *engine)
         return r;
 }
 
+/* A file that is there while requests may be under way; a process that finds it follows one that was cut off. */
+static char *unrest_path(const Engine *engine)
+{
+        return path_join(engine->config->exec_root, "unrest");
+}
+
+static int note_unrest(Engine *engine)
+{
+        CLEANUP_FREE char *path = unrest_path(engine);
+        CLEANUP_CLOSE int fd = path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -EBADF;
+
+        engine->interrupted = path && fd < 0 && errno == EEXIST;
+        return fd >= 0 || engine->interrupted ? 0 : path ? -errno : -ENOMEM;
+}
+
+void engine_rest(Engine *engine)
+{
+        CLEANUP_FREE char *path = unrest_path(engine);
+
+        if (path)
+                unlink(path);
+}
+
 static int engine_open(Engine *engine)
 {
         int r = make_directories(engine);
@@ -61,6 +84,9 @@ static int engine_open(Engine *engine)
         if (r < 0)
                 return log_error_errno(r, "Cannot make the directories under %s and %s", engine->config->data_root,
                                        engine->config->exec_root);
+        r = note_unrest(engine);
+        if (r < 0)
+                return log_error_errno(r, "Cannot write to %s", engine->config->exec_root);
         r = store_open(engine->config->data_root, &engine->store);
         if (r < 0)
                 return log_error_errno(r, "Cannot open the image store in %s", engine->config->data_root);
@@ -81,6 +107,7 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
 
         engine->event = sd_event_ref(event);
         engine->config = config;
+        sd_event_now(event, CLOCK_MONOTONIC, &engine->opened_us);
         LIST_INIT(&engine->containers);
         LIST_INIT(&engine->workers);
         int r = engine_open(engine);

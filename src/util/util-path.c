@@ -90,7 +90,8 @@ static int remove_entries(int fd, dev_t device)
                 if (r < 0)
                         return r;
         }
-        return -errno;
+        /* ENOENT: somebody else removes the same tree and was faster. */
+        return errno == ENOENT ? 0 : -errno;
 }
 
 int path_remove_tree_at(int dirfd, const char *name)
