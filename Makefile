@@ -142,12 +142,17 @@ tests: $(UNIT_TESTS) $(B)/tests/payload ## builds the unit tests
 check-unit: $(UNIT_TESTS) ## runs the unit tests
 	@for test in $(UNIT_TESTS); do echo "== $${test##*/}"; $$test; done
 
-lint: all ## checks the layers, and the manual pages and completion against --help
+lint: all ## checks the layers, the format of the sources, and the manual pages and completion against --help
+	$(CLANG_FORMAT) --dry-run -Werror $(FORMATTED)
 	python3 tests/lint/layers.py
 	PATH="$(CURDIR)/$(B):$$PATH" python3 tests/lint/check-man.py
 
+# One version, which Debian 12 and 13 both have: each formats a little differently.
+CLANG_FORMAT := clang-format-19
+FORMATTED := src/*/*.[ch] include/berth/*.h tests/unit/*.[ch] tests/fuzz/*.c tests/payload/*.c
+
 format: ## formats the sources
-	clang-format -i src/*/*.[ch] include/berth/*.h tests/unit/*.c
+	$(CLANG_FORMAT) -i $(FORMATTED)
 
 # --- Installing ---------------------------------------------------------------------------------------------------
 systemd_dir = $(shell $(PKG_CONFIG) --variable=$(1) systemd 2>/dev/null || echo $(2))
@@ -177,7 +182,8 @@ uninstall: ## removes what install put there
 
 # --- Whole checks -------------------------------------------------------------------------------------------------
 DEPS := build-essential pkg-config libsystemd-dev libmount-dev libjansson-dev libarchive-dev libcmocka-dev libseccomp-dev \
-	libcap-dev libhttp-parser-dev libmnl-dev libssl-dev python3 systemd-dev clang libclang-rt-dev
+	libcap-dev libhttp-parser-dev libmnl-dev libssl-dev python3 systemd-dev clang libclang-rt-dev \
+	clang-format-19
 DEPS_HOST := systemd-container mmdebstrap debian-archive-keyring dbus busybox-static nftables iproute2 util-linux tar gzip zstd \
 	qemu-system-x86 e2fsprogs
 

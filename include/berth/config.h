@@ -28,7 +28,7 @@ typedef struct Config {
         uint32_t mtu;
         char **dns, **dns_search, **dns_options;
         char **labels;
-        uint64_t shm_size;        /* bytes */
+        uint64_t shm_size; /* bytes */
         bool debug;
 } Config;
 

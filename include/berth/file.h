@@ -38,7 +38,7 @@ int path_make_directories(const char *path, mode_t mode);
  * A name that does not exist is success. */
 int path_remove_tree_at(int dirfd, const char *name);
 
-/* The sizes of all files below DIRFD/NAME together, in bytes; links and mounts are not followed. 0 where there is none. */
+/* The sizes of all files below DIRFD/NAME together, in bytes; links and mounts are not followed. 0: there is none. */
 int64_t path_tree_size_at(int dirfd, const char *name);
 
 /* The number of entries below DIRFD/NAME, counted no further than LIMIT. */

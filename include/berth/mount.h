@@ -26,7 +26,7 @@ typedef struct MountOverlay {
         const char *upper; /* absolute, with WORK on one file system; both NULL: read-only, then at least two lower */
         const char *work;
         const char *target; /* absolute, exists */
-        bool discard; /* UPPER needs not outlive the mount: nothing is synced, and WORK can't be used again */
+        bool discard;       /* UPPER needs not outlive the mount: nothing is synced, and WORK can't be used again */
 } MountOverlay;
 
 /* Mounts it. 128 lower directories of up to 23 bytes fit the kernel's one page of options. The working directory is
@@ -59,7 +59,7 @@ typedef struct MountEntry {
         int tree_fd; /* owned: the cloned source of a bind once opened, else -EBADF */
 } MountEntry;
 
-#define MOUNT_ENTRY_EMPTY ((MountEntry){ .tree_fd = -EBADF })
+#define MOUNT_ENTRY_EMPTY ((MountEntry) { .tree_fd = -EBADF })
 
 void mount_entry_clear(MountEntry *entry);
 

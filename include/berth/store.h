@@ -34,8 +34,7 @@ void store_free(Store *store);
 /* Directory that layer paths are relative to ("<root>/layer"), borrowed. */
 const char *store_layer_root(const Store *store);
 
-/* --- References ----------------------------------------------------------------------------------------------------
- */
+/* --- References --------------------------------------------------------------------------------------------------- */
 
 /* A parsed reference. The empty value is {}. */
 typedef struct StoreReference {
@@ -68,8 +67,7 @@ char *store_reference_familiar_name(const StoreReference *reference);
 /* The parts "repo" and "tag" of an API query (tag may be empty, or a digest), as one reference with a tag or digest. */
 int store_reference_from_query(const char *repo, const char *tag, StoreReference *ret, Error *error);
 
-/* --- Finding -------------------------------------------------------------------------------------------------------
- */
+/* --- Finding ------------------------------------------------------------------------------------------------------ */
 
 /* Finds an image by reference (short forms included), by digest, or by ID or unambiguous prefix of it, with and without
  * "sha256:". The full ID ("sha256:HEX") is owned by the caller. OUTCOME_NOT_FOUND with Docker's "No such image: ...",
@@ -87,15 +85,14 @@ int store_image_layers(Store *store, const char *image_id, char ***ret_layers);
 /* The normal references ("docker.io/library/busybox:latest") of the image, owned by the caller. */
 int store_image_references(Store *store, const char *image_id, char ***ret_references);
 
-/* --- Asking --------------------------------------------------------------------------------------------------------
- */
+/* --- Asking ------------------------------------------------------------------------------------------------------- */
 
 /* What the engine knows of containers. Any member may be NULL. */
 typedef struct StoreUsers {
         /* How many containers use the image. */
         int64_t (*count)(const char *image_id, void *userdata);
-        /* The full ID of a container that uses the image, running or not as asked; NULL where there is none. Borrowed.
-         */
+        /* The full ID of a container that uses the image, running or not as asked; NULL where there is none.
+         * Borrowed. */
         const char *(*container)(const char *image_id, bool running, void *userdata);
         void *userdata;
 } StoreUsers;
@@ -117,8 +114,7 @@ int store_image_history(Store *store, const char *image_id, json_t **ret_history
 /* The sum of the sizes of all layers, each counted once, for system df. */
 int store_layers_size(Store *store, int64_t *ret_size);
 
-/* --- Changing ------------------------------------------------------------------------------------------------------
- */
+/* --- Changing ----------------------------------------------------------------------------------------------------- */
 
 /* Makes REFERENCE (any form; the tag defaults to latest) name the image. */
 int store_tag(Store *store, const char *image_id, const char *reference, Error *error);
@@ -136,8 +132,7 @@ int store_empty_trash(const char *root);
 /* Moves layers and blobs that no image names to the trash. Not while a commit is under way elsewhere. */
 int store_collect(Store *store);
 
-/* --- Staging and committing ----------------------------------------------------------------------------------------
- */
+/* --- Staging and committing --------------------------------------------------------------------------------------- */
 
 /* A fresh directory in staging for one job. The name is owned by the caller, the descriptor too. */
 int store_staging_create(Store *store, char **ret_name, int *ret_fd);
@@ -154,8 +149,7 @@ int store_staging_discard(Store *store, const char *name);
  * Returns an array [{"ID","References":[familiar...],"Replaced":[{"Reference","ID"}]}]. */
 int store_commit(Store *store, const char *staging_name, const json_t *result, json_t **ret_images, Error *error);
 
-/* --- In workers ----------------------------------------------------------------------------------------------------
- */
+/* --- In workers --------------------------------------------------------------------------------------------------- */
 
 typedef struct StoreInput {
         int fd;                                                     /* the archive, borrowed */
@@ -193,8 +187,8 @@ int store_stage_blob(int staging_fd, const char *staged, const void *data, size_
 /* Makes all that was staged durable. */
 int store_stage_sync(int staging_fd);
 
-/* Writes the layer's tar as it was, byte for byte. LAYER_FD is the layer's directory. -EBADMSG where its files changed.
- */
+/* Writes the layer's tar as it was, byte for byte. LAYER_FD is the layer's directory. -EBADMSG where its files
+ * changed. */
 int store_layer_write_tar(int layer_fd, int (*write)(void *userdata, const void *data, size_t size), void *userdata);
 
 /* Opens a layer's directory by its diff ID, checking that it is that layer's. */

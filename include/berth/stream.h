@@ -17,10 +17,7 @@ typedef struct Stream {
         void (*free_reader)(void *reader);
 } Stream;
 
-#define STREAM_INIT          \
-        {                    \
-                .fd = -EBADF \
-        }
+#define STREAM_INIT { .fd = -EBADF }
 
 /* A piece of the answer, framed and sent. -EPIPE or -ECONNRESET where the client has gone. */
 int stream_write(Stream *stream, const void *data, size_t size);

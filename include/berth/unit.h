@@ -29,11 +29,16 @@ typedef struct UnitScope {
 } UnitScope;
 
 /* The empty specification: everything unset. */
-#define UNIT_SCOPE_INIT                                                                                 \
-        {                                                                                               \
-                .stop_timeout_us = UNIT_UNSET, .memory_max = UNIT_UNSET, .memory_low = UNIT_UNSET,      \
-                .memory_swap_max = UNIT_UNSET, .cpu_quota_us = UNIT_UNSET, .cpu_period_us = UNIT_UNSET, \
-                .cpu_weight = UNIT_UNSET, .tasks_max = UNIT_UNSET                                       \
+#define UNIT_SCOPE_INIT                        \
+        {                                      \
+                .stop_timeout_us = UNIT_UNSET, \
+                .memory_max = UNIT_UNSET,      \
+                .memory_low = UNIT_UNSET,      \
+                .memory_swap_max = UNIT_UNSET, \
+                .cpu_quota_us = UNIT_UNSET,    \
+                .cpu_period_us = UNIT_UNSET,   \
+                .cpu_weight = UNIT_UNSET,      \
+                .tasks_max = UNIT_UNSET,       \
         }
 
 /* Prepares the connection to the system bus; it is opened when first needed. */

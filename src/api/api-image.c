@@ -45,7 +45,7 @@ static void tag(ApiCall *call)
                 http_respond_empty(call->request, 201);
 }
 
-static void delete (ApiCall *call)
+static void delete(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
         json_t *items = NULL;

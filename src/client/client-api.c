@@ -74,7 +74,7 @@ void client_clear(Client *client)
         http_client_free(client->http);
         free(client->host);
         free(client->socket);
-        *client = (Client){};
+        *client = (Client) {};
 }
 
 void client_reply_clear(ClientReply *reply)
@@ -82,7 +82,7 @@ void client_reply_clear(ClientReply *reply)
         if (reply->json)
                 json_decref(reply->json);
         buffer_clear(&reply->body);
-        *reply = (ClientReply){};
+        *reply = (ClientReply) {};
 }
 
 int client_transport_error(const Client *client, int r, Error *error)
@@ -188,7 +188,7 @@ int client_call(Client *client, const char *method, const char *target, const js
         client_reply_clear(reply);
         reply->status = http_client_status(client->http);
         reply->body = *http_client_body(client->http);
-        *http_client_body(client->http) = (Buffer){};
+        *http_client_body(client->http) = (Buffer) {};
         if (reply->status >= 400) {
                 describe_refusal(reply->status, reply->body.data, reply->body.size, error);
                 return OUTCOME_FAILED;

@@ -91,7 +91,7 @@ static int run_stop_like(const Client *client, const ClientArguments *arguments,
         }
         target_add(&query, "signal", signal->set ? signal->string : NULL);
         target_add(&query, "t", timeout->set ? timeout->string : time->set ? time->string : NULL);
-        return run_job(client, &(Job){ "POST", verb, query.data ?: "", NULL }, arguments);
+        return run_job(client, &(Job) { "POST", verb, query.data ?: "", NULL }, arguments);
 }
 
 static int run_stop(Client *client, const ClientArguments *arguments)
@@ -137,7 +137,7 @@ static int run_kill(Client *client, const ClientArguments *arguments)
         const ClientValue *signal = client_value(arguments, "signal");
 
         target_add(&query, "signal", signal->set ? signal->string : NULL);
-        return run_job(client, &(Job){ "POST", "kill", query.data ?: "", NULL }, arguments);
+        return run_job(client, &(Job) { "POST", "kill", query.data ?: "", NULL }, arguments);
 }
 
 static const ClientOption kill_options[] = {
@@ -175,7 +175,7 @@ static int wait_done(const char *name, int status, const json_t *reply, const Er
 
 static int run_wait(Client *client, const ClientArguments *arguments)
 {
-        return run_job(client, &(Job){ "POST", "wait", "", wait_done }, arguments);
+        return run_job(client, &(Job) { "POST", "wait", "", wait_done }, arguments);
 }
 
 const ClientCommand client_wait = {
@@ -248,7 +248,7 @@ static int run_rm(Client *client, const ClientArguments *arguments)
         target_add(&query, "force", force ? "1" : NULL);
         target_add(&query, "link", client_flag(arguments, "link") ? "1" : NULL);
         target_add(&query, "v", client_flag(arguments, "volumes") ? "1" : NULL);
-        return run_job(client, &(Job){ "DELETE", "", query.data ?: "", force ? rm_force_done : rm_done }, arguments);
+        return run_job(client, &(Job) { "DELETE", "", query.data ?: "", force ? rm_force_done : rm_done }, arguments);
 }
 
 static const ClientOption rm_options[] = {
@@ -300,8 +300,7 @@ static int run_prune(Client *client, const ClientArguments *arguments)
         deleted = json_get_array(reply.json, "ContainersDeleted");
         if (json_array_size(deleted) > 0) {
                 puts("Deleted Containers:");
-                json_array_foreach(deleted, i, id)
-                {
+                json_array_foreach(deleted, i, id) {
                         puts(json_string_value(id) ?: "");
                 }
                 puts("");

@@ -19,13 +19,13 @@ void client_rows_clear(ClientRows *rows)
                         json_decref(rows->rows[i].methods);
         }
         free(rows->rows);
-        *rows = (ClientRows){};
+        *rows = (ClientRows) {};
 }
 
 void client_rows_add(ClientRows *rows, json_t *fields, json_t *methods)
 {
         rows->rows = client_must(reallocarray(rows->rows, rows->n + 1, sizeof(ClientRow)));
-        rows->rows[rows->n++] = (ClientRow){ client_must(fields), methods };
+        rows->rows[rows->n++] = (ClientRow) { client_must(fields), methods };
 }
 
 /* The escapes a shell user types for tabs and line ends. */
@@ -98,5 +98,5 @@ int client_object_print(json_t *object, const char *format)
 {
         ClientRow row = { object, NULL };
 
-        return print_template(&(ClientRows){ &row, 1 }, strcmp(format, "json") == 0 ? "{{json .}}" : format, NULL);
+        return print_template(&(ClientRows) { &row, 1 }, strcmp(format, "json") == 0 ? "{{json .}}" : format, NULL);
 }

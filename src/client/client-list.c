@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Lists as one cell of a table. Values from the daemon are taken for what they are: a missing member is empty or zero.
- */
+/* Lists as one cell of a table. Values from the daemon are taken for what they are: a missing member is empty or
+ * zero. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,8 +20,7 @@ const char **client_sorted_keys(json_t *object)
         json_t *value;
         size_t n = 0;
 
-        json_object_foreach(object, key, value)
-        {
+        json_object_foreach(object, key, value) {
                 keys[n++] = key;
         }
         qsort(keys, n, sizeof(char *), compare_names);
@@ -94,9 +93,8 @@ static size_t read_ports(json_t *ports, Port *ret)
         json_t *port;
         size_t i;
 
-        json_array_foreach(ports, i, port)
-        {
-                ret[i] = (Port){
+        json_array_foreach(ports, i, port) {
+                ret[i] = (Port) {
                         .address = json_get_string_or(port, "IP", ""),
                         .protocol = json_get_string_or(port, "Type", ""),
                         .inner = json_get_int(port, "PrivatePort", 0),
@@ -134,7 +132,7 @@ char *client_list_ports(json_t *ports)
                         add_run(&list, run);
                 else
                         run = &runs[n_runs++];
-                *run = (PortRun){ port, port->inner, port->inner };
+                *run = (PortRun) { port, port->inner, port->inner };
         }
         for (size_t i = 0; i < n_runs; i++)
                 add_run(&list, &runs[i]);

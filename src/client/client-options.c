@@ -319,7 +319,7 @@ void client_arguments_clear(ClientArguments *arguments)
         free(arguments->values);
         free(arguments->words);
         free(arguments->path);
-        *arguments = (ClientArguments){};
+        *arguments = (ClientArguments) {};
 }
 
 const ClientValue *client_value(const ClientArguments *arguments, const char *name)

@@ -15,7 +15,7 @@
 void client_progress_clear(ClientProgress *progress)
 {
         strv_free(progress->ids);
-        *progress = (ClientProgress){};
+        *progress = (ClientProgress) {};
 }
 
 static unsigned columns_of(FILE *file)

@@ -17,8 +17,8 @@ typedef struct ClientProgress {
 } ClientProgress;
 void client_progress_clear(ClientProgress *progress);
 
-/* Takes whole messages from the front of BUFFER and shows them. Positive, with ERROR set, for one that tells a failure.
- */
+/* Takes whole messages from the front of BUFFER and shows them. Positive, with ERROR set, for one that tells a
+ * failure. */
 int client_progress_take(ClientProgress *progress, Buffer *buffer, Error *error);
 
 /* Shows messages until the response on HTTP ends. */

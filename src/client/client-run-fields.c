@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Streams, environment, labels, health, limits, devices, security options and the restart policy of a create request.
- */
+/* Streams, environment, labels, health, limits, devices, security options and the restart policy of a create
+ * request. */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <fcntl.h>

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Every option of `run` and `create`, and the field of the create request it is, where it is one. Nothing but tables.
- */
+/* Every option of `run` and `create`, and the field of the create request it is, where it is one. Nothing but
+ * tables. */
 #include "client-run.h"
 
-#define OPTION(letter, name, kind, label, fallback, help, field, check)                 \
-        {                                                                               \
-                letter, name, OPTION_##kind, label, fallback, help, field, check, false \
-        }
-#define HIDDEN(letter, name, kind, label, fallback, help, field, check)                \
-        {                                                                              \
-                letter, name, OPTION_##kind, label, fallback, help, field, check, true \
-        }
+#define OPTION(letter, name, kind, label, fallback, help, field, check) \
+        { letter, name, OPTION_##kind, label, fallback, help, field, check, false }
+#define HIDDEN(letter, name, kind, label, fallback, help, field, check) \
+        { letter, name, OPTION_##kind, label, fallback, help, field, check, true }
 
 #define OPTIONS_A_TO_D                                                                                               \
         OPTION(0, "add-host", LIST, "list", NULL, "Add a line to /etc/hosts (host:ip)", NULL, client_check_host),    \

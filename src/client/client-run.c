@@ -148,8 +148,7 @@ static int make_container(Client *client, const ClientArguments *arguments, json
                 r = create_or_pull(client, arguments, body, &reply, error);
         if (r != 0)
                 return r;
-        json_array_foreach(json_get_array(reply.json, "Warnings"), i, warning)
-        {
+        json_array_foreach(json_get_array(reply.json, "Warnings"), i, warning) {
                 client_complain("WARNING: %s", json_string_value(warning) ?: "");
         }
         id = json_get_string(reply.json, "Id");
@@ -325,7 +324,7 @@ static int run_run(Client *client, const ClientArguments *arguments)
                 return 1;
         if (make_container(client, arguments, &body, &session.id, &error) != 0)
                 return fail(arguments, &error, CLIENT_EXIT_FAILURE);
-        session.attach = (ClientAttach){
+        session.attach = (ClientAttach) {
                 .input = json_get_bool(body, "AttachStdin"),
                 .output = json_get_bool(body, "AttachStdout"),
                 .errors = json_get_bool(body, "AttachStderr"),

@@ -275,11 +275,11 @@ static void fill_set(const Pump *pump, struct pollfd set[static N_FDS])
         const ClientStream *stream = pump->stream;
         HttpClient *wait = stream->wait ? stream->wait->http : NULL;
 
-        set[SOCKET] = (struct pollfd){ stream->socket, POLLIN | (pump->pending.size > 0 ? POLLOUT : 0), 0 };
-        set[INPUT] = (struct pollfd){ pump->input_open && pump->pending.size == 0 ? STDIN_FILENO : -1, POLLIN, 0 };
-        set[SIGNALS] = (struct pollfd){ pump->signals, POLLIN, 0 };
-        set[SIDE] = (struct pollfd){ pump->side_busy ? http_client_fd(pump->side) : -1, POLLIN, 0 };
-        set[WAIT] = (struct pollfd){ wait ? http_client_fd(wait) : -1, POLLIN, 0 };
+        set[SOCKET] = (struct pollfd) { stream->socket, POLLIN | (pump->pending.size > 0 ? POLLOUT : 0), 0 };
+        set[INPUT] = (struct pollfd) { pump->input_open && pump->pending.size == 0 ? STDIN_FILENO : -1, POLLIN, 0 };
+        set[SIGNALS] = (struct pollfd) { pump->signals, POLLIN, 0 };
+        set[SIDE] = (struct pollfd) { pump->side_busy ? http_client_fd(pump->side) : -1, POLLIN, 0 };
+        set[WAIT] = (struct pollfd) { wait ? http_client_fd(wait) : -1, POLLIN, 0 };
 }
 
 static int pump_run(Pump *pump)

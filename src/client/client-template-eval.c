@@ -38,17 +38,17 @@ void value_clear(Value *value)
 {
         if (value->json)
                 json_decref(value->json);
-        *value = (Value){};
+        *value = (Value) {};
 }
 
 Value value_of(json_t *json)
 {
-        return (Value){ .kind = VALUE_JSON, .json = client_must(json) };
+        return (Value) { .kind = VALUE_JSON, .json = client_must(json) };
 }
 
 Value value_borrow(json_t *json, const char *key)
 {
-        return (Value){ .kind = VALUE_JSON, .json = json_incref(json), .key = key };
+        return (Value) { .kind = VALUE_JSON, .json = json_incref(json), .key = key };
 }
 
 static Value value_copy(const Value *value)
@@ -105,7 +105,7 @@ static void node_describe(const Node *node, Buffer *out)
                 if (json_is_string(node->literal))
                         r = text_append_quoted(out, json_string_value(node->literal));
                 else
-                        value_print(out, &(Value){ .kind = VALUE_JSON, .json = node->literal });
+                        value_print(out, &(Value) { .kind = VALUE_JSON, .json = node->literal });
                 break;
         default:
                 for (size_t i = 0; i < node->n_children; i++) {
@@ -166,7 +166,7 @@ static int eval_member(Run *run, const Node *node, const Value *from, const char
                         return refuse(run, node, "wrong number of args for %s: want 1 got 0", name);
                 return refuse(run, node, "can't evaluate field %s", name);
         }
-        *ret = (Value){ .kind = VALUE_ABSENT, .key = name };
+        *ret = (Value) { .kind = VALUE_ABSENT, .key = name };
         return 0;
 }
 
@@ -225,7 +225,7 @@ static int eval_operand(Run *run, const Node *node, const Value *dot, Value *ret
                 if (r != 0) {
                         CLEANUP_ERROR Error reason = *run->error;
 
-                        *run->error = (Error){};
+                        *run->error = (Error) {};
                         return refuse(run, node, "%s", reason.message);
                 }
                 return 0;
@@ -338,7 +338,7 @@ static int push_variable(Run *run, const Node *node, const char *name, const Val
 {
         if (run->n_variables == VARIABLES_MAX)
                 return refuse(run, node, "too many variables");
-        run->variables[run->n_variables++] = (Variable){ name, value_copy(value) };
+        run->variables[run->n_variables++] = (Variable) { name, value_copy(value) };
         return 0;
 }
 

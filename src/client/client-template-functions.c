@@ -57,8 +57,7 @@ static void print_structure(Buffer *out, json_t *object)
         bool first = true;
 
         put(out, "{");
-        json_object_foreach(object, key, value)
-        {
+        json_object_foreach(object, key, value) {
                 put(out, first ? "" : " ");
                 first = false;
                 print_json(out, value, key);
@@ -424,7 +423,7 @@ static int function_index(Value *a, size_t n, Value *ret, Error *error)
                         return bad(error, "index", "can't index item");
                 }
         }
-        *ret = json ? value_borrow(json, NULL) : (Value){ .kind = VALUE_ZERO };
+        *ret = json ? value_borrow(json, NULL) : (Value) { .kind = VALUE_ZERO };
         return 0;
 }
 

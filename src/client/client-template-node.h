@@ -65,7 +65,7 @@ void value_clear(Value *value);
 #define TAKE_VALUE(value)               \
         ({                              \
                 Value _taken = (value); \
-                (value) = (Value){};    \
+                (value) = (Value) {};   \
                 _taken;                 \
         })
 /* The key of a whole row of a list, which json shows with Go's escapes for HTML. */

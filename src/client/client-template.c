@@ -160,7 +160,7 @@ static int parse_escape(Parser *parser, Buffer *out)
         code = strtoul(digits, NULL, 16);
         parser->position += 1 + length;
         if (*s == 'x')
-                return buffer_append(out, &(char){ code }, 1);
+                return buffer_append(out, &(char) { code }, 1);
         if (code < 0x80)
                 snprintf(utf8, sizeof(utf8), "%c", (int) code);
         else if (code < 0x800)

@@ -204,7 +204,7 @@ int text_align(const char *text, size_t minimum, size_t padding, Buffer *out)
                                 return -ENOMEM;
                         lines = more;
                 }
-                lines[n++] = (TextLine){ text, length };
+                lines[n++] = (TextLine) { text, length };
                 text += length + (text[length] == '\n');
         }
         for (size_t i = 0; i < n && r >= 0; i++) {

@@ -15,7 +15,6 @@ char *text_size(double bytes, int precision);
 /* Binary units, "1.5GiB". */
 char *text_size_binary(double bytes);
 
-
 /* "64m", "1.5g", "512" (binary units) in bytes. 0 or -EINVAL. */
 int text_parse_size(const char *s, int64_t *ret);
 

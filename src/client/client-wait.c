@@ -93,5 +93,5 @@ void client_wait_clear(ClientWait *wait)
 {
         http_client_free(wait->http);
         free(wait->message);
-        *wait = (ClientWait){};
+        *wait = (ClientWait) {};
 }

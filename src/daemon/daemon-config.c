@@ -64,7 +64,7 @@ static const Key keys[] = {
 
 int config_init(Config *config)
 {
-        *config = (Config){
+        *config = (Config) {
                 .data_root = strdup(BERTH_DATA_ROOT),
                 .exec_root = strdup(BERTH_EXEC_ROOT),
                 .notify_socket = strdup(BERTH_SOCKET),
@@ -95,7 +95,7 @@ void config_clear(Config *config)
         strv_free(config->dns_search);
         strv_free(config->dns_options);
         strv_free(config->labels);
-        *config = (Config){ 0 };
+        *config = (Config) { 0 };
 }
 
 static const char *set_string(char **member, const json_t *value)
@@ -184,7 +184,8 @@ static const char *apply(Config *config, const Key *key, const json_t *value)
         case KEY_SECONDS:
                 if (!json_is_number(value) || json_number_value(value) < -1 || json_number_value(value) > 1e9)
                         return "must be a number of seconds, or -1 for never";
-                *(uint64_t *) member = json_number_value(value) < 0 ? UINT64_MAX : (uint64_t) (json_number_value(value) * 1e6);
+                *(uint64_t *) member =
+                        json_number_value(value) < 0 ? UINT64_MAX : (uint64_t) (json_number_value(value) * 1e6);
                 return NULL;
         case KEY_NUMBER:
                 if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > 65535)
@@ -205,8 +206,7 @@ static int read_object(Config *config, const char *file, const json_t *object, c
         const char *name, *problem;
         json_t *value;
 
-        json_object_foreach((json_t *) object, name, value)
-        {
+        json_object_foreach((json_t *) object, name, value) {
                 const Key *key = keys;
                 while (key < keys + ARRAY_SIZE(keys) && !str_equal(key->name, name))
                         key++;
@@ -243,7 +243,8 @@ static int read_one(Config *config, const char *file, char ***ret_warnings, char
         }
         object = json_loads(text, JSON_REJECT_DUPLICATES, &position);
         if (!json_is_object(object)) {
-                *ret_message = str_printf("%s:%d: %s", file, object ? 1 : position.line, object ? "not a JSON object" : position.text);
+                *ret_message = str_printf("%s:%d: %s", file, object ? 1 : position.line,
+                                          object ? "not a JSON object" : position.text);
                 return -EINVAL;
         }
         return read_object(config, file, object, ret_warnings, ret_message);

@@ -204,8 +204,8 @@ static int run(Daemon *daemon)
         if (r >= 0)
                 r = open_sockets(daemon);
         if (r >= 0 && daemon->config.idle_timeout_us != UINT64_MAX)
-                r = sd_event_add_time_relative(daemon->event, &daemon->idle, CLOCK_MONOTONIC, daemon->config.idle_timeout_us,
-                                               0, on_idle, daemon);
+                r = sd_event_add_time_relative(daemon->event, &daemon->idle, CLOCK_MONOTONIC,
+                                               daemon->config.idle_timeout_us, 0, on_idle, daemon);
         if (r < 0)
                 return r;
         engine_set_activity(daemon->engine, on_activity, daemon);
@@ -228,12 +228,11 @@ static void usage(void)
 
 int main(int argc, char **argv)
 {
-        static const struct option options[] = { { "config-file", required_argument, NULL, 'c' },
-                                                 { "listen", required_argument, NULL, 'l' },
-                                                 { "missing-routes", no_argument, NULL, 'r' },
-                                                 { "help", no_argument, NULL, 'h' },
-                                                 { "version", no_argument, NULL, 'v' },
-                                                 { 0 } };
+        static const struct option options[] = {
+                { "config-file", required_argument, NULL, 'c' }, { "listen", required_argument, NULL, 'l' },
+                { "missing-routes", no_argument, NULL, 'r' },    { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, 'v' },           { 0 },
+        };
         CLEANUP(daemon_clear) Daemon daemon = { .config_file = CONFIG_FILE };
         int option;
 

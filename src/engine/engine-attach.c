@@ -107,7 +107,7 @@ int container_attach(Container *container, const ContainerAttach *attach, int fd
         CLEANUP_CLOSE int owned = fd;
         CLEANUP_BUFFER Buffer early = *received;
         char keys[2 * sizeof(attach->detach_keys) + 1] = "-";
-        *received = (Buffer){ 0 };
+        *received = (Buffer) { 0 };
 
         if (container->removing)
                 return error_set(error, OUTCOME_CONFLICT, "container %s is being removed", container->id);

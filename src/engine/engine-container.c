@@ -304,8 +304,8 @@ static Container *find_by_id(Engine *engine, const char *id)
         Container *container;
 
         LIST_FOREACH(container, &engine->containers, link)
-        if (str_equal(container->id, id))
-                return container;
+                if (str_equal(container->id, id))
+                        return container;
         return NULL;
 }
 
@@ -463,8 +463,7 @@ int engine_container_find(Engine *engine, const char *reference, Container **ret
         if (!found)
                 found = find_by_name(engine, reference[0] == '/' ? reference + 1 : reference);
         if (!found)
-                LIST_FOREACH(container, &engine->containers, link)
-                {
+                LIST_FOREACH(container, &engine->containers, link) {
                         if (strncmp(container->id, reference, length) != 0)
                                 continue;
                         if (found)
@@ -510,7 +509,7 @@ static char *generate_name(Engine *engine)
                 char id[ID_LENGTH + 1];
                 if (id_generate(id) < 0)
                         return NULL;
-                unsigned long random = strtoul((char[]){ id[0], id[1], id[2], id[3], id[4], id[5], 0 }, NULL, 16);
+                unsigned long random = strtoul((char[]) { id[0], id[1], id[2], id[3], id[4], id[5], 0 }, NULL, 16);
                 const char *quality = qualities[random % ARRAY_SIZE(qualities)];
                 const char *vessel = vessels[random / ARRAY_SIZE(qualities) % ARRAY_SIZE(vessels)];
                 char *name = attempt < 4 ? str_printf("%s_%s", quality, vessel)

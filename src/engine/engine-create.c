@@ -43,11 +43,11 @@ static void merge_env(json_t *config, const json_t *image_config)
         CLEANUP_JSON json_t *merged = json_array();
         size_t i, k;
 
-        json_array_foreach (theirs, i, entry) {
+        json_array_foreach(theirs, i, entry) {
                 const char *text = json_string_value(entry);
                 size_t length = text ? strcspn(text, "=") : 0;
                 bool replaced = false;
-                json_array_foreach (ours, k, other) {
+                json_array_foreach(ours, k, other) {
                         const char *mine = json_string_value(other);
                         if (text && strcspn(mine, "=") == length && strncmp(mine, text, length) == 0)
                                 replaced = true;
@@ -134,7 +134,7 @@ static int check_config(Creation *creation, Error *error)
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid signal: %s", signal);
         if (json_get_int(config, "StopTimeout", 0) < -1)
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid StopTimeout");
-        json_array_foreach (json_object_get(config, "Env"), i, entry) {
+        json_array_foreach(json_object_get(config, "Env"), i, entry) {
                 const char *text = json_string_value(entry);
                 if (str_empty(text) || text[0] == '=')
                         return error_set(error, OUTCOME_BAD_REQUEST, "invalid environment variable: %s", text);
@@ -174,13 +174,13 @@ static int check_volumes(Creation *creation, Error *error)
         json_t *entry;
         size_t i;
 
-        json_array_foreach (json_object_get(creation->host_config, "Binds"), i, entry) {
+        json_array_foreach(json_object_get(creation->host_config, "Binds"), i, entry) {
                 const char *bind = json_string_value(entry);
                 if (bind[0] != '/' && strchr(bind, ':'))
                         return error_set(error, OUTCOME_NOT_IMPLEMENTED,
                                          "named volumes are not supported by this version of berth: %s", bind);
         }
-        json_array_foreach (json_object_get(creation->host_config, "Mounts"), i, entry) {
+        json_array_foreach(json_object_get(creation->host_config, "Mounts"), i, entry) {
                 const char *type = json_get_string_or(entry, "Type", "");
                 if (str_equal(type, "bind") || str_equal(type, "tmpfs"))
                         continue;
@@ -202,7 +202,7 @@ static int check_names(Creation *creation, Error *error)
         json_t *entry;
         size_t i;
 
-        json_array_foreach (json_object_get(creation->host_config, "ExtraHosts"), i, entry) {
+        json_array_foreach(json_object_get(creation->host_config, "ExtraHosts"), i, entry) {
                 const char *address = strpbrk(json_string_value(entry), ":=");
                 if (!address || address == json_string_value(entry) || !address[1])
                         return error_set(error, OUTCOME_BAD_REQUEST, "bad format for add-host: \"%s\"",
@@ -324,7 +324,7 @@ static int build_record(Creation *creation, const char *id, json_t **ret_record)
         int64_t now = time_now_ns();
 
         size_t i;
-        json_array_foreach (json_object_get(creation->config, "Cmd"), i, value)
+        json_array_foreach(json_object_get(creation->config, "Cmd"), i, value)
                 json_array_append(argv, value);
         CLEANUP_JSON json_t *path = json_incref(json_array_get(argv, 0));
         json_array_remove(argv, 0);
@@ -396,8 +396,8 @@ static int make_container(Creation *creation, Container **ret_container)
         return 0;
 }
 
-/* The specification is generated once to see that it can be: a value it refuses is refused here and not at the start.
- */
+/* The specification is generated once to see that it can be: a value it refuses is refused here and not at the
+ * start. */
 static int check_spec(Creation *creation, Error *error)
 {
         CLEANUP_JSON json_t *record = NULL, *spec = NULL;

@@ -203,11 +203,11 @@ static bool all_strings(const json_t *value)
         json_t *member;
         size_t i;
 
-        json_array_foreach ((json_t *) value, i, member) {
+        json_array_foreach((json_t *) value, i, member) {
                 if (!json_is_string(member))
                         return false;
         }
-        json_object_foreach ((json_t *) value, key, member) {
+        json_object_foreach((json_t *) value, key, member) {
                 if (!json_is_string(member))
                         return false;
         }
@@ -219,7 +219,7 @@ static bool all_objects(const json_t *value)
         json_t *member;
         size_t i;
 
-        json_array_foreach ((json_t *) value, i, member) {
+        json_array_foreach((json_t *) value, i, member) {
                 if (!json_is_object(member))
                         return false;
         }
@@ -258,7 +258,7 @@ static json_t *find_member(const json_t *object, const char *name)
 
         if (value)
                 return value;
-        json_object_foreach ((json_t *) object, key, value) {
+        json_object_foreach((json_t *) object, key, value) {
                 if (strcasecmp(key, name) == 0)
                         return value;
         }

@@ -11,12 +11,12 @@ void filters_each(const json_t *filters, const char *key, void (*each)(const cha
         size_t i;
 
         if (json_is_array(values))
-                json_array_foreach (values, i, value) {
+                json_array_foreach(values, i, value) {
                         if (json_is_string(value))
                                 each(json_string_value(value), userdata);
                 }
         else
-                json_object_foreach (values, name, value) {
+                json_object_foreach(values, name, value) {
                         if (json_is_true(value))
                                 each(name, userdata);
                 }
@@ -27,7 +27,7 @@ int filters_check(const json_t *filters, const char *const *known, Error *error)
         const char *key;
         json_t *value;
 
-        json_object_foreach ((json_t *) filters, key, value) {
+        json_object_foreach((json_t *) filters, key, value) {
                 const char *const *k = known;
                 while (*k && !str_equal(*k, key))
                         k++;

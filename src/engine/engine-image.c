@@ -12,7 +12,7 @@ static int64_t count_users(const char *image_id, void *userdata)
         int64_t n = 0;
 
         LIST_FOREACH(container, &engine->containers, link)
-        n += str_equal(json_get_string(container->record, "Image"), image_id);
+                n += str_equal(json_get_string(container->record, "Image"), image_id);
         return n;
 }
 
@@ -22,16 +22,16 @@ static const char *find_user(const char *image_id, bool running, void *userdata)
         const Container *container;
 
         LIST_FOREACH(container, &engine->containers, link)
-        if (str_equal(json_get_string(container->record, "Image"), image_id) &&
-            container_is_running(container) == running)
-                return container->id;
+                if (str_equal(json_get_string(container->record, "Image"), image_id) &&
+                    container_is_running(container) == running)
+                        return container->id;
         return NULL;
 }
 
 static StoreUsers users_of(Engine *engine)
 {
         engine_ensure_all(engine);
-        return (StoreUsers){ .count = count_users, .container = find_user, .userdata = engine };
+        return (StoreUsers) { .count = count_users, .container = find_user, .userdata = engine };
 }
 
 int engine_image_list(Engine *engine, bool all, bool digests, const json_t *filters, json_t **ret_list, Error *error)
@@ -184,14 +184,14 @@ static void report_images(Load *load, const json_t *images)
         json_t *image, *reference;
         size_t i, k;
 
-        json_array_foreach ((json_t *) images, i, image) {
+        json_array_foreach((json_t *) images, i, image) {
                 const json_t *references = json_object_get(image, "References");
                 const char *id = json_get_string_or(image, "ID", "");
                 if (load->import) {
                         send_message(load, json_pack("{ss}", "status", id));
                         continue;
                 }
-                json_array_foreach ((json_t *) references, k, reference) {
+                json_array_foreach((json_t *) references, k, reference) {
                         CLEANUP_FREE char *line = str_printf("Loaded image: %s\n", json_string_value(reference));
                         send_message(load, json_pack("{ss}", "stream", line));
                 }

@@ -67,7 +67,8 @@ json_t *engine_info(Engine *engine)
         int running = 0, stopped = 0;
         CLEANUP_JSON json_t *images = NULL;
 
-        LIST_FOREACH(container, &engine->containers, link) container_is_running(container) ? running++ : stopped++;
+        LIST_FOREACH(container, &engine->containers, link)
+                container_is_running(container) ? running++ : stopped++;
         engine_image_list(engine, false, false, NULL, &images, NULL);
         json_t *info = host_members(engine);
         CLEANUP_JSON json_t *more = json_pack(

@@ -51,9 +51,9 @@ int container_mounts(const Container *container, json_t **ret_mounts)
         json_t *mounts = json_array(), *entry;
         size_t i;
 
-        json_array_foreach (json_object_get(container_host_config(container), "Binds"), i, entry)
+        json_array_foreach(json_object_get(container_host_config(container), "Binds"), i, entry)
                 json_array_append_new(mounts, mount_of_bind(json_string_value(entry)));
-        json_array_foreach (json_object_get(container_host_config(container), "Mounts"), i, entry)
+        json_array_foreach(json_object_get(container_host_config(container), "Mounts"), i, entry)
                 json_array_append_new(mounts, mount_of_object(entry));
         *ret_mounts = mounts;
         return mounts ? 0 : -ENOMEM;
@@ -141,7 +141,7 @@ static char *command_text(const Container *container)
         size_t i;
 
         buffer_append_string(&text, json_get_string_or(container->record, "Path", ""));
-        json_array_foreach (json_object_get(container->record, "Args"), i, argument) {
+        json_array_foreach(json_object_get(container->record, "Args"), i, argument) {
                 const char *s = json_string_value(argument);
                 bool quote = strpbrk(s, " \t\n") || !*s;
                 buffer_printf(&text, quote ? " '%s'" : " %s", s);
@@ -339,15 +339,17 @@ int engine_container_list(Engine *engine, const ContainerListQuery *query, json_
                 return bounds.result;
         if (wants_stopped(query))
                 engine_ensure_all(engine);
-        LIST_FOREACH(container, &engine->containers, link) n++;
+        LIST_FOREACH(container, &engine->containers, link)
+                n++;
         CLEANUP_FREE Container **sorted = calloc(n + 1, sizeof(Container *));
         CLEANUP_JSON json_t *list = json_array();
         if (!sorted || !list)
                 return -ENOMEM;
         n = 0;
         LIST_FOREACH(container, &engine->containers, link)
-        if (container->record && container->created_ns > bounds.after_ns && container->created_ns < bounds.before_ns)
-                sorted[n++] = container;
+                if (container->record && container->created_ns > bounds.after_ns &&
+                    container->created_ns < bounds.before_ns)
+                        sorted[n++] = container;
         qsort(sorted, n, sizeof(*sorted), newest_first);
         for (size_t i = 0; i < n && (query->limit <= 0 || (int64_t) taken < query->limit); i++) {
                 if (!is_wanted(sorted[i], query))

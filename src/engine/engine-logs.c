@@ -74,7 +74,7 @@ static char *details_text(const Container *container)
         const char *wanted = json_get_string(options, "labels"), *key;
         json_t *value;
 
-        json_object_foreach (json_object_get(container_config(container), "Labels"), key, value) {
+        json_object_foreach(json_object_get(container_config(container), "Labels"), key, value) {
                 if (wanted && strstr(wanted, key))
                         buffer_printf(&text, "%s%s=%s", text.size > 0 ? "," : "", key, json_string_value(value));
         }

@@ -61,8 +61,8 @@ static bool address_taken(const Engine *engine, in_addr_t address)
         const Container *container;
 
         LIST_FOREACH(container, &engine->containers, link)
-        if (container->address.s_addr == address)
-                return true;
+                if (container->address.s_addr == address)
+                        return true;
         return false;
 }
 
@@ -83,13 +83,12 @@ int engine_address_allocate(Engine *engine, struct in_addr *ret_address, Error *
 
 void container_endpoint(const Container *container, NetworkEndpoint *ret_endpoint)
 {
-        *ret_endpoint = (NetworkEndpoint){ .name = "eth0", .address = container->address };
+        *ret_endpoint = (NetworkEndpoint) { .name = "eth0", .address = container->address };
         snprintf(ret_endpoint->host_name, sizeof(ret_endpoint->host_name), "veth%.7s", container->id);
         network_mac_of_address(container->address, ret_endpoint->mac);
 }
 
-/* --- /etc/resolv.conf, /etc/hosts, /etc/hostname --------------------------------------------------------------------
- */
+/* --- /etc/resolv.conf, /etc/hosts, /etc/hostname ------------------------------------------------------------------ */
 
 static bool is_loopback_server(const char *address)
 {
@@ -183,7 +182,7 @@ static int write_hosts(const Container *container, int directory)
                                             "ff00::\tip6-mcastprefix\n"
                                             "ff02::1\tip6-allnodes\n"
                                             "ff02::2\tip6-allrouters\n");
-        json_array_foreach (json_object_get(container_host_config(container), "ExtraHosts"), i, entry) {
+        json_array_foreach(json_object_get(container_host_config(container), "ExtraHosts"), i, entry) {
                 CLEANUP_FREE char *name = strdup(json_string_value(entry));
                 char *colon = name ? strpbrk(name, ":=") : NULL;
                 if (!colon)

@@ -73,7 +73,7 @@ void container_removals_go_on(Container *container)
                 container->removing = false;
         while ((request = LIST_FIRST(&requests))) {
                 LIST_REMOVE(request, link);
-                request->done(r, &(Error){ 0 }, request->userdata);
+                request->done(r, &(Error) { 0 }, request->userdata);
                 free(request);
                 engine_job_end(engine);
         }
@@ -109,7 +109,7 @@ void container_remove(Container *container, bool force, bool volumes, EngineDone
                 done(r, &error, userdata);
                 return;
         }
-        *request = (RemoveRequest){ .done = done, .userdata = userdata };
+        *request = (RemoveRequest) { .done = done, .userdata = userdata };
         LIST_INSERT_HEAD(&container->removals, request, link);
         container->removing = true;
         engine_job_begin(container->engine);
@@ -149,7 +149,7 @@ static void prune_finish(Prune *prune)
                 return;
         CLEANUP_JSON json_t *answer = json_pack("{sO sI}", "ContainersDeleted", prune->deleted, "SpaceReclaimed",
                                                 (json_int_t) prune->reclaimed);
-        prune->done(0, answer, &(Error){ 0 }, prune->userdata);
+        prune->done(0, answer, &(Error) { 0 }, prune->userdata);
         json_decref(prune->deleted);
         free(prune);
 }
@@ -185,7 +185,7 @@ void engine_container_prune(Engine *engine, const json_t *filters, EngineJsonDon
                 return;
         }
         engine_ensure_all(engine);
-        *prune = (Prune){ .deleted = json_array(), .done = done, .userdata = userdata };
+        *prune = (Prune) { .deleted = json_array(), .done = done, .userdata = userdata };
         Container *container = LIST_FIRST(&engine->containers);
         while (container) {
                 Container *next = LIST_NEXT(container, link);

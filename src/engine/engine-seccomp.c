@@ -133,8 +133,7 @@ int spec_default_seccomp(char *const *capabilities, json_t **ret_seccomp)
         return 0;
 }
 
-/* --- a profile of the user's ----------------------------------------------------------------------------------------
- */
+/* --- a profile of the user's -------------------------------------------------------------------------------------- */
 
 #ifdef __aarch64__
 #define MACHINE "arm64"
@@ -149,7 +148,7 @@ static bool list_has(const json_t *list, const char *word)
         json_t *entry;
         size_t i;
 
-        json_array_foreach ((json_t *) list, i, entry)
+        json_array_foreach((json_t *) list, i, entry)
                 if (str_equal(json_string_value(entry), word))
                         return true;
         return false;
@@ -182,10 +181,10 @@ static bool rule_applies(const json_t *rule, char *const *capabilities)
         kernel = json_get_string(excludes, "minKernel");
         if (!str_empty(kernel) && kernel_at_least(kernel))
                 return false;
-        json_array_foreach (json_get_array(includes, "caps"), i, entry)
+        json_array_foreach(json_get_array(includes, "caps"), i, entry)
                 if (!strv_contains(capabilities, json_string_value(entry)))
                         return false;
-        json_array_foreach (json_get_array(excludes, "caps"), i, entry)
+        json_array_foreach(json_get_array(excludes, "caps"), i, entry)
                 if (strv_contains(capabilities, json_string_value(entry)))
                         return false;
         return true;
@@ -218,7 +217,7 @@ static json_t *profile_architectures(const json_t *profile)
                 return json_is_array(json_object_get(profile, "architectures"))
                                ? json_deep_copy(json_object_get(profile, "architectures"))
                                : json_array();
-        json_array_foreach ((json_t *) map, i, entry)
+        json_array_foreach((json_t *) map, i, entry)
                 if (str_equal(json_get_string(entry, "architecture"), MACHINE_SECCOMP)) {
                         json_t *list = json_pack("[s]", MACHINE_SECCOMP);
 
@@ -243,7 +242,7 @@ int spec_custom_seccomp(const char *text, char *const *capabilities, json_t **re
                 return error_set(ret_error, OUTCOME_BAD_REQUEST,
                                  "both 'architectures' and 'archMap' are specified in the seccomp profile, use either "
                                  "'architectures' or 'archMap'");
-        json_array_foreach (json_get_array(profile, "syscalls"), i, rule) {
+        json_array_foreach(json_get_array(profile, "syscalls"), i, rule) {
                 if (!str_empty(json_get_string(rule, "name")) && json_array_size(json_get_array(rule, "names")) > 0)
                         return error_set(ret_error, OUTCOME_BAD_REQUEST,
                                          "both 'name' and 'names' are specified in the seccomp profile, use either "

@@ -93,7 +93,7 @@ static const json_t *find_destination(const json_t *list, const char *key, const
         json_t *entry;
         size_t i;
 
-        json_array_foreach ((json_t *) list, i, entry)
+        json_array_foreach((json_t *) list, i, entry)
                 if (str_equal(json_get_string(entry, key), destination))
                         return entry;
         return NULL;
@@ -205,7 +205,7 @@ static int add_tmpfs_object(Spec *spec, json_t *list, const json_t *mount, const
                 r = buffer_printf(&text, ",mode=%llo", (long long) json_get_int(options, "Mode", 0));
         if (r >= 0 && json_get_int(options, "SizeBytes", 0) > 0)
                 r = print_size(&text, json_get_int(options, "SizeBytes", 0));
-        json_array_foreach (json_get_array(options, "Options"), i, option) {
+        json_array_foreach(json_get_array(options, "Options"), i, option) {
                 const char *key = json_string_value(json_array_get(option, 0));
                 const char *value = json_string_value(json_array_get(option, 1));
                 if (r >= 0 && key)
@@ -389,19 +389,19 @@ static int add_user_mounts(Spec *spec, json_t *list)
         size_t i;
         int r = 0;
 
-        json_object_foreach (json_object_get(spec->host, "Tmpfs"), target, entry) {
+        json_object_foreach(json_object_get(spec->host, "Tmpfs"), target, entry) {
                 if (r == 0)
                         r = add_tmpfs(spec, list, target, json_is_string(entry) ? json_string_value(entry) : "");
         }
-        json_array_foreach (json_object_get(spec->host, "Mounts"), i, entry) {
+        json_array_foreach(json_object_get(spec->host, "Mounts"), i, entry) {
                 if (r == 0)
                         r = add_mount_object(spec, list, entry);
         }
-        json_array_foreach (json_object_get(spec->host, "Binds"), i, entry) {
+        json_array_foreach(json_object_get(spec->host, "Binds"), i, entry) {
                 if (r == 0)
                         r = add_bind_text(spec, list, json_is_string(entry) ? json_string_value(entry) : "");
         }
-        json_array_foreach ((json_t *) spec->input->volumes, i, entry) {
+        json_array_foreach((json_t *) spec->input->volumes, i, entry) {
                 if (r == 0)
                         r = add_volume(spec, list, entry);
         }

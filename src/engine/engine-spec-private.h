@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The parts of spec_generate(). Each adds to the Spec and returns 0, an Outcome with its message, or a negative errno.
- */
+/* The parts of spec_generate(). Each adds to the Spec and returns 0, an Outcome with its message, or a negative
+ * errno. */
 #pragma once
 
 #include "berth/spec.h"

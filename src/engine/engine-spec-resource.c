@@ -147,11 +147,11 @@ int spec_add_devices(Spec *spec)
         for (i = 0; r == 0 && i < ARRAY_SIZE(default_rules); i++)
                 r = add_rule(spec->rules, default_rules[i].type, default_rules[i].major, default_rules[i].minor,
                              default_rules[i].access);
-        json_array_foreach (json_object_get(spec->host, "Devices"), i, entry) {
+        json_array_foreach(json_object_get(spec->host, "Devices"), i, entry) {
                 if (r == 0)
                         r = add_device(spec, entry);
         }
-        json_array_foreach (json_object_get(spec->host, "DeviceCgroupRules"), i, entry) {
+        json_array_foreach(json_object_get(spec->host, "DeviceCgroupRules"), i, entry) {
                 if (r == 0)
                         r = add_rule_text(spec, json_is_string(entry) ? json_string_value(entry) : "");
         }
@@ -208,7 +208,7 @@ static int throttles(const Spec *spec, json_t *object, const char *field, const 
         json_t *list = json_array(), *entry;
         size_t i;
 
-        json_array_foreach (json_object_get(spec->host, field), i, entry) {
+        json_array_foreach(json_object_get(spec->host, field), i, entry) {
                 const char *path = json_get_string_or(entry, "Path", "");
                 struct stat st;
 

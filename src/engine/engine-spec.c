@@ -79,7 +79,7 @@ static bool in_list(const json_t *list, const char *name)
         json_t *entry;
         size_t i;
 
-        json_array_foreach ((json_t *) list, i, entry) {
+        json_array_foreach((json_t *) list, i, entry) {
                 const char *text = json_string_value(entry);
                 const char *bare = text && strncasecmp(text, "CAP_", 4) == 0 ? text + 4 : text;
                 if (bare && strcasecmp(bare, name) == 0)
@@ -93,7 +93,7 @@ static int check_capability_names(Spec *spec, const char *key)
         json_t *entry;
         size_t i, k;
 
-        json_array_foreach (json_object_get(spec->host, key), i, entry) {
+        json_array_foreach(json_object_get(spec->host, key), i, entry) {
                 const char *text = json_string_value(entry);
                 const char *bare = strncasecmp(text, "CAP_", 4) == 0 ? text + 4 : text;
                 for (k = 0; k < ARRAY_SIZE(all_capabilities) && strcasecmp(all_capabilities[k], bare) != 0; k++)
@@ -143,7 +143,7 @@ static int set_variable(json_t *list, const char *variable)
         json_t *entry;
         size_t i;
 
-        json_array_foreach (list, i, entry) {
+        json_array_foreach(list, i, entry) {
                 const char *text = json_string_value(entry);
 
                 if (strncmp(text, variable, length) != 0 || text[length] != '=')
@@ -163,7 +163,7 @@ static json_t *environment(const Spec *spec)
 
         if (!list || (json_get_bool(spec->config, "Tty") && set_variable(list, "TERM=xterm") < 0))
                 return NULL;
-        json_array_foreach (json_object_get(spec->config, "Env"), i, entry)
+        json_array_foreach(json_object_get(spec->config, "Env"), i, entry)
                 if (json_is_string(entry) && set_variable(list, json_string_value(entry)) < 0)
                         return NULL;
         return TAKE_PTR(list);
@@ -174,7 +174,7 @@ static json_t *rlimits(const Spec *spec)
         json_t *list = json_array(), *entry;
         size_t i;
 
-        json_array_foreach (json_object_get(spec->host, "Ulimits"), i, entry) {
+        json_array_foreach(json_object_get(spec->host, "Ulimits"), i, entry) {
                 CLEANUP_FREE char *type = str_printf("RLIMIT_%s", json_get_string_or(entry, "Name", ""));
                 for (char *p = type; p && *p; p++)
                         if (*p >= 'a' && *p <= 'z')
@@ -357,7 +357,7 @@ static int parse_security_options(Spec *spec, Security *security)
         size_t i;
         int r = 0;
 
-        json_array_foreach (json_object_get(spec->host, "SecurityOpt"), i, entry) {
+        json_array_foreach(json_object_get(spec->host, "SecurityOpt"), i, entry) {
                 if (r == 0)
                         r = parse_security_option(spec, json_is_string(entry) ? json_string_value(entry) : "",
                                                   security);
@@ -444,7 +444,7 @@ static int group_names(const Spec *spec, Buffer *names)
         size_t i;
         int r = buffer_append_string(names, "");
 
-        json_array_foreach (json_object_get(spec->host, "GroupAdd"), i, entry) {
+        json_array_foreach(json_object_get(spec->host, "GroupAdd"), i, entry) {
                 if (r >= 0)
                         r = buffer_printf(names, "%s%s", names->size > 0 ? "," : "",
                                           json_is_string(entry) ? json_string_value(entry) : "");

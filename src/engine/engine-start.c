@@ -368,7 +368,7 @@ static void succeed(Start *start, const RuntimeReport *report)
         int r = container_save_state(container);
         if (r >= 0)
                 r = container_watch_monitor(container);
-        finish(start, 0, &(Error){ 0 });
+        finish(start, 0, &(Error) { 0 });
         if (r < 0 && r != -ESRCH)
                 log_error_errno(r, "Cannot follow container %s", container->id);
         /* After the answer: only a power cut before this is on disk makes the container one that never ran. */
@@ -519,7 +519,7 @@ void container_start(Container *container, EngineDone done, void *userdata)
                 if (r == 0 && !start)
                         r = -ENOMEM;
                 if (start) {
-                        *start = (Start){
+                        *start = (Start) {
                                 .container = container, .done = done, .userdata = userdata, .control = -EBADF
                         };
                         container->start = start;

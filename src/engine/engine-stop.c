@@ -92,8 +92,8 @@ bool container_restart_pending(const Container *container)
         const Stop *stop;
 
         LIST_FOREACH(stop, &container->stops, link)
-        if (stop->restart)
-                return true;
+                if (stop->restart)
+                        return true;
         return false;
 }
 
@@ -115,7 +115,7 @@ void container_stops_done(Container *container)
                 } else if (restart && !container->removing)
                         container_start(container, done, userdata);
                 else
-                        done(0, &(Error){ 0 }, userdata);
+                        done(0, &(Error) { 0 }, userdata);
                 engine_job_end(engine);
         }
 }
@@ -150,7 +150,7 @@ static int begin_stop(Container *container, int number, int64_t timeout, bool re
                 return -ENOMEM;
         if (timeout == INT64_MIN)
                 timeout = json_get_int(container_config(container), "StopTimeout", 10);
-        *stop = (Stop){ .container = container, .restart = restart, .done = done, .userdata = userdata };
+        *stop = (Stop) { .container = container, .restart = restart, .done = done, .userdata = userdata };
         LIST_INSERT_HEAD(&container->stops, stop, link);
         if (timeout >= 0)
                 r = sd_event_add_time_relative(container->engine->event, &stop->deadline, CLOCK_MONOTONIC,

@@ -55,7 +55,7 @@ int http_body_reader_new(int fd, const HttpBody *body, Buffer *received, Stream 
         reader->body = *body;
         reader->left = body->length;
         reader->received = *received;
-        *received = (Buffer){ 0 };
+        *received = (Buffer) { 0 };
         reader->done = !body->chunked && body->length == 0;
         if (body->chunked) {
                 http_parser_init(&reader->parser, HTTP_REQUEST);

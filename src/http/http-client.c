@@ -519,7 +519,7 @@ int http_escape(Buffer *target, const char *s)
                 if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || strchr("-_.~/:", c))
                         r = buffer_append(target, s, 1);
                 else
-                        r = buffer_append(target, (char[]){ '%', digits[c >> 4], digits[c & 15] }, 3);
+                        r = buffer_append(target, (char[]) { '%', digits[c >> 4], digits[c & 15] }, 3);
         }
         return r;
 }

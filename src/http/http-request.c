@@ -77,7 +77,7 @@ static int append_pair(HttpHeader **pairs, size_t *n, const char *name, const ch
         if (!grown)
                 return -ENOMEM;
         *pairs = grown;
-        grown[*n] = (HttpHeader){ .name = strdup(name), .value = strdup(value) };
+        grown[*n] = (HttpHeader) { .name = strdup(name), .value = strdup(value) };
         if (!grown[*n].name || !grown[*n].value) {
                 free(grown[*n].name);
                 free(grown[*n].value);

@@ -84,7 +84,7 @@ int http_connection_release(HttpConnection *connection, Buffer *ret_received)
                 fd_write_all(fd, connection->output.data, connection->output.size);
         if (ret_received) {
                 *ret_received = connection->input;
-                connection->input = (Buffer){ 0 };
+                connection->input = (Buffer) { 0 };
         }
         connection_free_keep_fd(connection);
         return fd;
@@ -109,8 +109,8 @@ void http_connection_send(HttpConnection *connection)
         watch(connection);
 }
 
-/* Answers an error of the protocol and closes. Frees the connection where all is written: callers do nothing after it.
- */
+/* Answers an error of the protocol and closes. Frees the connection where all is written: callers do nothing after
+ * it. */
 static void fail(HttpConnection *connection, int status, const char *message)
 {
         HttpServer *server = connection->server;
@@ -488,13 +488,13 @@ int http_server_new(sd_event *event, const HttpServerConfig *config, HttpServer 
         server->event = sd_event_ref(event);
         server->config = *config;
         LIST_INIT(&server->connections);
-        server->settings = (http_parser_settings){ .on_message_begin = on_message_begin,
-                                                   .on_url = on_url,
-                                                   .on_header_field = on_header_field,
-                                                   .on_header_value = on_header_value,
-                                                   .on_headers_complete = on_headers_complete,
-                                                   .on_body = on_body,
-                                                   .on_message_complete = on_message_complete };
+        server->settings = (http_parser_settings) { .on_message_begin = on_message_begin,
+                                                    .on_url = on_url,
+                                                    .on_header_field = on_header_field,
+                                                    .on_header_value = on_header_value,
+                                                    .on_headers_complete = on_headers_complete,
+                                                    .on_body = on_body,
+                                                    .on_message_complete = on_message_complete };
         *ret_server = server;
         return 0;
 }

@@ -53,7 +53,7 @@ int journal_barrier(void)
                         return 0;
                 if (now_ms() > deadline)
                         return -ETIME;
-                (void) nanosleep(&(struct timespec){ .tv_nsec = pause }, NULL);
+                (void) nanosleep(&(struct timespec) { .tv_nsec = pause }, NULL);
                 pause = MIN(2 * pause, LAST_PAUSE_NS);
         }
 }

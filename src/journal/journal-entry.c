@@ -57,10 +57,7 @@ static int read_place(JournalEntry *entry, const char *value, size_t size)
         return 0;
 }
 
-#define FIELD(name, function)                    \
-        {                                        \
-                name "=", sizeof(name), function \
-        }
+#define FIELD(name, function) { name "=", sizeof(name), function }
 
 static int read_field(JournalEntry *entry, const char *data, size_t size)
 {
@@ -89,7 +86,7 @@ int journal_entry_read(sd_journal *journal, JournalEntry *entry)
         size_t size;
         int r;
 
-        *entry = (JournalEntry){ .message = entry->message };
+        *entry = (JournalEntry) { .message = entry->message };
         entry->message.size = 0;
         sd_journal_restart_data(journal);
         while ((r = sd_journal_enumerate_available_data(journal, &data, &size)) > 0) {

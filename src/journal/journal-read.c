@@ -15,8 +15,8 @@
 
 /* More than this is not joined. */
 #define JOINED_MAX (64u * 1024 * 1024)
-/* An entry's own time lies before journald's by what it waited in the queue; at the end of a range this is allowed for.
- */
+/* An entry's own time lies before journald's by what it waited in the queue; at the end of a range this is allowed
+ * for. */
 #define QUEUE_DELAY_US (60 * 1000000LL)
 /* How often a follower looks by itself: journald tells of new entries with up to 250 ms of delay. */
 #define FOLLOW_BUSY_MS 40

@@ -10,7 +10,7 @@ void journal_resents_clear(JournalResents *resents)
         for (size_t i = 0; i < resents->n; i++)
                 buffer_clear(&resents->list[i].message);
         free(resents->list);
-        *resents = (JournalResents){};
+        *resents = (JournalResents) {};
 }
 
 static bool in_group(const JournalPlace *place, int64_t time_us)

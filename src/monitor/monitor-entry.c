@@ -52,7 +52,7 @@ int monitor_entry_prefix(const MonitorEntryFields *fields, Buffer *ret_prefix)
                         return r;
         }
         *ret_prefix = prefix;
-        prefix = (Buffer){};
+        prefix = (Buffer) {};
         return 0;
 }
 
@@ -68,7 +68,7 @@ static const char *entry_middle(uint8_t priority, bool partial)
 
 static struct iovec iov_string(const char *string)
 {
-        return (struct iovec){ .iov_base = (char *) string, .iov_len = strlen(string) };
+        return (struct iovec) { .iov_base = (char *) string, .iov_len = strlen(string) };
 }
 
 size_t monitor_entry_iov(const Buffer *prefix, const MonitorQueue *queue, size_t offset, const char *extra,
@@ -76,7 +76,7 @@ size_t monitor_entry_iov(const Buffer *prefix, const MonitorQueue *queue, size_t
 {
         const MonitorRecord *record = monitor_queue_at(queue, offset);
 
-        iov[0] = (struct iovec){ .iov_base = prefix->data, .iov_len = prefix->size };
+        iov[0] = (struct iovec) { .iov_base = prefix->data, .iov_len = prefix->size };
         iov[1] = iov_string(extra);
         iov[2] = iov_string(entry_middle(record->priority, record->partial));
         iov[3].iov_base = (char *) monitor_queue_message(queue, offset, &iov[3].iov_len);

@@ -63,7 +63,7 @@ int monitor_exit_notify(const char *socket_path, const char *id)
                 r = fd;
                 if (r != -EAGAIN && r != -ECONNREFUSED)
                         return r;
-                nanosleep(&(struct timespec){ .tv_nsec = NOTIFY_PAUSE_NS }, NULL);
+                nanosleep(&(struct timespec) { .tv_nsec = NOTIFY_PAUSE_NS }, NULL);
         }
         return r;
 }

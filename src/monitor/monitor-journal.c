@@ -40,12 +40,12 @@ int monitor_journal_init(MonitorJournal *journal, const char *path, Buffer *pref
 {
         const char *slash = strrchr(path, '/');
 
-        *journal = (MonitorJournal){ .path = path, .socket = -EBADF, .daemon = -EBADF };
+        *journal = (MonitorJournal) { .path = path, .socket = -EBADF, .daemon = -EBADF };
         journal->control_path = str_printf("%.*s/io.systemd.journal", slash ? (int) (slash - path) : 0, path);
         if (!journal->control_path)
                 return -ENOMEM;
         journal->prefix = *prefix;
-        *prefix = (Buffer){};
+        *prefix = (Buffer) {};
         return 0;
 }
 
@@ -56,7 +56,7 @@ void monitor_journal_deinit(MonitorJournal *journal)
         monitor_queue_clear(&journal->queue);
         fd_close(journal->socket);
         fd_close(journal->daemon);
-        *journal = (MonitorJournal){ .socket = -EBADF, .daemon = -EBADF };
+        *journal = (MonitorJournal) { .socket = -EBADF, .daemon = -EBADF };
 }
 
 static size_t least_cost(const MonitorJournal *journal, const MonitorRecord *record)
@@ -83,8 +83,8 @@ static int queue_size(const MonitorJournal *journal)
         return ioctl(journal->socket, SIOCOUTQ, &queued) < 0 ? INT_MAX : queued;
 }
 
-/* Forgets the records that are surely stored, when so much was in the socket's queue after the last of them was sent.
- */
+/* Forgets the records that are surely stored, when so much was in the socket's queue after the last of them was
+ * sent. */
 static void confirm(MonitorJournal *journal, int queued)
 {
         MonitorQueue *queue = &journal->queue;
@@ -268,7 +268,7 @@ static int send_some(const MonitorJournal *journal)
         for (size_t at = queue->sent; at < queue->tail && n < BATCH; at = monitor_queue_next(queue, at)) {
                 if (monitor_queue_at(queue, at)->memfd >= 0)
                         break;
-                messages[n].msg_hdr = (struct msghdr){ .msg_iov = iov[n] };
+                messages[n].msg_hdr = (struct msghdr) { .msg_iov = iov[n] };
                 messages[n].msg_hdr.msg_iovlen = monitor_entry_iov(&journal->prefix, queue, at, "", iov[n]);
                 n++;
         }
@@ -322,8 +322,8 @@ void monitor_journal_send(MonitorJournal *journal, int64_t now)
                 send_failed(journal, -r, now);
 }
 
-/* How much of a socket's queue the record's datagram takes with this kernel; OFFSET SIZE_MAX stands for the empty one.
- */
+/* How much of a socket's queue the record's datagram takes with this kernel; OFFSET SIZE_MAX stands for the empty
+ * one. */
 static int datagram_cost(const MonitorJournal *journal, size_t offset)
 {
         CLEANUP_CLOSE int a = -EBADF, b = -EBADF;
@@ -429,9 +429,9 @@ size_t monitor_journal_poll(const MonitorJournal *journal, struct pollfd fds[sta
         size_t n = 0;
 
         if (journal->socket >= 0 && journal->blocked)
-                fds[n++] = (struct pollfd){ .fd = journal->socket, .events = POLLOUT };
+                fds[n++] = (struct pollfd) { .fd = journal->socket, .events = POLLOUT };
         if (journal->daemon >= 0)
-                fds[n++] = (struct pollfd){ .fd = journal->daemon, .events = POLLIN };
+                fds[n++] = (struct pollfd) { .fd = journal->daemon, .events = POLLIN };
         return n;
 }
 

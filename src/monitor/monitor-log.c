@@ -15,7 +15,7 @@ int monitor_log_init(MonitorLog *log, const MonitorEntryFields *fields, const ch
         CLEANUP_BUFFER Buffer prefix = {};
         int r;
 
-        *log = (MonitorLog){ .terminal = terminal };
+        *log = (MonitorLog) { .terminal = terminal };
         log->journal.socket = log->journal.daemon = -EBADF;
         log->lines[0].memfd = log->lines[1].memfd = -EBADF;
         if (!fields)

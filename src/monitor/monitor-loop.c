@@ -174,7 +174,7 @@ static void reap_others(const Monitor *monitor)
 
 static size_t add(PollSet *set, int fd, short events)
 {
-        set->fds[set->n] = (struct pollfd){ .fd = fd, .events = events };
+        set->fds[set->n] = (struct pollfd) { .fd = fd, .events = events };
         return set->n++;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The whole monitor: one container's streams, its clients, its log, its first process, and one loop over all of them.
- */
+/* The whole monitor: one container's streams, its clients, its log, its first process, and one loop over all of
+ * them. */
 #pragma once
 
 #include <stdbool.h>

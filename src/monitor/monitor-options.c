@@ -10,14 +10,8 @@
 #include "monitor-journal.h"
 #include "monitor-options.h"
 
-#define STRING(name, field)                              \
-        {                                                \
-                name, offsetof(MonitorOptions, field), 0 \
-        }
-#define NUMBER(name, field, max)                           \
-        {                                                  \
-                name, offsetof(MonitorOptions, field), max \
-        }
+#define STRING(name, field) { name, offsetof(MonitorOptions, field), 0 }
+#define NUMBER(name, field, max) { name, offsetof(MonitorOptions, field), max }
 
 static const struct {
         const char *name;

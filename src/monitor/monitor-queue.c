@@ -26,7 +26,7 @@ void monitor_queue_clear(MonitorQueue *queue)
                 monitor_queue_drop_head(queue);
         }
         free(queue->data);
-        *queue = (MonitorQueue){};
+        *queue = (MonitorQueue) {};
 }
 
 size_t monitor_queue_next(const MonitorQueue *queue, size_t offset)

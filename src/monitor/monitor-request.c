@@ -120,9 +120,9 @@ size_t monitor_requests_poll(const MonitorRequests *requests, struct pollfd *fds
         size_t n = 0;
 
         if (requests->listen >= 0 && requests->n < MONITOR_CONNECTIONS_MAX)
-                fds[n++] = (struct pollfd){ .fd = requests->listen, .events = POLLIN };
+                fds[n++] = (struct pollfd) { .fd = requests->listen, .events = POLLIN };
         for (size_t i = 0; i < requests->n; i++)
-                fds[n++] = (struct pollfd){ .fd = requests->list[i], .events = POLLIN };
+                fds[n++] = (struct pollfd) { .fd = requests->list[i], .events = POLLIN };
         return n;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The engine's requests (include/berth/monitor.h): connections of a SOCK_SEQPACKET socket, any number of messages each.
- */
+/* The engine's requests (include/berth/monitor.h): connections of a SOCK_SEQPACKET socket, any number of messages
+ * each. */
 #pragma once
 
 #include <poll.h>

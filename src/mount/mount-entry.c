@@ -119,7 +119,7 @@ int mount_entry_parse(const json_t *object, MountEntry *ret_entry, Error *ret_er
                           entry.destination ? entry.destination : "");
                 return -EINVAL;
         }
-        json_array_foreach (options, i, word) {
+        json_array_foreach(options, i, word) {
                 int r = entry_add_option(&entry, &data, json_string_value(word) ? json_string_value(word) : "");
 
                 if (r < 0)

@@ -131,15 +131,14 @@ static int on_route(const struct nlmsghdr *header, void *userdata)
 
         if (route->rtm_family != AF_INET || route->rtm_dst_len == 0 || route->rtm_type != RTN_UNICAST)
                 return MNL_CB_OK;
-        mnl_attr_for_each(attribute, header, sizeof(*route))
-        {
+        mnl_attr_for_each(attribute, header, sizeof(*route)) {
                 if (mnl_attr_get_type(attribute) != RTA_DST || mnl_attr_get_payload_len(attribute) < 4)
                         continue;
                 Subnet *grown = reallocarray(taken->subnets, taken->n + 1, sizeof(Subnet));
                 if (!grown)
                         return MNL_CB_ERROR;
                 taken->subnets = grown;
-                grown[taken->n++] = (Subnet){ ntohl(mnl_attr_get_u32(attribute)), route->rtm_dst_len };
+                grown[taken->n++] = (Subnet) { ntohl(mnl_attr_get_u32(attribute)), route->rtm_dst_len };
         }
         return MNL_CB_OK;
 }
@@ -178,7 +177,7 @@ int network_choose_subnet(struct in_addr *ret_subnet, uint8_t *ret_prefix)
         for (size_t i = 0; i < ARRAY_SIZE(pools); i++)
                 for (uint32_t address = pools[i].first; address <= pools[i].last;
                      address += UINT32_C(1) << (32 - pools[i].prefix)) {
-                        if (overlaps(&taken, (Subnet){ address, pools[i].prefix }))
+                        if (overlaps(&taken, (Subnet) { address, pools[i].prefix }))
                                 continue;
                         ret_subnet->s_addr = htonl(address);
                         *ret_prefix = pools[i].prefix;

@@ -16,7 +16,7 @@ static int set_parse(const json_t *object, const char *key, uint64_t *ret_set, E
         uint64_t set = 0;
         size_t i;
 
-        json_array_foreach (json_get_array(object, key), i, name) {
+        json_array_foreach(json_get_array(object, key), i, name) {
                 cap_value_t value;
 
                 /* A name that this kernel's headers do not know is nothing that could be granted. */
@@ -88,7 +88,7 @@ int runtime_capabilities_apply(const RuntimeCapabilities *capabilities)
         own = own_permitted();
         permitted = capabilities->permitted & own;
         for (unsigned int i = 0; i < 2; i++)
-                data[i] = (struct __user_cap_data_struct){
+                data[i] = (struct __user_cap_data_struct) {
                         .effective = (uint32_t) ((capabilities->effective & permitted) >> (32 * i)),
                         .permitted = (uint32_t) (permitted >> (32 * i)),
                         .inheritable = (uint32_t) ((capabilities->inheritable & own) >> (32 * i)),

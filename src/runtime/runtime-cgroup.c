@@ -140,7 +140,7 @@ static int io_apply(int group_fd, const json_t *block, Error *ret_error)
                 number_or_max(&weight, 1 + (json_get_int(block, "weight", 0) - 10) * 9999 / 990);
         r = limit_apply(group_fd, &weight, ret_error);
         for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(throttles); i++)
-                json_array_foreach (json_get_array(block, throttles[i][0]), j, device) {
+                json_array_foreach(json_get_array(block, throttles[i][0]), j, device) {
                         snprintf(max.text, sizeof(max.text), "%lld:%lld %s=%lld",
                                  (long long) json_get_int(device, "major", 0),
                                  (long long) json_get_int(device, "minor", 0), throttles[i][1],
@@ -157,7 +157,7 @@ static int unified_apply(int group_fd, const json_t *unified, Error *ret_error)
         const char *file;
         json_t *value;
 
-        json_object_foreach ((json_t *) unified, file, value) {
+        json_object_foreach((json_t *) unified, file, value) {
                 int r = strchr(file, '/') || !json_is_string(value)
                                 ? -EINVAL
                                 : group_write(group_fd, file, json_string_value(value));

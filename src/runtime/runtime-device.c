@@ -19,7 +19,7 @@
 
 static struct bpf_insn insn(uint8_t code, uint8_t dst, uint8_t src, int16_t off, int32_t imm)
 {
-        return (struct bpf_insn){ .code = code, .dst_reg = dst & 0xf, .src_reg = src & 0xf, .off = off, .imm = imm };
+        return (struct bpf_insn) { .code = code, .dst_reg = dst & 0xf, .src_reg = src & 0xf, .off = off, .imm = imm };
 }
 
 /* r2 type, r3 access, r4 major, r5 minor. */
@@ -244,7 +244,7 @@ int runtime_devices_make(int root_fd, const json_t *config, Error *ret_error)
         }
         if (r < 0)
                 return runtime_error(ret_error, -r, "create device nodes");
-        json_array_foreach (json_get_array(json_get_object(config, "linux"), "devices"), i, device) {
+        json_array_foreach(json_get_array(json_get_object(config, "linux"), "devices"), i, device) {
                 r = device_make(root_fd, device);
                 if (r < 0)
                         return runtime_error(ret_error, -r, "error creating device node %s",

@@ -114,7 +114,7 @@ static int init_rlimits(const RuntimePlan *plan, Error *ret_error)
         json_t *item;
         size_t i, j;
 
-        json_array_foreach (json_get_array(plan->process, "rlimits"), i, item) {
+        json_array_foreach(json_get_array(plan->process, "rlimits"), i, item) {
                 const char *type = json_get_string_or(item, "type", "");
                 struct rlimit limit = {
                         .rlim_cur = (rlim_t) json_get_int(item, "soft", 0),

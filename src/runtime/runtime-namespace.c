@@ -44,7 +44,7 @@ int runtime_namespaces_open(const json_t *config, RuntimeNamespaces *ret, Error 
 
         for (i = 0; i < RUNTIME_NS_COUNT; i++)
                 namespaces.fds[i] = -EBADF;
-        json_array_foreach (list, i, object) {
+        json_array_foreach(list, i, object) {
                 r = namespace_open(&namespaces, object, ret_error);
                 if (r < 0)
                         break;

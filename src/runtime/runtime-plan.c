@@ -51,7 +51,7 @@ int runtime_plan_guard(const RuntimePlan *plan, int root_fd, bool late, Error *r
         size_t j;
 
         for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-                json_array_foreach (json_get_array(object, kinds[i].key), j, item) {
+                json_array_foreach(json_get_array(object, kinds[i].key), j, item) {
                         const char *path = json_string_value(item);
                         int r;
 
@@ -75,7 +75,7 @@ static int plan_read_mounts(RuntimePlan *plan, Error *ret_error)
         plan->mounts = calloc(json_array_size(list) + 1, sizeof(*plan->mounts));
         if (!plan->mounts)
                 return -ENOMEM;
-        json_array_foreach (list, i, object) {
+        json_array_foreach(list, i, object) {
                 r = mount_entry_parse(object, plan->mounts + i, ret_error);
                 if (r < 0)
                         return r;

@@ -20,8 +20,7 @@
 
 #define runtime_error mount_error
 
-/* --- namespaces ----------------------------------------------------------------------------------------------------
- */
+/* --- namespaces --------------------------------------------------------------------------------------------------- */
 
 typedef enum RuntimeNamespace {
         RUNTIME_NS_MOUNT,
@@ -41,8 +40,7 @@ typedef struct RuntimeNamespaces {
 /* Reads linux.namespaces and opens those that have a path. */
 int runtime_namespaces_open(const json_t *config, RuntimeNamespaces *ret, Error *ret_error);
 
-/* --- users ---------------------------------------------------------------------------------------------------------
- */
+/* --- users -------------------------------------------------------------------------------------------------------- */
 
 typedef struct RuntimeUser {
         uid_t uid;
@@ -57,8 +55,7 @@ void runtime_user_clear(RuntimeUser *user);
 /* Resolves process.user (and the annotation berth.group-add) against the root's own passwd and group files. */
 int runtime_user_resolve(int root_fd, const json_t *config, RuntimeUser *ret_user, Error *ret_error);
 
-/* --- capabilities and seccomp --------------------------------------------------------------------------------------
- */
+/* --- capabilities and seccomp ------------------------------------------------------------------------------------- */
 
 typedef struct RuntimeCapabilities {
         bool given;
@@ -81,8 +78,7 @@ typedef struct RuntimeSeccomp {
 int runtime_seccomp_load(const json_t *config, RuntimeSeccomp *ret, Error *ret_error);
 int runtime_seccomp_apply(const RuntimeSeccomp *seccomp);
 
-/* --- devices -------------------------------------------------------------------------------------------------------
- */
+/* --- devices ------------------------------------------------------------------------------------------------------ */
 
 /* The cgroup device program for linux.resources.devices, loaded or as it was kept before the fork. Returns its
  * descriptor; -ENODATA without rules. */
@@ -95,23 +91,21 @@ int runtime_devices_attach(int cgroup_fd, int program_fd);
 /* Fills a fresh /dev: default nodes, linux.devices, links. */
 int runtime_devices_make(int root_fd, const json_t *config, Error *ret_error);
 
-/* --- cgroup --------------------------------------------------------------------------------------------------------
- */
+/* --- cgroup ------------------------------------------------------------------------------------------------------- */
 
 typedef struct RuntimeCgroup {
         char *payload_path; /* owned: absolute directory */
         int payload_fd;     /* owned */
 } RuntimeCgroup;
 
-#define RUNTIME_CGROUP_EMPTY ((RuntimeCgroup){ .payload_fd = -EBADF })
+#define RUNTIME_CGROUP_EMPTY ((RuntimeCgroup) { .payload_fd = -EBADF })
 
 void runtime_cgroup_clear(RuntimeCgroup *cgroup);
 
 /* Makes the groups below the parent's own, moves the parent, and limits the payload. */
 int runtime_cgroup_setup(const json_t *resources, RuntimeCgroup *ret, Error *ret_error);
 
-/* --- standard streams ----------------------------------------------------------------------------------------------
- */
+/* --- standard streams --------------------------------------------------------------------------------------------- */
 
 typedef struct RuntimeStdio {
         int inner[3]; /* owned: init's ends; the first is -EBADF for the root's /dev/null */
@@ -119,7 +113,8 @@ typedef struct RuntimeStdio {
         bool terminal;
 } RuntimeStdio;
 
-#define RUNTIME_STDIO_EMPTY ((RuntimeStdio){ .inner = { -EBADF, -EBADF, -EBADF }, .outer = { -EBADF, -EBADF, -EBADF } })
+#define RUNTIME_STDIO_EMPTY \
+        ((RuntimeStdio) { .inner = { -EBADF, -EBADF, -EBADF }, .outer = { -EBADF, -EBADF, -EBADF } })
 
 void runtime_stdio_clear(RuntimeStdio *stdio);
 
@@ -130,20 +125,17 @@ int runtime_stdio_open(const RuntimeStart *start, int root_fd, const RuntimeUser
 /* In init: makes the streams descriptors 0, 1 and 2, and a terminal the controlling one. */
 int runtime_stdio_install(const RuntimeStdio *stdio, int root_fd);
 
-/* --- network -------------------------------------------------------------------------------------------------------
- */
+/* --- network ------------------------------------------------------------------------------------------------------ */
 
 /* Brings lo up in the present network namespace. */
 int runtime_network_loopback(void);
 
-/* --- sysctls -------------------------------------------------------------------------------------------------------
- */
+/* --- sysctls ------------------------------------------------------------------------------------------------------ */
 
 /* Writes linux.sysctl for the present namespaces through PROC_FD, a /proc. */
 int runtime_sysctl_apply(int proc_fd, const json_t *config, Error *ret_error);
 
-/* --- the plan ------------------------------------------------------------------------------------------------------
- */
+/* --- the plan ----------------------------------------------------------------------------------------------------- */
 
 typedef struct RuntimePlan {
         const RuntimeStart *start;
@@ -166,13 +158,13 @@ typedef struct RuntimePlan {
         int error_fd;       /* init's end of the pipe that a failure travels over */
 } RuntimePlan;
 
-#define RUNTIME_PLAN_EMPTY                                                                    \
-        ((RuntimePlan){ .namespaces.fds = { -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF }, \
-                        .stdio = RUNTIME_STDIO_EMPTY,                                         \
-                        .cgroup = RUNTIME_CGROUP_EMPTY,                                       \
-                        .device_program = -EBADF,                                             \
-                        .error_fd = -EBADF,                                                   \
-                        .error_reader = -EBADF })
+#define RUNTIME_PLAN_EMPTY                                                                     \
+        ((RuntimePlan) { .namespaces.fds = { -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF }, \
+                         .stdio = RUNTIME_STDIO_EMPTY,                                         \
+                         .cgroup = RUNTIME_CGROUP_EMPTY,                                       \
+                         .device_program = -EBADF,                                             \
+                         .error_fd = -EBADF,                                                   \
+                         .error_reader = -EBADF })
 
 /* All that can be done before the scope is there, into an empty plan. Enters and leaves namespaces and ends in those it
  * began in, on failure too. A plan lives as long as its process, which ends or becomes another program. */

@@ -100,7 +100,7 @@ static int architectures_add(const json_t *seccomp, scmp_filter_ctx filter, Cove
         size_t i;
         int r = coverage_add(coverage, filter, native);
 
-        json_array_foreach (json_get_array(seccomp, "architectures"), i, name) {
+        json_array_foreach(json_get_array(seccomp, "architectures"), i, name) {
                 char lower[32] = "";
                 const char *word = str_after_prefix(json_string_value(name), "SCMP_ARCH_");
                 uint32_t token;
@@ -126,7 +126,7 @@ static int argument_parse(const json_t *object, struct scmp_arg_cmp *ret, Error 
                 return runtime_error(ret_error, EINVAL, "seccomp: invalid argument index");
         for (size_t i = 0; i < ARRAY_SIZE(operators); i++)
                 if (str_equal(operators[i].name, op)) {
-                        *ret = (struct scmp_arg_cmp){
+                        *ret = (struct scmp_arg_cmp) {
                                 .arg = (unsigned int) index,
                                 .op = operators[i].op,
                                 .datum_a = (scmp_datum_t) json_get_int(object, "value", 0),
@@ -192,14 +192,14 @@ static int entry_add(const json_t *entry, scmp_filter_ctx filter, Coverage *cove
                 return r;
         if (n > ARRAY_SIZE(arguments))
                 return runtime_error(ret_error, EINVAL, "seccomp: too many arguments in a rule");
-        json_array_foreach (args, i, item) {
+        json_array_foreach(args, i, item) {
                 r = argument_parse(item, arguments + i, ret_error);
                 if (r < 0)
                         return r;
         }
         if (action == default_action)
                 return 0;
-        json_array_foreach (names, i, item) {
+        json_array_foreach(names, i, item) {
                 r = name_add(filter, coverage, action, json_is_string(item) ? json_string_value(item) : "", arguments,
                              n);
                 if (r < 0)
@@ -284,7 +284,7 @@ int runtime_seccomp_compile(const json_t *seccomp, void **ret_program, size_t *r
         /* A binary tree over the numbers; libraries too old for it build the long list. */
         (void) seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
         r = architectures_add(seccomp, filter, &coverage, ret_error);
-        json_array_foreach (json_get_array(seccomp, "syscalls"), i, entry) {
+        json_array_foreach(json_get_array(seccomp, "syscalls"), i, entry) {
                 if (r >= 0)
                         r = entry_add(entry, filter, &coverage, default_action, ret_error);
         }
@@ -300,7 +300,7 @@ static int flags_parse(const json_t *seccomp, unsigned int *ret, Error *ret_erro
         unsigned int flags = list ? 0 : SECCOMP_FILTER_FLAG_SPEC_ALLOW;
         size_t i;
 
-        json_array_foreach (list, i, item) {
+        json_array_foreach(list, i, item) {
                 size_t j = 0;
 
                 while (j < ARRAY_SIZE(filter_flags) && !str_equal(filter_flags[j].name, json_string_value(item)))

@@ -33,7 +33,7 @@ int runtime_sysctl_apply(int proc_fd, const json_t *config, Error *ret_error)
         json_t *object = json_get_object(json_get_object(config, "linux"), "sysctl"), *value;
         const char *name;
 
-        json_object_foreach (object, name, value) {
+        json_object_foreach(object, name, value) {
                 int r = sysctl_write(proc_fd, name, json_is_string(value) ? json_string_value(value) : "", ret_error);
 
                 if (r < 0)

@@ -18,7 +18,7 @@ void runtime_user_clear(RuntimeUser *user)
 {
         free(user->groups);
         free(user->home);
-        *user = (RuntimeUser){};
+        *user = (RuntimeUser) {};
 }
 
 /* The file's text; empty where there is none. */
@@ -205,8 +205,8 @@ static int user_resolve_name(RuntimeUser *user, int root_fd, const char *text, c
                 r = database_read(root_fd, "/etc/group", &group_text);
         if (r >= 0 && !str_empty(group_name))
                 r = group_find(group_text, group_name, "unable", &user->gid, ret_error);
-        /* The primary group is among the others too, so that leaving it by setgid(2) is no way round a file's denial.
-         */
+        /* The primary group is among the others too, so that leaving it by setgid(2) is no way round a file's
+         * denial. */
         if (r >= 0)
                 r = user_add_group(user, user->gid);
         if (r >= 0 && str_empty(group_name))
@@ -246,7 +246,7 @@ int runtime_user_resolve(int root_fd, const json_t *config, RuntimeUser *ret_use
                 user.gid = (gid_t) json_get_int(object, "gid", 0);
                 user.n_groups = 0;
         }
-        json_array_foreach (json_get_array(object, "additionalGids"), i, gid) {
+        json_array_foreach(json_get_array(object, "additionalGids"), i, gid) {
                 if (r < 0)
                         break;
                 r = user_add_group(&user, (gid_t) json_integer_value(gid));
@@ -254,6 +254,6 @@ int runtime_user_resolve(int root_fd, const json_t *config, RuntimeUser *ret_use
         if (r < 0)
                 return r;
         *ret_user = user;
-        user = (RuntimeUser){};
+        user = (RuntimeUser) {};
         return 0;
 }

@@ -79,7 +79,7 @@ static int commit_layers(Commit *commit)
         size_t i;
         int r;
 
-        json_array_foreach (json_get_array(commit->result, "Layers"), i, layer) {
+        json_array_foreach(json_get_array(commit->result, "Layers"), i, layer) {
                 r = commit_layer(commit, layer);
                 if (r != 0)
                         return r;
@@ -127,7 +127,7 @@ static int image_layers(const Commit *commit, const json_t *config, json_t **ret
 
         if (!layers || !sizes)
                 return -ENOMEM;
-        json_array_foreach (json_get_array(json_get_object(config, "rootfs"), "diff_ids"), i, diff_id) {
+        json_array_foreach(json_get_array(json_get_object(config, "rootfs"), "diff_ids"), i, diff_id) {
                 const char *digest = json_string_value(diff_id);
                 json_t *size = digest ? json_object_get(commit->sizes, digest) : NULL, *record CLEANUP_JSON = NULL;
                 int fd CLEANUP_CLOSE = -EBADF;
@@ -170,7 +170,7 @@ static int make_record(const Commit *commit, const json_t *image, const json_t *
                 return r;
         if (created_text)
                 (void) time_parse_rfc3339(created_text, &created);
-        json_array_foreach (json_get_array(image, "Blobs"), i, blob)
+        json_array_foreach(json_get_array(image, "Blobs"), i, blob)
                 if (json_array_append(blobs, json_object_get(blob, "Digest")) < 0)
                         return -ENOMEM;
         record = json_pack("{s:I, s:I, s:O, s:O, s:O}", "Created", (json_int_t) created, "Size", (json_int_t) size,
@@ -193,7 +193,7 @@ static int image_references(Commit *commit, const json_t *image, const char *id,
         json_t *familiar_list = json_get_array(done, "References"), *replaced = json_get_array(done, "Replaced"), *item;
         size_t i;
 
-        json_array_foreach (json_get_array(image, "References"), i, item) {
+        json_array_foreach(json_get_array(image, "References"), i, item) {
                 StoreReference reference CLEANUP_REFERENCE = {};
                 char *normal CLEANUP_FREE = NULL, *familiar CLEANUP_FREE = NULL;
                 const char *before;
@@ -227,7 +227,7 @@ static int image_blobs(const Commit *commit, const json_t *image)
         size_t i;
         int r;
 
-        json_array_foreach (json_get_array(image, "Blobs"), i, blob) {
+        json_array_foreach(json_get_array(image, "Blobs"), i, blob) {
                 char *data CLEANUP_FREE = NULL;
                 size_t size;
 
@@ -248,7 +248,7 @@ static bool array_has(const json_t *array, const json_t *value)
         json_t *item;
         size_t i;
 
-        json_array_foreach (array, i, item)
+        json_array_foreach(array, i, item)
                 if (json_equal(item, value))
                         return true;
         return false;
@@ -270,7 +270,7 @@ static int commit_record(const Commit *commit, const char *id, json_t *record)
         merged = json_deep_copy(present);
         if (!merged || json_object_update_missing(merged, record) < 0)
                 return -ENOMEM;
-        json_array_foreach (json_get_array(record, "Blobs"), i, digest)
+        json_array_foreach(json_get_array(record, "Blobs"), i, digest)
                 if (!array_has(json_get_array(merged, "Blobs"), digest) &&
                     json_array_append(json_get_array(merged, "Blobs"), digest) < 0)
                         return -ENOMEM;
@@ -315,7 +315,7 @@ static int commit_all(Commit *commit)
         int r;
 
         r = commit_layers(commit);
-        json_array_foreach (json_get_array(commit->result, "Images"), i, image) {
+        json_array_foreach(json_get_array(commit->result, "Images"), i, image) {
                 if (r != 0)
                         return r;
                 r = commit_image(commit, image);

@@ -93,14 +93,14 @@ static bool is_single_reference(const json_t *references)
         json_t *item;
         size_t i;
 
-        json_array_foreach (references, i, item) {
+        json_array_foreach(references, i, item) {
                 if (strchr(json_string_value(item), '@'))
                         continue;
                 if (single)
                         return false;
                 single = json_string_value(item);
         }
-        json_array_foreach (references, i, item) {
+        json_array_foreach(references, i, item) {
                 if (!single)
                         single = json_string_value(item);
                 if (!same_name(single, json_string_value(item)))
@@ -120,7 +120,7 @@ static int untag(Delete *delete, const json_t *names)
         references = json_copy(delete->store->references);
         if (!references)
                 return -ENOMEM;
-        json_array_foreach (names, i, item) {
+        json_array_foreach(names, i, item) {
                 char *familiar CLEANUP_FREE = store_familiar(json_string_value(item));
 
                 (void) json_object_del(references, json_string_value(item));
@@ -170,7 +170,7 @@ static int remove_blobs(Delete *delete, const json_t *record)
         r = store_index_used(delete->store, NULL, "Blobs", &used);
         if (r < 0)
                 return r;
-        json_array_foreach (json_get_array(record, "Blobs"), i, item) {
+        json_array_foreach(json_get_array(record, "Blobs"), i, item) {
                 const char *digest = json_string_value(item);
 
                 if (store_digest_is_valid(digest) && !json_object_get(used, digest) &&
@@ -254,15 +254,15 @@ static int delete_image(Delete *delete, const char *image_id, bool force, bool q
         }
 }
 
-/* The names that go when KEY goes: itself, and, where no other tag of its repository stays, that repository's digests.
- */
+/* The names that go when KEY goes: itself, and, where no other tag of its repository stays, that repository's
+ * digests. */
 static int names_with(const json_t *references, const char *key, json_t *names)
 {
         bool tag_stays = strchr(key, '@');
         json_t *item;
         size_t i;
 
-        json_array_foreach (references, i, item) {
+        json_array_foreach(references, i, item) {
                 const char *other = json_string_value(item);
 
                 if (!str_equal(other, key) && !strchr(other, '@') && same_name(other, key))
@@ -270,7 +270,7 @@ static int names_with(const json_t *references, const char *key, json_t *names)
         }
         if (json_array_append_new(names, json_string(key)) < 0)
                 return -ENOMEM;
-        json_array_foreach (references, i, item) {
+        json_array_foreach(references, i, item) {
                 const char *other = json_string_value(item);
 
                 if (!tag_stays && strchr(other, '@') && same_name(other, key) && json_array_append(names, item) < 0)

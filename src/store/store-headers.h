@@ -29,10 +29,7 @@ typedef struct StoreHeaders {
         int error;               /* of writing the file */
 } StoreHeaders;
 
-#define STORE_HEADERS_EMPTY  \
-        {                    \
-                .fd = -EBADF \
-        }
+#define STORE_HEADERS_EMPTY { .fd = -EBADF }
 
 /* Makes DIRFD/headers.zst. */
 int store_headers_create(StoreHeaders *headers, int dirfd);

@@ -183,7 +183,7 @@ int store_layers_size(Store *store, int64_t *ret_size)
         r = store_index_used(store, NULL, "Layers", &used);
         if (r < 0)
                 return r;
-        json_object_foreach (used, diff_id, size)
+        json_object_foreach(used, diff_id, size)
                 total += json_integer_value(size);
         *ret_size = total;
         return 0;

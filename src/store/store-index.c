@@ -27,7 +27,7 @@ static int index_append(Store *store, const char *id, json_t *record)
                 store->images = grown;
                 store->allocated_images = want;
         }
-        store->images[store->n_images] = (StoreImage){ .record = record ? json_incref(record) : NULL };
+        store->images[store->n_images] = (StoreImage) { .record = record ? json_incref(record) : NULL };
         snprintf(store->images[store->n_images++].id, STORE_DIGEST_SIZE, "%s", id);
         return 0;
 }
@@ -162,7 +162,7 @@ int store_index_used(Store *store, const char *except_id, const char *member, js
                 if (r < 0)
                         return r;
                 sizes = str_equal(member, "Layers") ? json_get_array(record, "Sizes") : NULL;
-                json_array_foreach (json_get_array(record, member), at, item) {
+                json_array_foreach(json_get_array(record, member), at, item) {
                         const char *digest = json_string_value(item);
                         json_t *size = json_array_get(sizes, at) ?: json_null();
 
@@ -213,7 +213,7 @@ json_t *store_references_of(Store *store, const char *id)
 
         if (!store->by_image) {
                 store->by_image = json_object();
-                json_object_foreach (store->references, reference, value) {
+                json_object_foreach(store->references, reference, value) {
                         const char *image_id = json_string_value(value);
                         json_t *list = image_id ? json_object_get(store->by_image, image_id) : NULL;
 

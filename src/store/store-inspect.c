@@ -28,7 +28,7 @@ static int split_references(Store *store, const char *image_id, json_t *tags, js
         json_t *item;
         size_t i;
 
-        json_array_foreach (store_references_of(store, image_id), i, item) {
+        json_array_foreach(store_references_of(store, image_id), i, item) {
                 const char *normal = json_string_value(item);
                 char *familiar CLEANUP_FREE = store_familiar(normal);
 
@@ -156,7 +156,7 @@ static int name_steps(Store *store, json_t *steps, const char *image_id)
         size_t i, at;
 
         snprintf(id, sizeof(id), "%s", image_id);
-        json_array_foreach (steps, i, step) {
+        json_array_foreach(steps, i, step) {
                 StoreImage *image = store_index_find(store, id);
                 json_t *record, *tags CLEANUP_JSON = NULL;
                 int r;
@@ -168,7 +168,7 @@ static int name_steps(Store *store, json_t *steps, const char *image_id)
                         return r;
                 if (json_set_string(step, "Id", id) < 0)
                         return -ENOMEM;
-                json_array_foreach (store_references_of(store, id), at, item) {
+                json_array_foreach(store_references_of(store, id), at, item) {
                         char *familiar CLEANUP_FREE = store_familiar(json_string_value(item));
 
                         if (strchr(json_string_value(item), '@'))
@@ -197,7 +197,7 @@ int store_image_history(Store *store, const char *image_id, json_t **ret_history
         if (r < 0)
                 return r;
         sizes = json_get_array(record, "Sizes");
-        json_array_foreach (json_get_array(config, "history"), i, item) {
+        json_array_foreach(json_get_array(config, "history"), i, item) {
                 int64_t size = 0;
 
                 if (!json_get_bool(item, "empty_layer"))

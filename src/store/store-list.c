@@ -109,13 +109,13 @@ static int add_values(List *list, int (*add)(List *list, const char *value), con
         int r = 0;
 
         if (json_is_array(values))
-                json_array_foreach (values, i, item) {
+                json_array_foreach(values, i, item) {
                         r = add(list, json_string_value(item) ?: "");
                         if (r != 0)
                                 return r;
                 }
         else
-                json_object_foreach ((json_t *) values, key, item) {
+                json_object_foreach((json_t *) values, key, item) {
                         if (!json_is_true(item))
                                 continue;
                         r = add(list, key);
@@ -130,7 +130,7 @@ static int add_filters(List *list)
         const char *name;
         json_t *values;
 
-        json_object_foreach ((json_t *) list->options->filters, name, values) {
+        json_object_foreach((json_t *) list->options->filters, name, values) {
                 size_t i;
                 int r;
 
@@ -189,7 +189,7 @@ static int split_references(const List *list, const char *id, json_t *tags, json
         json_t *item;
         size_t i;
 
-        json_array_foreach (store_references_of(list->store, id), i, item) {
+        json_array_foreach(store_references_of(list->store, id), i, item) {
                 StoreReference reference CLEANUP_REFERENCE = {};
                 char *familiar CLEANUP_FREE = NULL;
 
@@ -222,7 +222,7 @@ static int64_t shared_size(const List *list, const json_t *record)
 
         if (!list->shared)
                 return -1;
-        json_array_foreach (json_get_array(record, "Layers"), i, layer) {
+        json_array_foreach(json_get_array(record, "Layers"), i, layer) {
                 if (json_get_int(list->shared, json_string_value(layer), 0) > 1)
                         size += json_integer_value(json_array_get(json_get_array(record, "Sizes"), i));
         }
@@ -273,7 +273,7 @@ static int list_prepare(List *list)
                         return -ENOMEM;
                 if (!list->shared)
                         continue;
-                json_array_foreach (json_get_array(record, "Layers"), at, layer) {
+                json_array_foreach(json_get_array(record, "Layers"), at, layer) {
                         const char *diff_id = json_string_value(layer);
 
                         if (!diff_id ||

@@ -11,7 +11,7 @@ static int docker_references(const json_t *entry, json_t **ret, Error *error)
 
         if (!references)
                 return -ENOMEM;
-        json_array_foreach (json_get_array(entry, "RepoTags"), i, tag) {
+        json_array_foreach(json_get_array(entry, "RepoTags"), i, tag) {
                 StoreReference reference CLEANUP_REFERENCE = {};
                 char *normal CLEANUP_FREE = NULL;
                 int r;
@@ -64,7 +64,7 @@ int store_load_docker(const StoreMembers *members, const StoreMember *manifest, 
                 return r;
         if (!json_is_array(entries))
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid archive: manifest.json is no array");
-        json_array_foreach (entries, i, entry) {
+        json_array_foreach(entries, i, entry) {
                 r = docker_image(members, entry, input, result, error);
                 if (r != 0)
                         return r;

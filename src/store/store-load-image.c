@@ -47,7 +47,7 @@ static int result_add_layer(json_t *result, json_t *layer)
         json_t *layers = json_get_array(result, "Layers"), *item;
         size_t i;
 
-        json_array_foreach (layers, i, item)
+        json_array_foreach(layers, i, item)
                 if (str_equal(json_get_string(item, "DiffID"), json_get_string(layer, "DiffID")))
                         return 0;
         return json_array_append(layers, layer) < 0 ? -ENOMEM : 0;

@@ -138,8 +138,8 @@ int store_load_legacy(const StoreMembers *members, const StoreMember *repositori
         r = store_load_parse(repositories, &document, error);
         if (r != 0)
                 return r;
-        json_object_foreach (document, repository, tags) {
-                json_object_foreach (tags, tag, id) {
+        json_object_foreach(document, repository, tags) {
+                json_object_foreach(tags, tag, id) {
                         StoreReference reference CLEANUP_REFERENCE = {};
                         json_t *references CLEANUP_JSON = NULL;
                         char *normal CLEANUP_FREE = NULL;

@@ -60,7 +60,7 @@ static const json_t *choose(const Oci *oci, const json_t *index)
         int best_match = 0;
         size_t i;
 
-        json_array_foreach (json_get_array(index, "manifests"), i, descriptor) {
+        json_array_foreach(json_get_array(index, "manifests"), i, descriptor) {
                 int match = descriptor_match(oci, descriptor);
 
                 if (match > best_match) {
@@ -115,8 +115,8 @@ static int oci_descriptor(const Oci *oci, const json_t *descriptor, json_t *refe
         return r != 0 ? r : oci_manifest(oci, document, references, error);
 }
 
-/* The annotation of containerd and of Docker is a whole reference; OCI's own may be a mere tag, of nobody knows what.
- */
+/* The annotation of containerd and of Docker is a whole reference; OCI's own may be a mere tag, of nobody knows
+ * what. */
 static int oci_references(const json_t *descriptor, json_t **ret)
 {
         json_t *annotations = json_get_object(descriptor, "annotations"), *references CLEANUP_JSON = json_array();
@@ -157,7 +157,7 @@ int store_load_oci(const StoreMembers *members, const StoreMember *index, const 
                 r = store_load_parse(index, &document, error);
         if (r != 0)
                 return r;
-        json_array_foreach (json_get_array(document, "manifests"), i, descriptor) {
+        json_array_foreach(json_get_array(document, "manifests"), i, descriptor) {
                 json_t *references CLEANUP_JSON = NULL;
 
                 if (descriptor_match(&oci, descriptor) == 0)

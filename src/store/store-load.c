@@ -45,7 +45,7 @@ void store_members_clear(StoreMembers *members)
         for (size_t i = 0; i < members->count; i++)
                 member_clear(&members->items[i]);
         free(members->items);
-        *members = (StoreMembers){};
+        *members = (StoreMembers) {};
 }
 
 static int member_compare(const void *a, const void *b)
@@ -113,7 +113,7 @@ static int load_add(Load *load, StoreMember *member)
                 members->allocated = want;
         }
         members->items[members->count++] = *member;
-        *member = (StoreMember){};
+        *member = (StoreMember) {};
         return 0;
 }
 
@@ -273,7 +273,7 @@ static bool result_names_layer(const json_t *result, const json_t *layer)
         json_t *item;
         size_t i;
 
-        json_array_foreach (json_get_array(result, "Layers"), i, item)
+        json_array_foreach(json_get_array(result, "Layers"), i, item)
                 if (str_equal(json_get_string(item, "Staged"), json_get_string(layer, "Staged")))
                         return true;
         return false;

@@ -242,7 +242,7 @@ static int collect_layers(Store *store, const json_t *used)
                 fd_close(fd);
                 return -errno;
         }
-        json_object_foreach ((json_t *) used, diff_id, value) {
+        json_object_foreach((json_t *) used, diff_id, value) {
                 char name[STORE_LAYER_ID_LENGTH + 1];
 
                 store_layer_name(diff_id, name);

@@ -113,7 +113,7 @@ static int set_mtime(StorePax *pax, const char *value, size_t size)
                         nanoseconds = 1000000000 - nanoseconds;
                 }
         }
-        pax->mtime = (struct timespec){ .tv_sec = seconds, .tv_nsec = nanoseconds };
+        pax->mtime = (struct timespec) { .tv_sec = seconds, .tv_nsec = nanoseconds };
         return 0;
 }
 

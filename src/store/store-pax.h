@@ -17,10 +17,7 @@ typedef struct StorePax {
         char *sparse_path;   /* owned; its real name */
 } StorePax;
 
-#define STORE_PAX_EMPTY           \
-        {                         \
-                .sparse_size = -1 \
-        }
+#define STORE_PAX_EMPTY { .sparse_size = -1 }
 
 void store_pax_clear(StorePax *pax);
 #define CLEANUP_PAX CLEANUP(store_pax_clear)

@@ -33,7 +33,7 @@ static int platform_of_machine(StorePlatform *ret)
 
         if (uname(&name) < 0)
                 return -errno;
-        *ret = (StorePlatform){ .os = "linux" };
+        *ret = (StorePlatform) { .os = "linux" };
         snprintf(ret->architecture, sizeof(ret->architecture), "%.31s", normal_architecture(name.machine));
         for (size_t i = 0; i < ARRAY_SIZE(machines); i++)
                 if (str_equal(name.machine, machines[i].machine))

@@ -21,7 +21,7 @@ void store_reference_clear(StoreReference *reference)
         free(reference->path);
         free(reference->tag);
         free(reference->digest);
-        *reference = (StoreReference){};
+        *reference = (StoreReference) {};
 }
 
 static bool is_lower_alnum(char c)
@@ -261,7 +261,7 @@ int store_reference_parse(const char *text, StoreReference *ret, Error *error)
                 return error_set(error, OUTCOME_BAD_REQUEST, "repository name must not be more than %d characters",
                                  PATH_LENGTH_MAX);
         *ret = reference;
-        reference = (StoreReference){};
+        reference = (StoreReference) {};
         return 0;
 }
 
@@ -310,7 +310,7 @@ int store_reference_from_query(const char *repo, const char *tag, StoreReference
         if (r != 0)
                 return r;
         *ret = reference;
-        reference = (StoreReference){};
+        reference = (StoreReference) {};
         return 0;
 }
 

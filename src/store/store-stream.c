@@ -121,7 +121,7 @@ static ssize_t input_next(StoreStream *stream, const uint8_t **ret)
 
 int store_input_stream_init(StoreInputStream *input, int fd, ssize_t (*read)(void *, void *, size_t), void *userdata)
 {
-        *input = (StoreInputStream){ .stream.next = input_next, .fd = fd, .read = read, .userdata = userdata };
+        *input = (StoreInputStream) { .stream.next = input_next, .fd = fd, .read = read, .userdata = userdata };
         input->buffer = malloc(INPUT_BLOCK_SIZE);
         return input->buffer ? 0 : -ENOMEM;
 }
@@ -143,7 +143,7 @@ static ssize_t memory_next(StoreStream *stream, const uint8_t **ret)
 
 void store_memory_stream_init(StoreMemoryStream *memory, const void *data, size_t size)
 {
-        *memory = (StoreMemoryStream){ .stream.next = memory_next, .data = data, .size = size };
+        *memory = (StoreMemoryStream) { .stream.next = memory_next, .data = data, .size = size };
 }
 
 static ssize_t hash_next(StoreStream *stream, const uint8_t **ret)
@@ -163,7 +163,7 @@ static ssize_t hash_next(StoreStream *stream, const uint8_t **ret)
 
 void store_hash_stream_init(StoreHashStream *hash, StoreStream *parent, StoreHasher *hasher)
 {
-        *hash = (StoreHashStream){ .stream.next = hash_next, .parent = parent, .hasher = hasher };
+        *hash = (StoreHashStream) { .stream.next = hash_next, .parent = parent, .hasher = hasher };
 }
 
 static const struct {
@@ -232,7 +232,7 @@ int store_inflate_stream_init(StoreInflateStream *inflate, StoreStream *parent, 
         struct archive_entry *entry;
         int r = ARCHIVE_FATAL;
 
-        *inflate = (StoreInflateStream){ .stream.next = inflate_next, .parent = parent };
+        *inflate = (StoreInflateStream) { .stream.next = inflate_next, .parent = parent };
         inflate->archive = archive_read_new();
         if (!inflate->archive)
                 return -ENOMEM;

@@ -59,7 +59,7 @@ void store_tar_entry_clear(StoreTarEntry *entry)
         }
         free(entry->xattrs);
         free(entry->extents);
-        *entry = (StoreTarEntry){};
+        *entry = (StoreTarEntry) {};
 }
 
 /* A numeric field: octal digits amid blanks, or base 256. */
@@ -309,7 +309,7 @@ static int entry_add_extent(StoreTarEntry *entry, int64_t offset, int64_t size, 
                 entry->extents = grown;
                 *allocated = want;
         }
-        entry->extents[entry->n_extents++] = (StoreTarExtent){ offset, size };
+        entry->extents[entry->n_extents++] = (StoreTarExtent) { offset, size };
         return 0;
 }
 
@@ -530,7 +530,7 @@ int store_tar_next(StoreTar *tar, StoreTarEntry *ret)
         if (r < 0)
                 return r;
         *ret = entry;
-        entry = (StoreTarEntry){};
+        entry = (StoreTarEntry) {};
         return 1;
 }
 

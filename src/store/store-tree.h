@@ -27,10 +27,7 @@ typedef struct StoreTree {
         bool parent_setgid;
 } StoreTree;
 
-#define STORE_TREE_EMPTY                                                                      \
-        {                                                                                     \
-                .layer_fd = -EBADF, .root_fd = -EBADF, .kept_fd = -EBADF, .parent_fd = -EBADF \
-        }
+#define STORE_TREE_EMPTY { .layer_fd = -EBADF, .root_fd = -EBADF, .kept_fd = -EBADF, .parent_fd = -EBADF }
 
 /* Makes fs/ in LAYER_FD (which is duplicated). */
 int store_tree_create(StoreTree *tree, int layer_fd, StoreHeaders *headers);

@@ -360,8 +360,8 @@ int store_unpack(StoreStream *tar, int layer_fd, void (*tick)(void *userdata, in
         if (r < 0)
                 return r;
         store_hash_stream_init(&hash, tar, hasher);
-        count = (CountStream){ .stream.next = count_next, .parent = &hash.stream };
-        unpack.tar = (StoreTar){ .stream = &count.stream, .raw = show_raw, .userdata = &unpack };
+        count = (CountStream) { .stream.next = count_next, .parent = &hash.stream };
+        unpack.tar = (StoreTar) { .stream = &count.stream, .raw = show_raw, .userdata = &unpack };
         mask = umask(0);
         r = store_headers_create(&unpack.headers, layer_fd);
         if (r >= 0)

@@ -60,8 +60,7 @@ static int on_job_removed(sd_bus_message *message, void *userdata, sd_bus_error 
 
         if (sd_bus_message_read(message, "uoss", NULL, &path, &unit, &result) < 0)
                 return 0;
-        LIST_FOREACH(job, &manager->jobs, link)
-        {
+        LIST_FOREACH(job, &manager->jobs, link) {
                 if (!str_equal(job->path, path))
                         continue;
                 job_finish(job, str_equal(result, "done") ? 0 : -EIO, result);

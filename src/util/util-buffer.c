@@ -10,7 +10,7 @@
 void buffer_clear(Buffer *buffer)
 {
         cleanup_free_ptr(&buffer->data);
-        *buffer = (Buffer){ 0 };
+        *buffer = (Buffer) { 0 };
 }
 
 int buffer_reserve(Buffer *buffer, size_t extra)
@@ -91,6 +91,6 @@ char *buffer_take(Buffer *buffer)
         if (buffer_reserve(buffer, 0) < 0)
                 return NULL;
         char *data = TAKE_PTR(buffer->data);
-        *buffer = (Buffer){ 0 };
+        *buffer = (Buffer) { 0 };
         return data;
 }

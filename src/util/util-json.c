@@ -105,8 +105,7 @@ char **json_to_strv(const json_t *array)
 
         if (!strv)
                 return NULL;
-        json_array_foreach((json_t *) array, i, value)
-        {
+        json_array_foreach((json_t *) array, i, value) {
                 if (!json_is_string(value))
                         continue;
                 strv[n] = strdup(json_string_value(value));

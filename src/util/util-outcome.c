@@ -24,5 +24,5 @@ int error_set(Error *error, Outcome outcome, const char *format, ...)
 void error_clear(Error *error)
 {
         cleanup_free_ptr(&error->message);
-        *error = (Error){ 0 };
+        *error = (Error) { 0 };
 }

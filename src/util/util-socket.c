@@ -83,7 +83,7 @@ int socket_pair(int type, int ret_fds[static 2])
 /* sun_path holds 107 bytes; a longer path is reached through a descriptor of its directory, which *ret_dir keeps. */
 static int make_address(const char *path, struct sockaddr_un *ret, int *ret_dir)
 {
-        *ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+        *ret = (struct sockaddr_un) { .sun_family = AF_UNIX };
         if (strlen(path) < sizeof(ret->sun_path)) {
                 strcpy(ret->sun_path, path);
                 return 0;

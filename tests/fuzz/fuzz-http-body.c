@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         if (size < 2 || size > INPUT_MAX)
                 return 0;
-        body = (HttpBody){ .chunked = data[0] & 1, .length = data[0] & 1 ? 0 : data[1] };
+        body = (HttpBody) { .chunked = data[0] & 1, .length = data[0] & 1 ? 0 : data[1] };
         size_t step = (size_t) data[0] / 2 + 1, split = MIN(data[1], size - 2);
         data += 2;
         size -= 2;

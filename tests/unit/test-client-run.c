@@ -99,8 +99,7 @@ static bool contains(json_t *got, json_t *wanted)
 
         if (!json_is_object(wanted) || json_object_size(wanted) == 0)
                 return json_equal(got, wanted);
-        json_object_foreach(wanted, key, value)
-        {
+        json_object_foreach(wanted, key, value) {
                 if (!contains(json_object_get(got, key), value))
                         return false;
         }
@@ -206,7 +205,7 @@ static void test_frames(void **state)
                 assert_int_equal(read(err_read, text, sizeof(text)), 4);
                 assert_memory_equal(text, "err!", 4);
         }
-        assert_int_equal(client_frames_write(&(StreamFrames){}, "\7\0\0\0\0\0\0\1x", 9, -1, -1), -EBADMSG);
+        assert_int_equal(client_frames_write(&(StreamFrames) {}, "\7\0\0\0\0\0\0\1x", 9, -1, -1), -EBADMSG);
 }
 
 static void test_detach_keys(void **state)

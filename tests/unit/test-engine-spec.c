@@ -58,7 +58,7 @@ static json_t *generate(const char *config, const char *host)
 {
         CLEANUP_ERROR Error error = {};
         json_t *result = NULL;
-        int r = generate_with((SpecInput){}, config, host, &result, &error);
+        int r = generate_with((SpecInput) {}, config, host, &result, &error);
 
         if (r != 0)
                 fail_msg("%d: %s", r, error.message ? error.message : "no message");
@@ -93,7 +93,7 @@ static void assert_refused(const char *config, const char *host, int outcome, co
 {
         CLEANUP_ERROR Error error = {};
         CLEANUP_JSON json_t *result = NULL;
-        int r = generate_with((SpecInput){}, config, host, &result, &error);
+        int r = generate_with((SpecInput) {}, config, host, &result, &error);
 
         assert_int_equal(r, outcome);
         assert_string_equal(error.message, message);
@@ -194,7 +194,7 @@ static void assert_capabilities(const char *host, const char *expected)
                 size_t j;
 
                 assert_int_equal(json_array_size(found), json_array_size(list));
-                json_array_foreach (list, j, entry) {
+                json_array_foreach(list, j, entry) {
                         bool there = false;
 
                         for (size_t k = 0; k < json_array_size(found); k++)
@@ -259,7 +259,7 @@ static void test_init(void **state)
 
         (void) state;
         assert_int_equal(
-                generate_with((SpecInput){ .init_path = "/usr/bin/init" }, "{}", "{'Init':true}", &config, &error), 0);
+                generate_with((SpecInput) { .init_path = "/usr/bin/init" }, "{}", "{'Init':true}", &config, &error), 0);
         assert_at(config, "process/args", "['/sbin/docker-init','--','/bin/true','-x']");
         assert_at(config, "mounts/7",
                   "{'destination':'/sbin/docker-init','type':'bind','source':'/usr/bin/init',"
@@ -322,13 +322,13 @@ static void test_volumes(void **state)
         CLEANUP_ERROR Error error = {};
 
         (void) state;
-        assert_int_equal(generate_with((SpecInput){ .volumes = volumes }, "{}",
+        assert_int_equal(generate_with((SpecInput) { .volumes = volumes }, "{}",
                                        "{'Binds':['name:/vol'],'Mounts':[{'Type':'volume','Target':'/w/'}]}", &config,
                                        &error),
                          OUTCOME_FAILED); /* the engine gives clean destinations */
         json_object_set_new(json_array_get(volumes, 1), "Destination", json_string("/w"));
         error_clear(&error);
-        assert_int_equal(generate_with((SpecInput){ .volumes = volumes }, "{}",
+        assert_int_equal(generate_with((SpecInput) { .volumes = volumes }, "{}",
                                        "{'Binds':['name:/vol'],'Mounts':[{'Type':'volume','Target':'/w/'}]}", &config,
                                        &error),
                          0);
@@ -417,7 +417,7 @@ static void test_devices(void **state)
                        "directory");
         assert_refused("{}", "{'DeviceCgroupRules':['x 1:1 r']}", OUTCOME_BAD_REQUEST,
                        "invalid device cgroup rule format: 'x 1:1 r'");
-        assert_int_equal(generate_with((SpecInput){ .check_only = true }, "{}",
+        assert_int_equal(generate_with((SpecInput) { .check_only = true }, "{}",
                                        "{'Devices':[{'PathOnHost':'/dev/nope'}],'Binds':['/nonexist/x:/y','name:/z']}",
                                        &check, &error),
                          0);
@@ -445,7 +445,7 @@ static void test_namespaces(void **state)
                             .shm_path = "/c/shm" };
 
         (void) state;
-        assert_int_equal(generate_with((SpecInput){ .network_namespace_path = "" }, "{}",
+        assert_int_equal(generate_with((SpecInput) { .network_namespace_path = "" }, "{}",
                                        "{'IpcMode':'host','PidMode':'host','UTSMode':'host','CgroupnsMode':'host'}",
                                        &host, &error),
                          0);
@@ -488,8 +488,8 @@ static size_t count_rules(const json_t *seccomp, const char *name)
         json_t *rule, *entry;
         size_t i, j, n = 0;
 
-        json_array_foreach (json_get_array(seccomp, "syscalls"), i, rule)
-                json_array_foreach (json_get_array(rule, "names"), j, entry)
+        json_array_foreach(json_get_array(seccomp, "syscalls"), i, rule)
+                json_array_foreach(json_get_array(rule, "names"), j, entry)
                         n += str_equal(json_string_value(entry), name);
         return n;
 }

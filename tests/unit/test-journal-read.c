@@ -72,12 +72,12 @@ static void send_record(int priority, const char *extra, const char *message)
 
 static JournalQuery query_all(void)
 {
-        return (JournalQuery){ .container_id = id,
-                               .tail = -1,
-                               .standard_output = true,
-                               .standard_error = true,
-                               .ended_fd = -EBADF,
-                               .client_fd = -EBADF };
+        return (JournalQuery) { .container_id = id,
+                                .tail = -1,
+                                .standard_output = true,
+                                .standard_error = true,
+                                .ended_fd = -EBADF,
+                                .client_fd = -EBADF };
 }
 
 static void assert_lines(const JournalQuery *query, const char *expected)
@@ -130,9 +130,9 @@ static void test_times(void **state)
         (void) state;
         NEED_JOURNALD();
         send_record(6, "", "early");
-        nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+        nanosleep(&(struct timespec) { .tv_nsec = 20000000 }, NULL);
         between = time_now_ns();
-        nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+        nanosleep(&(struct timespec) { .tv_nsec = 20000000 }, NULL);
         send_record(6, "", "late");
         query.since_ns = between;
         assert_int_equal(journal_read_lines(&query, collect, &c), 0);
@@ -155,13 +155,13 @@ static void test_times(void **state)
 /* Sends first copies, and tells from which moment to which. NULL stands for one that is lost. */
 static void send_group(const char *messages[], size_t n, int64_t *ret_before, int64_t *ret_after)
 {
-        nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+        nanosleep(&(struct timespec) { .tv_nsec = 2000000 }, NULL);
         *ret_before = time_now_ns() / 1000;
         for (size_t i = 0; i < n; i++)
                 if (messages[i])
                         send_record(6, "", messages[i]);
         *ret_after = time_now_ns() / 1000;
-        nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+        nanosleep(&(struct timespec) { .tv_nsec = 2000000 }, NULL);
 }
 
 static void send_resent(const char *message, int64_t before, int64_t after, unsigned index, unsigned count)
@@ -181,7 +181,7 @@ static void test_resent(void **state)
         (void) state;
         NEED_JOURNALD();
         /* Lost while journald died: it has its place before what was still queued. */
-        send_group((const char *[]){ "1", "2", NULL, "4" }, 4, &before, &after);
+        send_group((const char *[]) { "1", "2", NULL, "4" }, 4, &before, &after);
         send_record(6, "", "5");
         send_resent("3", before, after, 2, 4);
         send_record(6, "", "6");
@@ -192,11 +192,11 @@ static void test_resent(void **state)
         assert_lines(&query, "o:5|o:6|");
         query = query_all();
         /* Not lost after all. */
-        send_group((const char *[]){ "7", "7", "8" }, 3, &before, &after);
+        send_group((const char *[]) { "7", "7", "8" }, 3, &before, &after);
         send_resent("7", before, after, 1, 3);
         assert_lines(&query, "o:1|o:2|o:3|o:4|o:5|o:6|o:7|o:7|o:8|");
         /* The last of its group. */
-        send_group((const char *[]){ "9", NULL }, 2, &before, &after);
+        send_group((const char *[]) { "9", NULL }, 2, &before, &after);
         send_resent("10", before, after, 1, 2);
         assert_lines(&query, "o:1|o:2|o:3|o:4|o:5|o:6|o:7|o:7|o:8|o:9|o:10|");
         query.since_ns = before * 1000;
@@ -220,7 +220,7 @@ static void test_follow(void **state)
                 for (int i = 0; i < 5; i++) {
                         char text[16];
 
-                        nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+                        nanosleep(&(struct timespec) { .tv_nsec = 100000000 }, NULL);
                         (void) snprintf(text, sizeof(text), "n%d", i);
                         send_record(6, "", text);
                 }

@@ -43,7 +43,7 @@ static void setup(Fixture *f)
 {
         const MonitorEntryFields fields = { "0123456789abcdef", "n\name", "image", "tag" };
 
-        *f = (Fixture){ .journald = -EBADF, .now = 100 * SEC };
+        *f = (Fixture) { .journald = -EBADF, .now = 100 * SEC };
         strcpy(f->directory, "/tmp/test-monitor-XXXXXX");
         assert_non_null(mkdtemp(f->directory));
         (void) snprintf(f->path, sizeof(f->path), "%s/socket", f->directory);

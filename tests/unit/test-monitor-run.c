@@ -551,7 +551,7 @@ static void test_slow_and_vanishing_clients(void **state)
         assert_int_equal(recv(gone, &byte, 1, 0), 1);
         close(gone);
         /* The container is held up meanwhile, and nothing is lost. */
-        nanosleep(&(struct timespec){ .tv_nsec = 500000000 }, NULL);
+        nanosleep(&(struct timespec) { .tv_nsec = 500000000 }, NULL);
         assert_int_equal(read_all(slow, data, sizeof(data)), 64 * 65536);
         close(slow);
         guard_end(&guard);
@@ -573,7 +573,7 @@ static void test_slow_after_the_end(void **state)
         request_answer(&guard, "ok");
         assert_int_equal(recv(slow, data, 120000, MSG_WAITALL), 120000);
         /* The program ends, its last output still in the pipe; longer than a silent stream would be waited for. */
-        nanosleep(&(struct timespec){ .tv_sec = 3 }, NULL);
+        nanosleep(&(struct timespec) { .tv_sec = 3 }, NULL);
         assert_int_equal(read_all(slow, data, sizeof(data)), 230000 - 120000);
         close(slow);
         guard_end(&guard);
@@ -609,7 +609,7 @@ static void test_stuck_client_is_given_up(void **state)
         stuck = attach(&guard, "o", "-");
         guard_start(&guard);
         request_answer(&guard, "ok");
-        nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
+        nanosleep(&(struct timespec) { .tv_sec = 1 }, NULL);
         shutdown(stuck, SHUT_WR);
         guard_end(&guard);
         close(stuck);
@@ -650,12 +650,12 @@ static void test_journal_slow_and_replaced(void **state)
         guard_prepare(&guard);
         guard_start(&guard);
         journal_play(&guard, 5000);
-        /* A new socket, as systemd-journald.socket makes when it is restarted: what was queued in the old one is gone.
-         */
+        /* A new socket, as systemd-journald.socket makes when it is restarted: what was queued in the old one is
+         * gone. */
         close(guard.journal);
-        nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
+        nanosleep(&(struct timespec) { .tv_nsec = 300000000 }, NULL);
         guard.journal = journal_bind(&guard);
-        nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
+        nanosleep(&(struct timespec) { .tv_nsec = 300000000 }, NULL);
         guard_end(&guard);
         /* Nothing is lost; what was in doubt may come twice. */
         for (size_t i = 0; i < guard.n_lines && next < 30000; i++) {
@@ -691,7 +691,7 @@ static void test_no_journal_at_all(void **state)
          * one back. */
         close(guard.journal);
         guard_start(&guard);
-        nanosleep(&(struct timespec){ .tv_nsec = 400000000 }, NULL);
+        nanosleep(&(struct timespec) { .tv_nsec = 400000000 }, NULL);
         guard.journal = journal_bind(&guard);
         guard_end(&guard);
         assert_line(&guard, 0, 6, "unheard");

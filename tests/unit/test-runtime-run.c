@@ -617,7 +617,7 @@ static void test_exec_format(void **state)
         run_container(&interpreter);
         assert_string_equal(interpreter.err, "exec /bin/nointerpreter: no such file or directory\n");
         run_clear(&interpreter);
-        interpreter = (Run){};
+        interpreter = (Run) {};
         /* The shebang /proc/self/exe: this program is dynamic and the image has no loader for it. */
         run_container(&script);
         assert_int_equal(script.status, 1);
