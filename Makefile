@@ -29,7 +29,7 @@ else ifdef FUZZ
 # For the fuzz targets, see "make fuzz".
 B := build/fuzz
 CC := clang
-VARIANT_FLAGS := -O1 -Wno-unused-variable -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+VARIANT_FLAGS := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 else
 B := build
 VARIANT_FLAGS := -O2 -D_FORTIFY_SOURCE=2

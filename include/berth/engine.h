@@ -99,7 +99,9 @@ int container_logs(Container *container, const ContainerLogs *logs, Stream *stre
 
 /* --- Images ------------------------------------------------------------------------------------------------------- */
 
-int engine_image_list(Engine *engine, bool all, bool digests, const json_t *filters, json_t **ret_list, Error *error);
+/* With SHARED_SIZE, what an image's layers share with other images is worked out. */
+int engine_image_list(Engine *engine, bool all, bool shared_size, const json_t *filters, json_t **ret_list,
+                      Error *error);
 int engine_image_inspect(Engine *engine, const char *name, json_t **ret_object, Error *error);
 int engine_image_history(Engine *engine, const char *name, json_t **ret_list, Error *error);
 int engine_image_tag(Engine *engine, const char *name, const char *repository, const char *tag, Error *error);

@@ -78,7 +78,8 @@ static void stop_or_restart(ApiCall *call, void (*operation)(Container *, const 
 
         if (!container || api_query_int(call, "t", INT64_MIN, &timeout) < 0)
                 return;
-        operation(container, http_request_query(call->request, "signal"), timeout, answer_empty, call->request);
+        const char *signal = call->minor >= 42 ? http_request_query(call->request, "signal") : NULL;
+        operation(container, signal, timeout, answer_empty, call->request);
 }
 
 static void stop(ApiCall *call)
@@ -217,7 +218,8 @@ static void attach_logs(ApiCall *call, Container *container, const ContainerAtta
                 api_fail(call->request, r, &error);
                 return;
         }
-        if (http_request_hijack(call->request, request->multiplexed ? MULTIPLEXED_STREAM : RAW_STREAM, &stream.fd,
+        if (http_request_hijack(call->request,
+                                request->multiplexed && call->minor >= 42 ? MULTIPLEXED_STREAM : RAW_STREAM, &stream.fd,
                                 &received) >= 0)
                 container_logs(container, &query, &stream);
 }
@@ -247,8 +249,9 @@ static void attach(ApiCall *call)
                 api_fail(call->request, r, &error);
                 return;
         }
-        const char *type =
-                request.multiplexed && http_request_wants_upgrade(call->request) ? MULTIPLEXED_STREAM : RAW_STREAM;
+        const char *type = request.multiplexed && call->minor >= 42 && http_request_wants_upgrade(call->request)
+                                   ? MULTIPLEXED_STREAM
+                                   : RAW_STREAM;
         if (http_request_hijack(call->request, type, &fd, &received) >= 0)
                 container_attach(container, &request, fd, &received, NULL);
 }
@@ -298,7 +301,7 @@ static void logs(ApiCall *call)
                 api_fail(call->request, r, &error);
                 return;
         }
-        const char *type = container_has_terminal(container) ? RAW_STREAM : MULTIPLEXED_STREAM;
+        const char *type = container_has_terminal(container) || call->minor < 42 ? RAW_STREAM : MULTIPLEXED_STREAM;
         if (http_request_stream(call->request, 200, type, &stream) >= 0)
                 container_logs(container, &query, &stream);
 }

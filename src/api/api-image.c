@@ -10,8 +10,10 @@ static void list(ApiCall *call)
 
         if (api_query_filters(call, &filters) < 0)
                 return;
-        int r = engine_image_list(call->engine, api_query_bool(call, "all"), api_query_bool(call, "digests"), filters,
-                                  &images, &error);
+        int r = engine_image_list(call->engine, api_query_bool(call, "all"),
+                                  call->minor >= 42 && api_query_bool(call, "shared-size"), filters, &images, &error);
+        if (r == 0)
+                api_shape_images(images, call->minor);
         api_answer(call->request, 200, r, images, &error);
 }
 
@@ -21,6 +23,8 @@ static void inspect(ApiCall *call)
         json_t *image = NULL;
         int r = engine_image_inspect(call->engine, call->name, &image, &error);
 
+        if (r == 0)
+                api_shape_image(image, call->minor);
         api_answer(call->request, 200, r, image, &error);
 }
 

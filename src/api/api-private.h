@@ -12,6 +12,7 @@ typedef struct ApiCall {
         HttpRequest *request;
         char *name;   /* what stands for {id} or {name} in the route; NULL without */
         json_t *body; /* parsed, where the route takes JSON */
+        int minor;    /* of the API version asked for: 1.MINOR; the newest where none was */
 } ApiCall;
 
 typedef struct ApiRoute {
@@ -32,5 +33,10 @@ void api_answer(HttpRequest *request, int status, int result, json_t *object, co
 bool api_query_bool(const ApiCall *call, const char *name);
 /* The integer, FALLBACK where absent, or -EINVAL after the request was answered with 400. */
 int api_query_int(const ApiCall *call, const char *name, int64_t fallback, int64_t *ret);
+/* Turn an answer of the newest version into that of version 1.MINOR. */
+void api_shape_image(json_t *image, int minor);
+void api_shape_images(json_t *images, int minor);
+void api_shape_info(json_t *info, int minor);
+
 /* The "filters" parameter, an empty object where absent; -EINVAL after the request was answered. */
 int api_query_filters(const ApiCall *call, json_t **ret_filters);

@@ -22,6 +22,7 @@ static void info(ApiCall *call)
 {
         CLEANUP_JSON json_t *object = engine_info(call->engine);
 
+        api_shape_info(object, call->minor);
         http_respond_json(call->request, 200, object);
 }
 

@@ -107,11 +107,12 @@ static const ApiRoute *const tables[] = { api_system_routes, api_image_routes, a
                                           api_missing_routes };
 
 /* The path behind "/v1.N", or the path itself. *ret_message is set where the version is refused. */
-static const char *strip_version(const char *path, char **ret_message)
+static const char *strip_version(const char *path, int *ret_minor, char **ret_message)
 {
         unsigned major, minor;
         int used = 0;
 
+        *ret_minor = API_MINOR_NEWEST;
         *ret_message = NULL;
         if (sscanf(path, "/v%u.%u%n", &major, &minor, &used) != 2 || path[used] != '/')
                 return path;
@@ -123,6 +124,8 @@ static const char *strip_version(const char *path, char **ret_message)
                         str_printf("client version %u.%u is too old. Minimum supported API version is 1.%d, please "
                                    "upgrade your client to a newer version",
                                    major, minor, API_MINOR_OLDEST);
+        else
+                *ret_minor = (int) minor;
         return path + used;
 }
 
@@ -165,9 +168,10 @@ static const ApiRoute *find_route(const char *method, const char *path, char **r
 static bool wants_stream(HttpRequest *request, void *userdata)
 {
         CLEANUP_FREE char *name = NULL, *message = NULL;
+        int minor;
         (void) userdata;
-        const ApiRoute *route =
-                find_route(http_request_method(request), strip_version(http_request_path(request), &message), &name);
+        const char *path = strip_version(http_request_path(request), &minor, &message);
+        const ApiRoute *route = find_route(http_request_method(request), path, &name);
 
         return !message && route && route->handle && route->stream;
 }
@@ -199,7 +203,8 @@ static void handle(HttpRequest *request, void *userdata)
         Api *api = userdata;
         CLEANUP_FREE char *name = NULL, *message = NULL;
         CLEANUP_JSON json_t *body = NULL;
-        const char *path = strip_version(http_request_path(request), &message);
+        int minor;
+        const char *path = strip_version(http_request_path(request), &minor, &message);
 
         if (message) {
                 fail_status(request, 400, message);
@@ -218,7 +223,9 @@ static void handle(HttpRequest *request, void *userdata)
         }
         if (route->json && parse_body(request, &body) < 0)
                 return;
-        ApiCall call = { .api = api, .engine = api->engine, .request = request, .name = name, .body = body };
+        ApiCall call = {
+                .api = api, .engine = api->engine, .request = request, .name = name, .body = body, .minor = minor
+        };
         route->handle(&call);
 }
 

@@ -87,6 +87,8 @@ static void merge_image_config(json_t *config, const json_t *image_config)
         merge_maps(config, image_config, "Labels");
         merge_maps(config, image_config, "ExposedPorts");
         merge_maps(config, image_config, "Volumes");
+        if (json_object_size(json_object_get(config, "Volumes")) == 0)
+                json_object_set_new(config, "Volumes", json_null());
         merge_value(config, image_config, "User");
         merge_value(config, image_config, "WorkingDir");
         merge_value(config, image_config, "StopSignal");
@@ -290,6 +292,32 @@ static int check_resources(Creation *creation, Error *error)
         return 0;
 }
 
+/* The lists that hold where the user named none, shown as dockerd shows them. */
+static int fill_paths(json_t *host)
+{
+        CLEANUP_JSON json_t *masked = NULL, *read_only = NULL;
+
+        if (json_get_bool(host, "Privileged"))
+                return 0;
+        int r = spec_default_paths(&masked, &read_only);
+        if (r < 0)
+                return r;
+        if (!json_is_array(json_object_get(host, "MaskedPaths")))
+                json_object_set(host, "MaskedPaths", masked);
+        if (!json_is_array(json_object_get(host, "ReadonlyPaths")))
+                json_object_set(host, "ReadonlyPaths", read_only);
+        return 0;
+}
+
+/* Values by which clients say that there is no limit. */
+static void drop_unlimited(json_t *host)
+{
+        if (json_get_int(host, "PidsLimit", 0) <= 0)
+                json_object_set_new(host, "PidsLimit", json_null());
+        if (json_get_int(host, "MemorySwappiness", 0) == -1)
+                json_object_set_new(host, "MemorySwappiness", json_null());
+}
+
 static void fill_defaults(Creation *creation, const char *id)
 {
         json_t *host = creation->host_config;
@@ -302,6 +330,7 @@ static void fill_defaults(Creation *creation, const char *id)
                         json_set_string(host, strings[i].key, strings[i].value);
         if (json_get_int(host, "ShmSize", 0) == 0)
                 json_set_int(host, "ShmSize", (int64_t) creation->engine->config->shm_size);
+        drop_unlimited(host);
         if (json_array_size(json_object_get(host, "ConsoleSize")) != 2)
                 json_object_set_new(host, "ConsoleSize", json_pack("[ii]", 0, 0));
 
@@ -373,6 +402,9 @@ static int make_container(Creation *creation, Container **ret_container)
         if (r < 0)
                 return r;
         fill_defaults(creation, id);
+        r = fill_paths(creation->host_config);
+        if (r < 0)
+                return r;
         Container *container = container_new(creation->engine, id);
         if (!container)
                 return -ENOMEM;

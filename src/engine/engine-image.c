@@ -34,10 +34,10 @@ static StoreUsers users_of(Engine *engine)
         return (StoreUsers) { .count = count_users, .container = find_user, .userdata = engine };
 }
 
-int engine_image_list(Engine *engine, bool all, bool digests, const json_t *filters, json_t **ret_list, Error *error)
+int engine_image_list(Engine *engine, bool all, bool shared_size, const json_t *filters, json_t **ret_list,
+                      Error *error)
 {
-        StoreListOptions options = { .all = all, .filters = filters };
-        (void) digests; /* always there */
+        StoreListOptions options = { .all = all, .shared_size = shared_size, .filters = filters };
 
         return store_list(engine->store, &options, NULL, ret_list, error);
 }

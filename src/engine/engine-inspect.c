@@ -59,13 +59,29 @@ int container_mounts(const Container *container, json_t **ret_mounts)
         return mounts ? 0 : -ENOMEM;
 }
 
+/* The directories of the image's layers, topmost first, with colons between them; NULL without an image. */
+static char *lower_directories(const Container *container)
+{
+        CLEANUP_STRV char **layers = NULL;
+        CLEANUP_BUFFER Buffer text = { 0 };
+        Store *store = container->engine->store;
+        const char *image = json_get_string(container->record, "Image");
+
+        if (!image || store_image_layers(store, image, &layers) < 0)
+                return NULL;
+        for (size_t i = 0; layers[i]; i++)
+                buffer_printf(&text, "%s%s/%s", i > 0 ? ":" : "", store_layer_root(store), layers[i]);
+        return buffer_take(&text);
+}
+
 static json_t *graph_driver(const Container *container)
 {
+        CLEANUP_FREE char *lower = lower_directories(container);
         CLEANUP_FREE char *upper = container_path(container, "upper"), *work = container_path(container, "work"),
                           *merged = container_runtime_path(container, "rootfs");
 
-        return json_pack("{ss s{ss* ss* ss*}}", "Name", "overlay2", "Data", "MergedDir", merged, "UpperDir", upper,
-                         "WorkDir", work);
+        return json_pack("{ss s{ss* ss* ss* ss*}}", "Name", "overlay2", "Data", "LowerDir", lower, "MergedDir", merged,
+                         "UpperDir", upper, "WorkDir", work);
 }
 
 int64_t container_upper_size(const Container *container)
@@ -167,7 +183,8 @@ static json_t *list_entry(const Container *container, bool size)
                                   json_object_get(network, "Networks"), "Mounts", mounts);
         if (entry && size) {
                 int64_t own = container_upper_size(container);
-                json_set_int(entry, "SizeRw", own);
+                if (own > 0)
+                        json_set_int(entry, "SizeRw", own);
                 json_set_int(entry, "SizeRootFs", own + image_size(container));
         }
         return entry;

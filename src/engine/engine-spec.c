@@ -273,6 +273,19 @@ static json_t *paths(const Spec *spec, const char *key, const char *const *defau
         return list;
 }
 
+int spec_default_paths(json_t **ret_masked, json_t **ret_read_only)
+{
+        CLEANUP_JSON json_t *masked = strings(masked_paths, ARRAY_SIZE(masked_paths));
+        CLEANUP_JSON json_t *read_only = strings(readonly_paths, ARRAY_SIZE(readonly_paths));
+
+        if (!masked || !read_only)
+                return -ENOMEM;
+        mask_thermal(masked);
+        *ret_masked = TAKE_PTR(masked);
+        *ret_read_only = TAKE_PTR(read_only);
+        return 0;
+}
+
 static json_t *sysctls(const Spec *spec)
 {
         json_t *object = json_object(), *given = json_get_object(spec->host, "Sysctls");

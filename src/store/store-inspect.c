@@ -86,7 +86,10 @@ static int add_optional(json_t *inspect, const json_t *config, const json_t *rec
 {
         static const struct {
                 const char *name, *member;
-        } optional[] = { { "Created", "created" }, { "Variant", "variant" }, { "OsVersion", "os.version" } };
+        } optional[] = { { "Created", "created" },
+                         { "Variant", "variant" },
+                         { "OsVersion", "os.version" },
+                         { "Container", "container" } };
         int64_t tagged = json_get_int(record, "LastTagTime", 0);
         char text[TIME_RFC3339_SIZE];
         json_t *metadata = json_object();
@@ -95,6 +98,9 @@ static int add_optional(json_t *inspect, const json_t *config, const json_t *rec
                 if (!str_empty(json_get_string(config, optional[i].member)) &&
                     json_set_string(inspect, optional[i].name, json_get_string(config, optional[i].member)) < 0)
                         return -ENOMEM;
+        if (json_is_object(json_object_get(config, "container_config")) &&
+            json_object_set(inspect, "ContainerConfig", json_object_get(config, "container_config")) < 0)
+                return -ENOMEM;
         if (!metadata || json_object_set_new(inspect, "Metadata", metadata) < 0)
                 return -ENOMEM;
         return json_set_string(metadata, "LastTagTime",
