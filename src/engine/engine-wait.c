@@ -143,10 +143,9 @@ static void hold(Container *container, WaitCondition condition, uint64_t patienc
         waiter->container = container;
         waiter->condition = condition;
         stream_move(&waiter->stream, stream);
-        waiter->kept =
-                str_printf("wait-%s-%d-%lld-%d-%llu-%d-%u", container->id, (int) condition,
-                           (long long) awaited_run(container), waiter->stream.chunked,
-                           (unsigned long long) patience_end_us, (int) getpid(), counter++);
+        waiter->kept = str_printf("wait-%s-%d-%lld-%d-%llu-%d-%u", container->id, (int) condition,
+                                  (long long) awaited_run(container), waiter->stream.chunked,
+                                  (unsigned long long) patience_end_us, (int) getpid(), counter++);
         LIST_INSERT_HEAD(&container->waiters, waiter, link);
         engine_job_begin(container->engine);
         if (!waiter->kept || sd_event_add_io(container->engine->event, &waiter->hangup, waiter->stream.fd, EPOLLRDHUP,
