@@ -3,12 +3,13 @@
 """Berth beside Docker and Podman on one host. Every row does the same with each engine in turn, again and again, and
 shows the medians; the last column is Docker's divided by Berth's. Runs as root in a test host.
 
-usage: bench.py [ROW...]    rows: run start calls load many memory logs
+usage: bench.py [ROW...]    rows: run crun start calls load many memory logs
 BENCH_N      rounds of a quick row (15)
 BENCH_SLOW   rounds of a slow one (3)
 BENCH_MANY   containers in the row of many (50)
 BENCH_LINES  lines of the burst (200000)"""
 import glob
+import json
 import os
 import statistics
 import subprocess
@@ -126,6 +127,44 @@ def row_run():
         show(f"run --rm --network {network} busybox true", "ms", alternate(N, measure))
 
 
+BUNDLE = "/var/lib/bench-bundle"
+
+
+def prepare_bundle():
+    """What crun needs for the same container, made beforehand: no image, no layer, no record."""
+    os.makedirs(BUNDLE + "/rootfs", exist_ok=True)
+    export = subprocess.run(["tar", "-xOf", "/root/busybox.tar", "manifest.json"], check=True, capture_output=True).stdout
+    for layer in json.loads(export)[0]["Layers"]:
+        archive = subprocess.run(["tar", "-xOf", "/root/busybox.tar", layer], check=True, capture_output=True).stdout
+        subprocess.run(["tar", "-xf", "-", "-C", BUNDLE + "/rootfs"], input=archive, check=True)
+    if not os.path.exists(BUNDLE + "/config.json"):
+        subprocess.run(["crun", "spec"], cwd=BUNDLE, check=True)
+    with open(BUNDLE + "/config.json", encoding="utf-8") as file:
+        config = json.load(file)
+    config["process"].update(args=["true"], terminal=False)
+    with open(BUNDLE + "/config.json", "w", encoding="utf-8") as file:
+        json.dump(config, file)
+
+
+def row_crun():
+    prepare_bundle()
+    berth, crun = [], []
+
+    def run_crun():
+        start = time.monotonic()
+        subprocess.run(["crun", "--systemd-cgroup", "run", "--bundle", BUNDLE, "bench"], check=True, stdin=NULL,
+                       stdout=subprocess.DEVNULL)
+        return (time.monotonic() - start) * 1000
+    for _ in range(N + 1):
+        time.sleep(SETTLE)
+        crun.append(run_crun())
+        time.sleep(SETTLE)
+        berth.append(BERTH.time("run", "--rm", "--network", "none", "busybox", "true"))
+    ours, theirs = statistics.median(berth[1:]), statistics.median(crun[1:])
+    print(f"crun alone under systemd, a prepared bundle: {theirs:.1f} ms; "
+          f"berth run --rm --network none: {ours:.1f} ms, {ours / theirs:.2f} of it", flush=True)
+
+
 def row_start():
     def measure(engine):
         taken = engine.time("run", "-d", "--name", "bench", "busybox", "sleep", "1000")
@@ -208,7 +247,7 @@ def row_logs():
     show("of these lines kept, at the least", "", {engine: min(kept[engine]) for engine in ENGINES}, ratio=False)
 
 
-ROWS = {"run": row_run, "start": row_start, "calls": row_calls, "load": row_load, "many": row_many, "memory": row_memory,
+ROWS = {"run": row_run, "crun": row_crun, "start": row_start, "calls": row_calls, "load": row_load, "many": row_many, "memory": row_memory,
         "logs": row_logs}
 
 
