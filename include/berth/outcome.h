@@ -28,6 +28,9 @@ typedef struct Error {
 /* Fills ERROR (which may be NULL) and returns OUTCOME, so that a refusal is one return statement. */
 int error_set(Error *error, Outcome outcome, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Puts "TEXT: " before the message, and returns the outcome. */
+int error_prefix(Error *error, const char *text);
+
 /* Releases the message and makes ERROR empty again. */
 void error_clear(Error *error);
 

@@ -103,11 +103,13 @@ static void finish_simple(ApiCall *call, int result, int status, const Error *er
 static void kill_container(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
-        Container *container = find(call);
+        CLEANUP_FREE char *text = str_printf("cannot kill container: %s", call->name);
+        Container *container = NULL;
+        int r = text ? engine_container_find(call->engine, call->name, &container, &error) : -ENOMEM;
 
-        if (container)
-                finish_simple(call, container_kill(container, http_request_query(call->request, "signal"), &error), 204,
-                              &error);
+        if (r == 0)
+                r = container_kill(container, http_request_query(call->request, "signal"), &error);
+        finish_simple(call, r > 0 ? error_prefix(&error, text) : r, 204, &error);
 }
 
 static void rename_container(ApiCall *call)
@@ -129,7 +131,7 @@ static void resize(ApiCall *call)
         if (!container)
                 return;
         if (str_empty(http_request_query(call->request, "h")) || str_empty(http_request_query(call->request, "w"))) {
-                error_set(&error, OUTCOME_BAD_REQUEST, "strconv.ParseUint: parsing \"\": invalid syntax");
+                error_set(&error, OUTCOME_BAD_REQUEST, "strconv.Atoi: parsing \"\": invalid syntax");
                 api_fail(call->request, OUTCOME_BAD_REQUEST, &error);
                 return;
         }

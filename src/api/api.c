@@ -190,10 +190,16 @@ static int parse_body(HttpRequest *request, json_t **ret_body)
                 fail_status(request, 400, message);
                 return -EINVAL;
         }
-        *ret_body = json_loadb(body->data, body->size, JSON_REJECT_DUPLICATES, &position);
+        *ret_body = json_loadb(body->data, body->size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &position);
         if (*ret_body)
                 return 0;
-        CLEANUP_FREE char *message = str_printf("invalid JSON: %s", position.text);
+        enum json_error_code code = json_error_code(&position);
+        if (code == json_error_end_of_input_expected) {
+                fail_status(request, 400, "unexpected content after JSON");
+                return -EINVAL;
+        }
+        CLEANUP_FREE char *message = str_printf(
+                "invalid JSON: %s", code == json_error_premature_end_of_input ? "unexpected EOF" : position.text);
         fail_status(request, 400, message ? message : "invalid JSON");
         return -EINVAL;
 }

@@ -139,7 +139,7 @@ int container_resize(Container *container, int64_t rows, int64_t columns, Error 
         char request[64];
 
         if (!container_is_running(container))
-                return error_set(error, OUTCOME_CONFLICT, "cannot resize a stopped container: unknown");
+                return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
         snprintf(request, sizeof(request), "resize %lld %lld", (long long) rows, (long long) columns);
         int connection = send_request(container, request, strlen(request), -EBADF);
         fd_close(connection);

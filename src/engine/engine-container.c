@@ -551,8 +551,11 @@ int container_rename(Container *container, const char *name, Error *error)
         if (str_equal(name[0] == '/' ? name + 1 : name, container->name))
                 return error_set(error, OUTCOME_BAD_REQUEST,
                                  "Renaming a container with the same name as its current name");
-        int r = container_choose_name(container->engine, name, &chosen, error);
-        if (r != 0)
+        CLEANUP_FREE char *wanted = str_printf("%s%s", name[0] == '/' ? "" : "/", name);
+        int r = wanted ? container_choose_name(container->engine, wanted, &chosen, error) : -ENOMEM;
+        if (r > 0)
+                return error_prefix(error, "Error when allocating new name");
+        if (r < 0)
                 return r;
         r = old ? container_claim_name(container, chosen) : -ENOMEM;
         if (r >= 0)

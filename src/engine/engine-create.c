@@ -171,6 +171,36 @@ static int check_network_mode(Creation *creation, Error *error)
         return resolved ? json_set_string(creation->host_config, "NetworkMode", resolved) : -ENOMEM;
 }
 
+static int check_ports(Creation *creation, Error *error)
+{
+        json_t *ports = json_object_get(creation->host_config, "PortBindings");
+        int r = port_bindings_check(ports, error);
+
+        if (r != 0 || json_object_size(ports) == 0)
+                return r;
+        if (str_after_prefix(json_get_string(creation->host_config, "NetworkMode"), "container:"))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "conflicting options: port publishing and the container type network mode");
+        return error_set(error, OUTCOME_NOT_IMPLEMENTED, "PortBindings is not supported by this version of berth");
+}
+
+static int check_links(Creation *creation, Error *error)
+{
+        const char *mode = json_get_string(creation->host_config, "NetworkMode");
+
+        if (json_array_size(json_object_get(creation->host_config, "Links")) == 0)
+                return 0;
+        if (str_equal(mode, "host"))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "conflicting options: host type networking can't be used with links. This would "
+                                 "result in undefined behavior");
+        if (str_after_prefix(mode, "container:"))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "conflicting options: container type network can't be used with links. This would "
+                                 "result in undefined behavior");
+        return error_set(error, OUTCOME_NOT_IMPLEMENTED, "Links is not supported by this version of berth");
+}
+
 static int check_volumes(Creation *creation, Error *error)
 {
         json_t *entry;
@@ -204,6 +234,9 @@ static int check_names(Creation *creation, Error *error)
         json_t *entry;
         size_t i;
 
+        if (str_equal(json_get_string(creation->host_config, "UTSMode"), "host") &&
+            !str_empty(json_get_string(creation->config, "Hostname")))
+                return error_set(error, OUTCOME_BAD_REQUEST, "conflicting options: hostname and the UTS mode");
         json_array_foreach(json_object_get(creation->host_config, "ExtraHosts"), i, entry) {
                 const char *address = strpbrk(json_string_value(entry), ":=");
                 if (!address || address == json_string_value(entry) || !address[1])
@@ -213,7 +246,8 @@ static int check_names(Creation *creation, Error *error)
         if (*runtime && !str_equal(runtime, "berth"))
                 return error_set(error, OUTCOME_BAD_REQUEST, "unknown or invalid runtime name: %s", runtime);
         if (*isolation && !str_equal(isolation, "default"))
-                return error_set(error, OUTCOME_BAD_REQUEST, "invalid isolation '%s' on linux", isolation);
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "Invalid isolation: \"%s\" - linux only supports 'default'", isolation);
         return 0;
 }
 
@@ -450,11 +484,17 @@ static int check_bodies(Creation *creation, const json_t *body, Error *error)
 {
         json_t *host = json_object_get(body, "HostConfig");
 
+        if (!body)
+                return error_set(error, OUTCOME_BAD_REQUEST, "invalid JSON: got EOF while reading request body");
+        if (!json_is_object(body) && !json_is_null(body))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "invalid JSON: json: cannot unmarshal %s into Go value of type "
+                                 "runconfig.ContainerConfigWrapper",
+                                 json_type_name(body));
         if (!json_is_object(body))
                 return error_set(error, OUTCOME_BAD_REQUEST, "config cannot be empty in order to create a container");
         if (host && !json_is_object(host) && !json_is_null(host))
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "json: cannot unmarshal into Go struct field ContainerConfigWrapper.HostConfig");
+                return fields_refuse(host, "ContainerConfigWrapper.HostConfig", "container.HostConfig", error);
         int r = fields_normalise("Config", body, &creation->config, creation->warnings, error);
         if (r == 0)
                 r = fields_normalise("HostConfig", host, &creation->host_config, creation->warnings, error);
@@ -464,8 +504,8 @@ static int check_bodies(Creation *creation, const json_t *body, Error *error)
 int engine_container_create(Engine *engine, const char *name, const json_t *body, json_t **ret_response, Error *error)
 {
         static int (*const checks[])(Creation *, Error *) = {
-                resolve_image,    check_config,         check_network_mode, check_volumes, check_names,
-                check_log_config, check_restart_policy, check_resources,    check_spec,
+                resolve_image, check_config,     check_network_mode,   check_ports,     check_links, check_volumes,
+                check_names,   check_log_config, check_restart_policy, check_resources, check_spec,
         };
         CLEANUP(creation_clear) Creation creation = { .engine = engine, .warnings = json_array() };
         Container *container;

@@ -72,7 +72,7 @@ static const Field host_config_fields[] = {
         { "ContainerIDFile", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
         { "LogConfig", FIELD_OBJECT, DEFAULT_ZERO, SUPPORT_FULL },
         { "NetworkMode", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "PortBindings", FIELD_OBJECT, DEFAULT_NULL, SUPPORT_REFUSE },
+        { "PortBindings", FIELD_OBJECT, DEFAULT_NULL, SUPPORT_FULL },
         { "RestartPolicy", FIELD_OBJECT, DEFAULT_ZERO, SUPPORT_FULL },
         { "AutoRemove", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
         { "VolumeDriver", FIELD_STRING, DEFAULT_ZERO, SUPPORT_WARN },
@@ -89,7 +89,7 @@ static const Field host_config_fields[] = {
         { "GroupAdd", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
         { "IpcMode", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
         { "Cgroup", FIELD_STRING, DEFAULT_ZERO, SUPPORT_WARN },
-        { "Links", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_REFUSE },
+        { "Links", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
         { "OomScoreAdj", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
         { "PidMode", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
         { "Privileged", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
@@ -173,12 +173,14 @@ static const char *go_type(FieldKind kind)
         case FIELD_ARRAY:
         case FIELD_OBJECTS:
                 return "slice";
+        case FIELD_STRING_MAP:
+                return "map[string]string";
         default:
                 return "map";
         }
 }
 
-static const char *json_type_name(const json_t *value)
+const char *json_type_name(const json_t *value)
 {
         switch (json_typeof(value)) {
         case JSON_OBJECT:
@@ -197,33 +199,54 @@ static const char *json_type_name(const json_t *value)
         }
 }
 
-static bool all_strings(const json_t *value)
+/* The first member that is of another type than WANTED. */
+static const json_t *other_member(const json_t *value, json_type wanted)
 {
         const char *key;
         json_t *member;
         size_t i;
 
         json_array_foreach((json_t *) value, i, member) {
-                if (!json_is_string(member))
-                        return false;
+                if (json_typeof(member) != wanted)
+                        return member;
         }
         json_object_foreach((json_t *) value, key, member) {
-                if (!json_is_string(member))
-                        return false;
+                if (json_typeof(member) != wanted)
+                        return member;
         }
-        return true;
+        return NULL;
+}
+
+static bool all_strings(const json_t *value)
+{
+        return !other_member(value, JSON_STRING);
 }
 
 static bool all_objects(const json_t *value)
 {
-        json_t *member;
-        size_t i;
+        return !other_member(value, JSON_OBJECT);
+}
 
-        json_array_foreach((json_t *) value, i, member) {
-                if (!json_is_object(member))
-                        return false;
-        }
-        return true;
+int fields_refuse(const json_t *value, const char *field, const char *type, Error *error)
+{
+        return error_set(error, OUTCOME_BAD_REQUEST,
+                         "invalid JSON: json: cannot unmarshal %s into Go struct field %s of type %s",
+                         json_type_name(value), field, type);
+}
+
+/* Names the member where it is one that is wrong, as Go does, and else the whole value. */
+static int refuse_value(const Field *field, bool host, const json_t *value, Error *error)
+{
+        CLEANUP_FREE char *name =
+                str_printf("%s.%s", host ? "HostConfig.HostConfig" : "ContainerConfigWrapper.Config", field->name);
+        bool map = field->kind == FIELD_STRING_MAP && json_is_object(value);
+        bool list = (field->kind == FIELD_STRINGS || field->kind == FIELD_WORDS) && json_is_array(value);
+
+        if (!name)
+                return -ENOMEM;
+        if ((map || list) && other_member(value, JSON_STRING))
+                return fields_refuse(other_member(value, JSON_STRING), name, "string", error);
+        return fields_refuse(value, name, go_type(field->kind), error);
 }
 
 static bool has_kind(const json_t *value, FieldKind kind)
@@ -320,10 +343,7 @@ int fields_normalise(const char *object_name, const json_t *given, json_t **ret_
                         continue;
                 }
                 if (!has_kind(value, field->kind))
-                        return error_set(
-                                error, OUTCOME_BAD_REQUEST,
-                                "json: cannot unmarshal %s into Go struct field ContainerConfigWrapper.%s%s of type %s",
-                                json_type_name(value), host ? "HostConfig." : "", field->name, go_type(field->kind));
+                        return refuse_value(field, host, value, error);
                 int r = check_support(field, value, warnings, error);
                 if (r != 0)
                         return r;

@@ -314,7 +314,16 @@ static void check_value(const char *value, void *userdata)
         bool good = check->allowed ? word && strstr(check->allowed, word)
                                    : str_to_int64(value, INT_MIN, INT_MAX, &number) >= 0;
 
-        if (!good)
+        if (good)
+                return;
+        if (!check->allowed)
+                check->result = error_set(check->error, OUTCOME_BAD_REQUEST,
+                                          "invalid filter '%s=%s': strconv.Atoi: parsing \"%s\": invalid syntax",
+                                          check->key, value, value);
+        else if (str_equal(check->key, "health"))
+                check->result =
+                        error_set(check->error, OUTCOME_BAD_REQUEST, "unrecognized filter value for health: %s", value);
+        else
                 check->result =
                         error_set(check->error, OUTCOME_BAD_REQUEST, "invalid filter '%s=%s'", check->key, value);
 }

@@ -119,6 +119,12 @@ int container_choose_name(Engine *engine, const char *wanted, char **ret_name, E
 const char *container_status_name(const Container *container);
 
 /* engine-fields.c: the fields of Config and HostConfig, their types and defaults */
+/* The refusal of a value of the wrong type, as encoding/json words it: FIELD is the path in Go's structures, TYPE the
+ * type there. Returns the outcome. */
+int fields_refuse(const json_t *value, const char *field, const char *type, Error *error);
+/* "object", "array", "string", "number", "null" or "bool". */
+const char *json_type_name(const json_t *value);
+int port_bindings_check(const json_t *ports, Error *error);
 int fields_normalise(const char *object_name, const json_t *given, json_t **ret_normal, json_t *warnings, Error *error);
 
 /* engine-exit.c */

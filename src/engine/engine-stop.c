@@ -67,15 +67,26 @@ int container_kill_cgroup(Container *container)
         return path ? file_write_kernel(path, "1") : -ENOMEM;
 }
 
+static int signal_read(const char *text, int *ret_signal, Error *error)
+{
+        int64_t number;
+
+        if (signal_parse(text, ret_signal) >= 0)
+                return 0;
+        if (str_to_int64(text, INT64_MIN, INT64_MAX, &number) >= 0 && number != 0)
+                return error_set(error, OUTCOME_BAD_REQUEST, "the linux daemon does not support signal %s", text);
+        return error_set(error, OUTCOME_BAD_REQUEST, "invalid signal: %s", text);
+}
+
 int container_kill(Container *container, const char *signal, Error *error)
 {
         int number = SIGKILL;
+        int result = str_empty(signal) ? 0 : signal_read(signal, &number, error);
 
-        if (!str_empty(signal) && signal_parse(signal, &number) < 0)
-                return error_set(error, OUTCOME_BAD_REQUEST, "Invalid signal: %s", signal);
+        if (result != 0)
+                return result;
         if (!container_is_running(container))
-                return error_set(error, OUTCOME_CONFLICT, "Cannot kill container: %s: Container %s is not running",
-                                 container->id, container->id);
+                return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
         int r = container_signal(container, number);
         return r == -ESRCH ? 0 : r;
 }
@@ -136,9 +147,7 @@ static int stop_signal(const Container *container, const char *signal, int *ret_
                 signal = json_get_string(container_config(container), "StopSignal");
         if (str_empty(signal))
                 signal = "SIGTERM";
-        if (signal_parse(signal, ret_number) < 0)
-                return error_set(error, OUTCOME_BAD_REQUEST, "Invalid signal: %s", signal);
-        return 0;
+        return signal_read(signal, ret_number, error);
 }
 
 static int begin_stop(Container *container, int number, int64_t timeout, bool restart, EngineDone done, void *userdata)
@@ -172,6 +181,11 @@ static void stop_or_restart(Container *container, const char *signal, int64_t ti
         int number;
         int r = stop_signal(container, signal, &number, &error);
 
+        if (r > 0) {
+                CLEANUP_FREE char *text = str_printf(
+                        restart ? "Cannot restart container %s" : "cannot stop container: %s", container->name);
+                r = text ? error_prefix(&error, text) : r;
+        }
         if (r == 0 && !container_is_running(container)) {
                 if (restart) {
                         container_start(container, done, userdata);

@@ -297,6 +297,21 @@ static int error_status(const HttpConnection *connection)
         return 400;
 }
 
+/* The limits that this server sets end in a callback, of which the parser has no more to say than that it failed. */
+static const char *error_text(int status, enum http_errno error)
+{
+        switch (status) {
+        case 413:
+                return "request body too large";
+        case 414:
+                return "request target too long";
+        case 431:
+                return "request header fields too large";
+        default:
+                return http_errno_description(error);
+        }
+}
+
 /* Parses what there is. May free the connection: callers do nothing afterwards. */
 static void connection_process(HttpConnection *connection)
 {
@@ -309,7 +324,7 @@ static void connection_process(HttpConnection *connection)
 
                 if (error != HPE_OK && error != HPE_PAUSED) {
                         int status = error_status(connection);
-                        fail(connection, status, http_errno_description(error));
+                        fail(connection, status, error_text(status, error));
                         return;
                 }
                 buffer_consume(&connection->input, n);

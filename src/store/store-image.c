@@ -226,7 +226,7 @@ int store_tag(Store *store, const char *image_id, const char *text, Error *error
         if (r != 0)
                 return r;
         if (reference.digest)
-                return error_set(error, OUTCOME_BAD_REQUEST, "refusing to create a tag with a digest reference");
+                return error_set(error, OUTCOME_BAD_REQUEST, "cannot import digest reference");
         familiar = store_reference_familiar_name(&reference);
         if (str_equal(familiar, "sha256"))
                 return error_set(error, OUTCOME_BAD_REQUEST,

@@ -21,6 +21,17 @@ int error_set(Error *error, Outcome outcome, const char *format, ...)
         return outcome;
 }
 
+int error_prefix(Error *error, const char *text)
+{
+        char *message = NULL;
+
+        if (asprintf(&message, "%s: %s", text, error->message ? error->message : "") < 0)
+                return error->outcome;
+        free(error->message);
+        error->message = message;
+        return error->outcome;
+}
+
 void error_clear(Error *error)
 {
         cleanup_free_ptr(&error->message);

@@ -7,8 +7,8 @@ import subprocess
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
-import hosted
-from hosted import run
+import engine
+from compare_shapes import BERTH, REFERENCE
 
 # Prints "== name" and then what that is. Nothing here may change the container or depend on the time of day.
 PROBE = r"""
@@ -91,9 +91,16 @@ def normal(line, identifier):
     return re.sub(r"\b(master|shared|propagate_from):\d+ ", "", line)
 
 
+def run(*command):
+    result = subprocess.run(command, capture_output=True, timeout=60)
+    assert result.returncode == 0, (command, result.stderr)
+    return result.stdout.decode(errors="replace")
+
+
 def view(server, options):
     client = ("docker", "-H", f"unix://{server}")
-    identifier = run(*client, "create", "--network", "none", *options, "busybox", "sh", "-c", PROBE).strip()
+    identifier = run(*client, "create", "--network", "none", "--label", engine.LABEL, *options, "busybox", "sh", "-c",
+                     PROBE).strip()
     result = subprocess.run((*client, "start", "-a", identifier), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
     run(*client, "rm", "-f", identifier)
     sections, current = {}, None
@@ -112,14 +119,14 @@ class View(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        hosted.load_images()
-        if not hosted.start_reference():
-            raise unittest.SkipTest("no dockerd in this host")
+        for server in (BERTH, REFERENCE):
+            engine.load_busybox(server)
+            cls.addClassCleanup(engine.clean_up, server)
 
     def test_same_as_dockerd(self):
         for name, options in CASES.items():
             with ThreadPoolExecutor() as pool:
-                ours, theirs = pool.map(lambda server: view(server, options), (hosted.BERTH, hosted.REFERENCE))
+                ours, theirs = pool.map(lambda server: view(server, options), (BERTH, REFERENCE))
             self.assertGreater(len(theirs), 20, theirs)
             for section in theirs:
                 mine, other = ours.get(section, ["(nothing)"]), theirs[section]
@@ -133,16 +140,16 @@ class View(unittest.TestCase):
         """Each is the container's own, or the host's where that was asked for."""
         script = "for ns in cgroup ipc mnt net pid uts user; do readlink /proc/self/ns/$ns; done"
         host = run("sh", "-c", script).split()
-        own = run("docker", "run", "--rm", "--network", "none", "busybox", "sh", "-c", script).split()
+        own = run("docker", "-H", f"unix://{BERTH}", "run", "--rm", "--network", "none", "busybox", "sh", "-c", script).split()
         self.assertEqual(set(own) & set(host), {host[-1]}, "only the user namespace is shared")
-        shared = run("docker", "run", "--rm", "--network", "host", "--ipc", "host", "--uts", "host", "--pid", "host", "--cgroupns",
+        shared = run("docker", "-H", f"unix://{BERTH}", "run", "--rm", "--network", "host", "--ipc", "host", "--uts", "host", "--pid", "host", "--cgroupns",
                      "host", "busybox", "sh", "-c", script).split()
         self.assertEqual(set(host) - set(shared), {host[2]}, "all but the mount namespace")
 
     def test_no_descriptor_leaks(self):
         """Neither in the first process nor, by a name that leads out of it, in any descriptor."""
         for options in ((), ("-t",), ("-i",), ("--privileged",)):
-            output = run("docker", "run", "--rm", *options, "busybox", "sh", "-c", "ls -1 /proc/1/fd; ls -l /proc/1/fd; true")
+            output = run("docker", "-H", f"unix://{BERTH}", "run", "--rm", *options, "busybox", "sh", "-c", "ls -1 /proc/1/fd; ls -l /proc/1/fd; true")
             descriptors = re.findall(r"^\d+$", output.replace("\r", ""), re.M)
             self.assertEqual(descriptors[:3], ["0", "1", "2"], output)
             self.assertLessEqual(len(descriptors), 3, output)
@@ -150,4 +157,4 @@ class View(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    engine.main()
