@@ -46,6 +46,8 @@ static void create(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
         json_t *response = NULL;
+
+        api_shape_create(call->body, call->minor);
         int r = engine_container_create(call->engine, http_request_query(call->request, "name"), call->body, &response,
                                         &error);
 

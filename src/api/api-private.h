@@ -37,6 +37,8 @@ int api_query_int(const ApiCall *call, const char *name, int64_t fallback, int64
 void api_shape_image(json_t *image, int minor);
 void api_shape_images(json_t *images, int minor);
 void api_shape_info(json_t *info, int minor);
+/* Puts what version 1.MINOR has as a default into the body of a creation. */
+void api_shape_create(json_t *body, int minor);
 
 /* The "filters" parameter, an empty object where absent; -EINVAL after the request was answered. */
 int api_query_filters(const ApiCall *call, json_t **ret_filters);

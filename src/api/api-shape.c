@@ -3,6 +3,8 @@
  * version has; here members are taken away or written in the older way. */
 #include "api-private.h"
 
+#include <strings.h>
+
 static void remove_from(json_t *object, int minor, int first, const char *key)
 {
         if (minor >= first)
@@ -104,4 +106,24 @@ void api_shape_info(json_t *info, int minor)
                 return;
         json_object_set_new(info, "ExecutionDriver", json_string("<not supported>"));
         json_object_set_new(info, "SecurityOptions", security_names(json_object_get(info, "SecurityOptions")));
+}
+
+/* Before 1.40 another container could join a container's IPC namespace unless that was forbidden. */
+void api_shape_create(json_t *body, int minor)
+{
+        json_t *host = NULL, *value;
+        const char *key;
+
+        if (minor >= 40 || !json_is_object(body))
+                return;
+        json_object_foreach(body, key, value) {
+                if (strcasecmp(key, "HostConfig") == 0)
+                        host = value;
+        }
+        if (!host) {
+                host = json_object();
+                json_object_set_new(body, "HostConfig", host);
+        }
+        if (json_is_object(host) && str_empty(json_get_string(host, "IpcMode")))
+                json_object_set_new(host, "IpcMode", json_string("shareable"));
 }

@@ -482,7 +482,7 @@ static int check_spec(Creation *creation, Error *error)
 
 static int check_bodies(Creation *creation, const json_t *body, Error *error)
 {
-        json_t *host = json_object_get(body, "HostConfig");
+        json_t *host = fields_member(body, "HostConfig");
 
         if (!body)
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid JSON: got EOF while reading request body");

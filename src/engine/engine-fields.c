@@ -274,7 +274,7 @@ static bool has_kind(const json_t *value, FieldKind kind)
 }
 
 /* Names match without regard to case, as in Go. */
-static json_t *find_member(const json_t *object, const char *name)
+json_t *fields_member(const json_t *object, const char *name)
 {
         json_t *value = json_object_get(object, name);
         const char *key;
@@ -333,7 +333,7 @@ int fields_normalise(const char *object_name, const json_t *given, json_t **ret_
 
         for (size_t i = 0; i < n; i++) {
                 const Field *field = &fields[i];
-                json_t *value = find_member(given, field->name);
+                json_t *value = fields_member(given, field->name);
 
                 if (!value || json_is_null(value)) {
                         if (field->fallback != DEFAULT_OMIT)

@@ -72,7 +72,7 @@ bool filters_any(const json_t *filters, const char *key, bool (*match)(const cha
 
 typedef struct Labels {
         const json_t *labels;
-        bool all;
+        bool all, any;
 } Labels;
 
 static void try_label(const char *value, void *userdata)
@@ -86,12 +86,15 @@ static void try_label(const char *value, void *userdata)
         const char *found = key ? json_get_string(wanted->labels, key) : NULL;
         if (!found || (equals && !str_equal(found, equals + 1)))
                 wanted->all = false;
+        else
+                wanted->any = true;
 }
 
 bool filters_labels(const json_t *filters, const json_t *labels)
 {
-        Labels wanted = { labels, true };
+        Labels wanted = { labels, true, false }, unwanted = { labels, true, false };
 
         filters_each(filters, "label", try_label, &wanted);
-        return wanted.all;
+        filters_each(filters, "label!", try_label, &unwanted);
+        return wanted.all && !unwanted.any;
 }

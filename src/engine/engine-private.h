@@ -124,7 +124,11 @@ const char *container_status_name(const Container *container);
 int fields_refuse(const json_t *value, const char *field, const char *type, Error *error);
 /* "object", "array", "string", "number", "null" or "bool". */
 const char *json_type_name(const json_t *value);
+/* The size of the container's image; 0 where it is gone. */
+int64_t container_image_size(const Container *container);
 int port_bindings_check(const json_t *ports, Error *error);
+/* Names match without regard to case, as in Go. */
+json_t *fields_member(const json_t *object, const char *name);
 int fields_normalise(const char *object_name, const json_t *given, json_t **ret_normal, json_t *warnings, Error *error);
 
 /* engine-exit.c */
