@@ -350,6 +350,11 @@ class Case(unittest.TestCase):
         self.assertIn(text, message)
         return message
 
+    def skip_if_missing(self, answer):
+        """Berth says of what it has not got that this version does not support it; dockerd never does."""
+        if b"not supported by this version of berth" in answer.body:
+            self.skipTest(answer.body.decode().strip())
+
     @contextlib.contextmanager
     def running(self, *command, **options):
         identifier = start(*(command or ("sleep", "600")), **options)
