@@ -64,7 +64,7 @@ PKGS_util := jansson
 PKGS_http := libsystemd jansson
 PKGS_mount := mount jansson
 PKGS_unit := libsystemd jansson
-PKGS_store := libarchive libcrypto jansson
+PKGS_store := libarchive libcrypto libisal jansson
 PKGS_journal := libsystemd jansson
 PKGS_network := libmnl jansson
 PKGS_runtime := libseccomp libcap jansson
@@ -182,7 +182,7 @@ uninstall: ## removes what install put there
 
 # --- Whole checks -------------------------------------------------------------------------------------------------
 DEPS := build-essential pkg-config libsystemd-dev libmount-dev libjansson-dev libarchive-dev libcmocka-dev libseccomp-dev \
-	libcap-dev libhttp-parser-dev libmnl-dev libssl-dev python3 systemd-dev clang libclang-rt-dev \
+	libcap-dev libhttp-parser-dev libmnl-dev libssl-dev libisal-dev python3 systemd-dev clang libclang-rt-dev \
 	clang-format-19
 DEPS_HOST := systemd-container mmdebstrap debian-archive-keyring dbus busybox-static nftables iproute2 util-linux tar gzip zstd \
 	qemu-system-x86 e2fsprogs

@@ -7,6 +7,8 @@
 #include <archive_entry.h>
 #include <string.h>
 
+#include "store-gzip.h"
+
 #define INPUT_BLOCK_SIZE (512u * 1024)
 
 static int stream_fill(StoreStream *stream)
@@ -166,13 +168,14 @@ void store_hash_stream_init(StoreHashStream *hash, StoreStream *parent, StoreHas
         *hash = (StoreHashStream) { .stream.next = hash_next, .parent = parent, .hasher = hasher };
 }
 
+/* gzip, by far the most frequent, is not libarchive's part. */
 static const struct {
         StoreCompression compression;
         size_t size;
         const char *magic;
         int (*enable)(struct archive *archive);
 } compressions[] = {
-        { STORE_GZIP, 2, "\x1f\x8b", archive_read_support_filter_gzip },
+        { STORE_GZIP, 2, "\x1f\x8b", NULL },
         { STORE_BZIP2, 3, "BZh", archive_read_support_filter_bzip2 },
         { STORE_XZ, 6,
           "\xfd"
@@ -227,17 +230,28 @@ static ssize_t inflate_next(StoreStream *stream, const uint8_t **ret)
         }
 }
 
+static ssize_t gunzip_next(StoreStream *stream, const uint8_t **ret)
+{
+        StoreInflateStream *inflate = (StoreInflateStream *) stream;
+
+        return store_gzip_next(inflate->gzip, inflate->parent, ret);
+}
+
 int store_inflate_stream_init(StoreInflateStream *inflate, StoreStream *parent, StoreCompression compression)
 {
         struct archive_entry *entry;
         int r = ARCHIVE_FATAL;
 
+        if (compression == STORE_GZIP) {
+                *inflate = (StoreInflateStream) { .stream.next = gunzip_next, .parent = parent };
+                return store_gzip_new(&inflate->gzip);
+        }
         *inflate = (StoreInflateStream) { .stream.next = inflate_next, .parent = parent };
         inflate->archive = archive_read_new();
         if (!inflate->archive)
                 return -ENOMEM;
         for (size_t i = 0; i < ARRAY_SIZE(compressions); i++)
-                if (compressions[i].compression == compression)
+                if (compressions[i].compression == compression && compressions[i].enable)
                         r = compressions[i].enable(inflate->archive);
         /* ARCHIVE_WARN would mean that an external program decompresses: a worker runs none. */
         if (r != ARCHIVE_OK)
@@ -255,6 +269,7 @@ int store_inflate_stream_init(StoreInflateStream *inflate, StoreStream *parent, 
 
 void store_inflate_stream_deinit(StoreInflateStream *inflate)
 {
+        store_gzip_free(TAKE_PTR(inflate->gzip));
         if (inflate->archive)
                 archive_read_free(TAKE_PTR(inflate->archive));
 }

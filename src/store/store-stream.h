@@ -81,6 +81,7 @@ StoreCompression store_compression_of(const uint8_t *data, size_t size);
 typedef struct StoreInflateStream {
         StoreStream stream;
         StoreStream *parent;
+        struct StoreGzip *gzip;  /* owned; for gzip, else */
         struct archive *archive; /* owned */
         int error;               /* of the parent */
 } StoreInflateStream;

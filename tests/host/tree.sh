@@ -54,7 +54,7 @@ packages() {
         ;;
     base)
         printf '%s\n' systemd systemd-sysv dbus iproute2 nftables procps util-linux python3
-        printf '%s\n' libjansson4 "libarchive13$t64" libseccomp2 libcap2 libmnl0 "libssl3$t64" libhttp-parser2.9
+        printf '%s\n' libjansson4 "libarchive13$t64" libseccomp2 libcap2 libmnl0 libisal2 "libssl3$t64" libhttp-parser2.9
         printf '%s\n' libmount1 libsystemd0 libasan8 libubsan1
         printf '%s\n' busybox-static strace less bash-completion
         ;;
