@@ -93,6 +93,18 @@ typedef struct ContainerLogs {
         int64_t since_ns, until_ns, tail;
 } ContainerLogs;
 
+typedef struct ContainerCommit {
+        const char *container;        /* name or ID */
+        const char *repository, *tag; /* may be NULL or empty */
+        const char *comment, *author; /* may be NULL */
+        bool pause;                   /* hold it still meanwhile */
+        char *const *changes;         /* lines of a Dockerfile; may be NULL */
+} ContainerCommit;
+
+/* BODY is a ContainerConfig that takes the place of the container's; NULL: none. Answers {"Id": image}. */
+void engine_container_commit(Engine *engine, const ContainerCommit *request, const json_t *body, EngineJsonDone done,
+                             void *userdata);
+
 /* A worker writes the log to the stream, which is taken over. */
 int container_logs_check(Container *container, Error *error);
 int container_logs(Container *container, const ContainerLogs *logs, Stream *stream);

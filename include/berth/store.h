@@ -175,6 +175,23 @@ typedef struct StoreImport {
 /* The same for the tar of a root file system, which becomes an image of one layer. */
 int store_import(const StoreInput *input, const StoreImport *import, json_t **ret_result, Error *error);
 
+typedef struct StoreChild {
+        int upper_fd;                   /* the overlay's upper directory: what changed. Borrowed, as all is */
+        const json_t *parent;           /* the configuration of the image that it changed; NULL: there was none */
+        const char *parent_id;          /* ... and its ID */
+        const char *reference;          /* NULL: none */
+        const json_t *config;           /* the new image's "config" object */
+        const json_t *container_config; /* what the container was made with */
+        const char *container_id;       /* may be NULL */
+        const char *author, *comment, *created_by; /* of the history's entry; may be NULL */
+} StoreChild;
+
+/* What changed becomes a layer upon the parent's, which gives an image. Where nothing changed there is no layer. */
+int store_child(const StoreInput *input, const StoreChild *child, json_t **ret_result, Error *error);
+
+/* Writes the tree below ROOT_FD as a tar. The working directory changes. */
+int store_export(int root_fd, int (*write)(void *userdata, const void *data, size_t size), void *userdata);
+
 /* Unpacks one layer blob (compressed or not) as STAGED ("layer-0") without syncing, for pulls. DIFF_ID, if not NULL,
  * must be its digest when uncompressed, DIGEST, if not NULL, that of the blob. Returns the member for "Layers" of a
  * result. */

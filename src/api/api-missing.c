@@ -20,7 +20,6 @@ const ApiRoute api_missing_routes[] = {
         { "GET", "/images/search", NULL, false, false },
         { "POST", "/images/prune", NULL, false, false },
         { "POST", "/auth", NULL, false, false },
-        { "POST", "/commit", NULL, false, false },
         { "GET", "/events", NULL, false, false },
         { "GET", "/system/df", NULL, false, false },
         { "GET", "/images/{name}/get", NULL, false, false },

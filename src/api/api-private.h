@@ -23,7 +23,8 @@ typedef struct ApiRoute {
         bool json;                     /* the body is JSON */
 } ApiRoute;
 
-extern const ApiRoute api_system_routes[], api_image_routes[], api_container_routes[], api_missing_routes[];
+extern const ApiRoute api_system_routes[], api_image_routes[], api_container_routes[], api_store_routes[],
+        api_missing_routes[];
 
 /* Answers with Docker's {"message": ...} and the status of the outcome (or 500). */
 void api_fail(HttpRequest *request, int result, const Error *error);

@@ -64,6 +64,7 @@ struct Container {
 
         Start *start; /* while starting */
         bool removing;
+        unsigned freezes; /* who holds it still: see container_freeze() */
         LIST_HEAD(, Stop) stops;
         LIST_HEAD(, Waiter) waiters;
         LIST_HEAD(, PendingAttach) attaches;
@@ -198,6 +199,21 @@ typedef struct WorkerJob {
         bool detached; /* goes on without this process, and does not keep it alive; DONE is NULL */
 } WorkerJob;
 int engine_worker_start(Engine *engine, const WorkerJob *job);
+
+/* A worker's result as JSON, or how it failed (R as of any function), and back. */
+int engine_worker_answer(int result_fd, int r, const json_t *result, const Error *error);
+int engine_worker_result(int status, const char *text, size_t size, json_t **ret_result, Error *error);
+
+/* In a worker that walks trees: as many open directories as may be. */
+void engine_worker_raise_files(void);
+
+/* engine-freeze.c: a running container is held still until engine_thaw() with the GROUP that this returned. */
+int container_freeze(Container *container, char **ret_group);
+void engine_thaw(Engine *engine, const char *id, const char *group);
+/* In a worker: waits until the group is frozen. -ETIMEDOUT. */
+int freeze_wait(const char *group, int timeout_ms);
+/* Ends what a process that was killed had begun. */
+void engine_thaw_leftovers(Engine *engine);
 
 /* Empties what the store has as trash, in a worker; returns at once. */
 void engine_sweep(Engine *engine);

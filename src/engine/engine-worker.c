@@ -5,11 +5,13 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "berth/file.h"
+#include "berth/json.h"
 #include "berth/log.h"
 #include "engine-private.h"
 
@@ -188,4 +190,43 @@ void engine_workers_free(Engine *engine)
                 waitpid(worker->pid, NULL, 0);
                 worker_free(worker);
         }
+}
+
+/* --- What workers and the engine tell each other ------------------------------------------------------------------ */
+
+void engine_worker_raise_files(void)
+{
+        struct rlimit files;
+
+        if (getrlimit(RLIMIT_NOFILE, &files) >= 0) {
+                files.rlim_cur = files.rlim_max;
+                setrlimit(RLIMIT_NOFILE, &files);
+        }
+}
+
+int engine_worker_answer(int result_fd, int r, const json_t *result, const Error *error)
+{
+        CLEANUP_JSON json_t *failure = NULL;
+
+        if (r != 0)
+                failure = json_pack("{ss si}", "Failure", error->message ? error->message : strerror(abs(r)), "Outcome",
+                                    r > 0 ? r : 0);
+        CLEANUP_FREE char *text = json_dumps(r != 0 ? failure : result, JSON_COMPACT | JSON_ENCODE_ANY);
+        return text ? fd_write_all(result_fd, text, strlen(text)) : -ENOMEM;
+}
+
+int engine_worker_result(int status, const char *text, size_t size, json_t **ret_result, Error *error)
+{
+        CLEANUP_JSON json_t *value = size > 0 ? json_loadb(text, size, JSON_DECODE_ANY, NULL) : NULL;
+        const char *failure = json_get_string(value, "Failure");
+        int64_t outcome = json_get_int(value, "Outcome", 0);
+
+        if (failure)
+                return error_set(error,
+                                 outcome > 0 && outcome <= OUTCOME_UNAVAILABLE ? (Outcome) outcome : OUTCOME_FAILED,
+                                 "%s", failure);
+        if (status < 0 || !value)
+                return error_set(error, OUTCOME_FAILED, "the worker that did this ended early");
+        *ret_result = TAKE_PTR(value);
+        return 0;
 }

@@ -115,6 +115,7 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
                 engine_free(engine);
                 return r;
         }
+        engine_thaw_leftovers(engine);
         engine_sweep(engine); /* a job that was cut off left it */
         *ret_engine = engine;
         return 0;

@@ -61,8 +61,8 @@ static int layer_record(const StoreUnpacked *unpacked, int layer_fd, const char 
         return 0;
 }
 
-static int unpack_stream(StoreStream *stream, const StoreInput *input, int layer_fd, const char *staged,
-                         const char *name, int64_t total, json_t **ret_layer, Error *error)
+static int unpack_stream(StoreStream *stream, StorePack *pack, const StoreInput *input, int layer_fd,
+                         const char *staged, const char *name, int64_t total, json_t **ret_layer, Error *error)
 {
         Tick tick CLEANUP(tick_clear) = { .input = input, .name = name, .total = total };
         StoreUnpacked unpacked;
@@ -71,7 +71,7 @@ static int unpack_stream(StoreStream *stream, const StoreInput *input, int layer
         r = store_flusher_new(layer_fd, &tick.flusher);
         if (r < 0)
                 return r;
-        r = store_unpack(stream, layer_fd, stage_tick, &tick, &unpacked, error);
+        r = store_unpack(stream, pack, layer_fd, stage_tick, &tick, &unpacked, error);
         if (r != 0)
                 return r;
         if (input->progress)
@@ -102,7 +102,7 @@ static int unpack_compressed(StoreStream *parent, StoreCompression compression, 
                 r = store_ahead_new(&inflate.stream, &ahead);
         if (r < 0)
                 return r;
-        r = unpack_stream(store_ahead_stream(ahead), input, layer_fd, staged, name, total, &layer, error);
+        r = unpack_stream(store_ahead_stream(ahead), NULL, input, layer_fd, staged, name, total, &layer, error);
         if (r != 0)
                 return r;
         store_ahead_free(TAKE_PTR(ahead));
@@ -112,6 +112,16 @@ static int unpack_compressed(StoreStream *parent, StoreCompression compression, 
         if (r >= 0)
                 *ret_layer = TAKE_PTR(layer);
         return r;
+}
+
+static int make_layer(const StoreInput *input, const char *staged)
+{
+        int fd;
+
+        if (mkdirat(input->staging_fd, staged, 0700) < 0)
+                return -errno;
+        fd = openat(input->staging_fd, staged, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        return fd < 0 ? -errno : fd;
 }
 
 int store_stage_stream(StoreStream *stream, const StoreInput *input, const char *staged, const char *name,
@@ -127,19 +137,30 @@ int store_stage_stream(StoreStream *stream, const StoreInput *input, const char 
         if (n < 0)
                 return n;
         compression = store_compression_of(head, n);
-        if (mkdirat(input->staging_fd, staged, 0700) < 0)
-                return -errno;
-        fd = openat(input->staging_fd, staged, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        fd = make_layer(input, staged);
         if (fd < 0)
-                return -errno;
+                return fd;
         if (compression != STORE_PLAIN)
                 r = unpack_compressed(stream, compression, input, fd, staged, name, total, ret_digest, ret_layer,
                                       error);
         else {
-                r = unpack_stream(stream, input, fd, staged, name, total, ret_layer, error);
+                r = unpack_stream(stream, NULL, input, fd, staged, name, total, ret_layer, error);
                 if (r == 0)
                         snprintf(ret_digest, STORE_DIGEST_SIZE, "%s", json_get_string(*ret_layer, "DiffID"));
         }
+        if (r != 0)
+                (void) path_remove_tree_at(input->staging_fd, staged);
+        return r;
+}
+
+int store_stage_pack(StorePack *pack, const StoreInput *input, const char *staged, json_t **ret_layer, Error *error)
+{
+        int fd CLEANUP_CLOSE = make_layer(input, staged);
+        int r;
+
+        if (fd < 0)
+                return fd;
+        r = unpack_stream(store_pack_stream(pack), pack, input, fd, staged, "", 0, ret_layer, error);
         if (r != 0)
                 (void) path_remove_tree_at(input->staging_fd, staged);
         return r;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "berth/store.h"
+#include "store-pack.h"
 #include "store-stream.h"
 
 #define STORE_LAYER_RECORD "layer.json"
@@ -11,3 +12,6 @@
  * digest is that of the blob's bytes. On failure nothing is left of it, and the stream may be anywhere. */
 int store_stage_stream(StoreStream *stream, const StoreInput *input, const char *staged, const char *name,
                        int64_t total, char ret_digest[static STORE_DIGEST_SIZE], json_t **ret_layer, Error *error);
+
+/* The same for what PACK makes. */
+int store_stage_pack(StorePack *pack, const StoreInput *input, const char *staged, json_t **ret_layer, Error *error);

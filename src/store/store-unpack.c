@@ -24,6 +24,7 @@
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
 
 typedef struct Unpack {
+        StorePack *pack; /* borrowed */
         StoreTree tree;
         StoreHeaders headers;
         StoreTar tar;
@@ -57,14 +58,15 @@ static int show_raw(void *userdata, const void *data, size_t size)
         return store_headers_raw(&unpack->headers, data, size);
 }
 
-/* Copies SIZE stored bytes to OFFSET of a new file, and refers to them in the header record. */
-static int copy_extent(Unpack *unpack, int fd, const char *real, int64_t offset, int64_t size)
+/* Copies SIZE stored bytes to OFFSET of a new file, unless it HAS them, and refers to them in the header record. */
+static int copy_extent(Unpack *unpack, int fd, bool has, const char *real, int64_t offset, int64_t size)
 {
         int64_t at = offset, left = size;
 
         while (left > 0) {
                 const uint8_t *data;
-                ssize_t n = store_tar_data(&unpack->tar, (size_t) MIN(left, (int64_t) INT32_MAX), &data), done = 0;
+                ssize_t n = store_tar_data(&unpack->tar, (size_t) MIN(left, (int64_t) INT32_MAX), &data),
+                        done = has ? n : 0;
 
                 if (n <= 0)
                         return n < 0 ? n : -EBADMSG;
@@ -83,15 +85,16 @@ static int copy_extent(Unpack *unpack, int fd, const char *real, int64_t offset,
 
 static int copy_content(Unpack *unpack, int fd, const char *real, const StoreTarEntry *entry)
 {
+        bool has = unpack->pack && store_pack_clone(unpack->pack, fd);
         int r;
 
         unpack->result.size += entry->size;
         if (!entry->sparse)
-                return copy_extent(unpack, fd, real, 0, entry->size);
+                return copy_extent(unpack, fd, has, real, 0, entry->size);
         if (ftruncate(fd, entry->size) < 0)
                 return -errno;
         for (size_t i = 0; i < entry->n_extents; i++) {
-                r = copy_extent(unpack, fd, real, entry->extents[i].offset, entry->extents[i].size);
+                r = copy_extent(unpack, fd, has, real, entry->extents[i].offset, entry->extents[i].size);
                 if (r < 0)
                         return r;
         }
@@ -346,10 +349,11 @@ static ssize_t count_next(StoreStream *stream, const uint8_t **ret)
         return n;
 }
 
-int store_unpack(StoreStream *tar, int layer_fd, void (*tick)(void *userdata, int64_t bytes), void *userdata,
-                 StoreUnpacked *ret, Error *error)
+int store_unpack(StoreStream *tar, StorePack *pack, int layer_fd, void (*tick)(void *userdata, int64_t bytes),
+                 void *userdata, StoreUnpacked *ret, Error *error)
 {
-        Unpack unpack CLEANUP(unpack_clear) = { .tree = STORE_TREE_EMPTY, .headers = STORE_HEADERS_EMPTY };
+        Unpack unpack CLEANUP(
+                unpack_clear) = { .pack = pack, .tree = STORE_TREE_EMPTY, .headers = STORE_HEADERS_EMPTY };
         StoreHasher *hasher CLEANUP_HASHER = NULL;
         StoreHashStream hash;
         CountStream count;

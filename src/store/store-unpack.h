@@ -2,9 +2,9 @@
 /* A layer's tar to a staged layer directory: fs/, headers.zst, and what is kept. */
 #pragma once
 
-#include "store-stream.h"
-
 #include "berth/outcome.h"
+#include "store-pack.h"
+#include "store-stream.h"
 
 typedef struct StoreUnpacked {
         char diff_id[STORE_DIGEST_SIZE];
@@ -14,6 +14,8 @@ typedef struct StoreUnpacked {
 } StoreUnpacked;
 
 /* Unpacks an uncompressed tar into LAYER_FD, an empty directory. TICK is called now and then with the bytes of tar read
- * so far. What the archive does wrong is OUTCOME_BAD_REQUEST; the directory is then to be thrown away. */
-int store_unpack(StoreStream *tar, int layer_fd, void (*tick)(void *userdata, int64_t bytes), void *userdata,
-                 StoreUnpacked *ret, Error *error);
+ * so far. PACK, which may be NULL, is where the tar comes from, if it is made of files here: their content is shared
+ * where that is possible. What the archive does wrong is OUTCOME_BAD_REQUEST; the directory is then to be thrown away.
+ */
+int store_unpack(StoreStream *tar, StorePack *pack, int layer_fd, void (*tick)(void *userdata, int64_t bytes),
+                 void *userdata, StoreUnpacked *ret, Error *error);

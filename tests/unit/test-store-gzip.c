@@ -110,7 +110,7 @@ static void test_header_fields(void **state)
                                 crc = crc & 1 ? crc >> 1 ^ 0xedb88320 : crc >> 1;
                 }
                 crc = ~crc;
-                assert_true(buffer_append(&odd, (uint8_t[]){ crc & 0xff, crc >> 8 & 0xff }, 2) >= 0);
+                assert_true(buffer_append(&odd, (uint8_t[]) { crc & 0xff, crc >> 8 & 0xff }, 2) >= 0);
         }
         assert_true(buffer_append(&odd, packed.data + 10, packed.size - 10) >= 0);
         for (size_t i = 0; i < ARRAY_SIZE(piece_sizes); i++)
