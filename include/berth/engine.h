@@ -38,6 +38,9 @@ bool engine_busy(const Engine *engine);
 /* A descriptor that systemd kept for the daemon, by the name it was stored under. Takes FD over. */
 void engine_restore_kept(Engine *engine, const char *name, int fd);
 
+/* A monitor has something to tell of its container: its end, or the end of its log. */
+void engine_monitor_spoke(Engine *engine, const char *id);
+
 json_t *engine_info(Engine *engine);
 json_t *engine_version(void);
 

@@ -9,6 +9,9 @@
  *   --listen FD           listening SOCK_SEQPACKET socket for the engine's requests
  *   --log-driver NAME     journald or none
  *   --journal-socket PATH journald's native socket, for tests
+ *   --spool PATH          where log records wait that journald does not take fast enough (include/berth/spool.h);
+ * records that are there already go out first. Without it, output waits in the container's pipe
+ *   --spool-size BYTES    how much may wait there, 256 MiB by default
  *   --stdin-once 0|1      close the container's standard input when the first client that attached it closes its side
  *   --pid N --pidfd FD --payload DIR                  the first process, its pidfd, its cgroup directory
  *   --terminal FD, or --stdin FD (optional) --stdout FD --stderr FD
@@ -23,17 +26,25 @@
  * All requests that wait when the monitor starts are served before the first byte of output is read, so a client that
  * attached before the start misses nothing.
  *
- * exit.json, written durably (staged, synced, renamed) when the container has ended and all its output is with the
- * journal and the clients:
+ *   --drain 1             no container: only the spool's records are sent, for a monitor that was killed. Of the
+ * options above, --id, --spool, --notify and --journal-socket count, and
+ *   --skip N              so many records from the one the spool's header names were sent by the one before
+ *
+ * exit.json, written durably (staged, synced, renamed) when the container has ended, the clients have all its output,
+ * and the journal or the spool has all of its lines:
  *   {"Run":N,"ExitCode":0-255 (128 + signal where one ended it),"OOMKilled":bool,"FinishedAt":"RFC 3339 with ns",
  *    "LinesLost":N}
  * Then the monitor connects to --notify, sends MONITOR_NOTIFY_REQUEST for its container, and ends without waiting for
- * the answer. */
+ * the answer. Where lines are in the spool it goes on until they are with the journal, leaves the emptied spool file to
+ * the engine, sends the request again, and ends then. MONITOR_LEAVE_SIGNAL makes it end before that, with the rest in
+ * the spool for the next monitor of this container. */
 #pragma once
 
 /* Of a container, under its directory in /run/berth/container/ID. */
 #define MONITOR_SOCKET_NAME "monitor.sock"
 #define MONITOR_EXIT_RECORD "exit.json"
+
+#define MONITOR_LEAVE_SIGNAL SIGUSR1
 
 #define MONITOR_NOTIFY_REQUEST \
         "POST /_berth/exited/%s HTTP/1.1\r\nHost: berth\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

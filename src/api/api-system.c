@@ -26,10 +26,11 @@ static void info(ApiCall *call)
         http_respond_json(call->request, 200, object);
 }
 
-/* A monitor's word that its container has ended. What matters is that it starts a daemon where there is none, whose
- * start-up pass then sees the end; one that runs has seen it by the monitor's pidfd. */
+/* A monitor's word that its container has ended, or that the last of its log is with the journal. It starts a daemon
+ * where there is none, whose start-up pass sees what is to be seen. */
 static void exited(ApiCall *call)
 {
+        engine_monitor_spoke(call->engine, call->name);
         http_respond_empty(call->request, 204);
 }
 

@@ -43,6 +43,7 @@ static const Key keys[] = {
         { "dns-opts", KEY_STRINGS, offsetof(Config, dns_options) },
         { "labels", KEY_STRINGS, offsetof(Config, labels) },
         { "default-shm-size", KEY_SIZE, offsetof(Config, shm_size) },
+        { "log-spool-size", KEY_SIZE, offsetof(Config, log_spool_size) },
         { "idle-timeout", KEY_SECONDS, offsetof(Config, idle_timeout_us) },
         { "live-restore", KEY_NO_EFFECT, 0 },
         { "storage-driver", KEY_NO_EFFECT, 0 },
@@ -74,6 +75,7 @@ int config_init(Config *config)
                 .log_driver = strdup("journald"),
                 .idle_timeout_us = 10 * 1000000,
                 .shm_size = 64 * 1024 * 1024,
+                .log_spool_size = 256 * 1024 * 1024,
         };
         return config->data_root && config->exec_root && config->notify_socket && config->monitor_path &&
                                config->cgroup_parent && config->group && config->log_driver

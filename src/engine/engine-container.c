@@ -29,6 +29,7 @@ Container *container_new(Engine *engine, const char *id)
 void container_free(Container *container)
 {
         container_forget_start(container);
+        container_drop_held_starts(container);
         container_waiters_drop(container);
         container_drop_attaches(container);
         container_stops_done(container);
@@ -245,7 +246,9 @@ static void reconcile(Container *container)
                 return;
         }
         container->status = CONTAINER_RUNNING;
-        if (container_watch_monitor(container) < 0)
+        /* A monitor that goes on with the log is not one that guards a container. */
+        if ((container_has_exit_record(container) && container_is_drained_by_monitor(container)) ||
+            container_watch_monitor(container) < 0)
                 container_ended(container);
 }
 
@@ -299,7 +302,7 @@ static void purge_orphan(const char *root, const char *id)
                 log_warning_errno(r, "Cannot remove what is left of container %s in %s", id, root);
 }
 
-static Container *find_by_id(Engine *engine, const char *id)
+Container *engine_container_by_id(Engine *engine, const char *id)
 {
         Container *container;
 
@@ -340,7 +343,7 @@ static int add_or_purge(Engine *engine, const char *id)
 
 static int purge_unknown_runtime(Engine *engine, const char *id)
 {
-        if (find_by_id(engine, id))
+        if (engine_container_by_id(engine, id))
                 return 0;
         Container *container = container_new(engine, id);
         if (!container)
@@ -394,13 +397,19 @@ static int stop_orphan_scopes(Engine *engine)
                 if (sscanf(entry->d_name, "berth-%64[0-9a-f].scope", id) != 1 ||
                     !str_has_suffix(entry->d_name, ".scope"))
                         continue;
-                const Container *container = find_by_id(engine, id);
-                if (container && container_is_running(container))
+                const Container *container = engine_container_by_id(engine, id);
+                if ((container && container_is_running(container)) || engine_is_draining(engine, id))
                         continue;
                 int r = unit_stop(engine->units, entry->d_name);
                 if (r < 0)
                         return r;
         }
+        return 0;
+}
+
+static int check_drain(Engine *engine, const char *id)
+{
+        engine_drain_check(engine, id);
         return 0;
 }
 
@@ -412,6 +421,8 @@ int engine_load_containers(Engine *engine)
                 r = for_each_id(engine->runtime_root, purge_unknown_runtime, engine);
         if (r >= 0)
                 r = reconcile_all(engine);
+        if (r >= 0)
+                r = for_each_id(engine->spool_root, check_drain, engine);
         if (r >= 0 && stop_orphan_scopes(engine) < 0)
                 log_warning("Scopes that nothing runs in could not be stopped");
         return r;
@@ -446,7 +457,7 @@ static Container *find_by_name(Engine *engine, const char *name)
 
         if (!link || strchr(name, '/') || readlink(link, id, ID_LENGTH) != ID_LENGTH)
                 return NULL;
-        Container *container = find_by_id(engine, id);
+        Container *container = engine_container_by_id(engine, id);
         return container && container_ensure(container) && str_equal(container->name, name) ? container : NULL;
 }
 
@@ -459,7 +470,7 @@ int engine_container_find(Engine *engine, const char *reference, Container **ret
 
         if (length == 0)
                 return error_set(error, OUTCOME_BAD_REQUEST, "container name cannot be empty");
-        found = find_by_id(engine, reference);
+        found = engine_container_by_id(engine, reference);
         if (!found)
                 found = find_by_name(engine, reference[0] == '/' ? reference + 1 : reference);
         if (!found)

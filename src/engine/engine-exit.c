@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The end of a run: noticed by the monitor's pidfd, explained by the exit record, cleaned up after. */
+/* The end of a run: noticed by the monitor's pidfd, or told by a monitor that goes on with the log; explained by the
+ * exit record, cleaned up after. */
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
@@ -23,7 +24,8 @@ void container_clean_runtime(Container *container)
 
         if (rootfs)
                 mount_overlay_undo(rootfs);
-        if (unit)
+        /* Where the log is not with the journal yet, they go with the last of it. */
+        if (unit && !engine_has_spool(container->engine, container->id))
                 journal_restore_rate_limit(unit);
         int r = path_remove_tree_at(root, container->id);
         if (r < 0)
@@ -31,6 +33,14 @@ void container_clean_runtime(Container *container)
         container->address.s_addr = 0;
         container->pid = 0;
         free(TAKE_PTR(container->joined_namespace));
+}
+
+bool container_has_exit_record(const Container *container)
+{
+        CLEANUP_FREE char *path = container_path(container, MONITOR_EXIT_RECORD);
+        CLEANUP_JSON json_t *record = NULL;
+
+        return path && json_read_at(AT_FDCWD, path, &record) >= 0 && json_get_int(record, "Run", -1) == container->run;
 }
 
 static void read_exit_record(Container *container)
@@ -55,6 +65,10 @@ static void read_exit_record(Container *container)
 
 void container_ended(Container *container)
 {
+        Engine *engine = container->engine;
+        char id[ID_LENGTH + 1];
+
+        memcpy(id, container->id, sizeof(id));
         container->monitor_exit = sd_event_source_disable_unref(container->monitor_exit);
         if (container->monitor_fd >= 0) {
                 siginfo_t info;
@@ -72,6 +86,7 @@ void container_ended(Container *container)
                 container_save(container, false);
                 container_clean_runtime(container);
         }
+        engine_drain_check(engine, id);
         container_stops_done(container);
         if (container->removing)
                 container_removals_go_on(container);

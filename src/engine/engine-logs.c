@@ -93,6 +93,7 @@ int container_logs_check(Container *container, Error *error)
 
 int container_logs(Container *container, const ContainerLogs *logs, Stream *stream)
 {
+        CLEANUP_FREE char *spool = engine_spool_path(container->engine, container->id);
         LogJob job = { .query = { .container_id = container->id,
                                   .since_ns = logs->since_ns,
                                   .until_ns = logs->until_ns,
@@ -101,7 +102,8 @@ int container_logs(Container *container, const ContainerLogs *logs, Stream *stre
                                   .standard_error = logs->standard_error,
                                   .follow = logs->follow,
                                   .ended_fd = container->monitor_fd,
-                                  .client_fd = stream->fd },
+                                  .client_fd = stream->fd,
+                                  .spool_path = spool },
                        .multiplexed = !container_has_terminal(container),
                        .timestamps = logs->timestamps };
         int keep[2] = { stream->fd, container->monitor_fd };

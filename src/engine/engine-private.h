@@ -38,6 +38,7 @@ typedef struct Stop Stop;
 typedef struct Waiter Waiter;
 typedef struct PendingAttach PendingAttach;
 typedef struct Worker Worker;
+typedef struct Drain Drain;
 
 struct Container {
         LIST_ENTRY(Container) link;
@@ -80,7 +81,9 @@ struct Engine {
         char *runtime_root;   /* <exec root>/container */
         char *name_root;      /* <data root>/name: symbolic links from names to IDs */
         LIST_HEAD(, Container) containers;
+        char *spool_root; /* <data root>/spool: log records on their way to the journal */
         LIST_HEAD(, Worker) workers;
+        LIST_HEAD(, Drain) drains;
         bool closing;         /* this process ends: what systemd keeps stays kept for the next */
         bool interrupted;     /* the process before this one did not end at rest: what it was asked may be lost */
         uint64_t opened_us;   /* CLOCK_MONOTONIC */
@@ -99,6 +102,7 @@ void engine_job_end(Engine *engine);
 Container *container_new(Engine *engine, const char *id);
 void container_free(Container *container);
 int engine_load_containers(Engine *engine);
+Container *engine_container_by_id(Engine *engine, const char *id);
 /* Reads the record if it isn't there; false where it can't be read. */
 bool container_ensure(Container *container);
 ContainerStatus container_status_at_rest(const Container *container);
@@ -136,7 +140,21 @@ int fields_normalise(const char *object_name, const json_t *given, json_t **ret_
 int container_watch_monitor(Container *container);
 void container_ended(Container *container);
 void container_clean_runtime(Container *container);
+/* True where the monitor has written how the present run ended. */
+bool container_has_exit_record(const Container *container);
 void container_forget_start(Container *container);
+
+/* engine-drain.c: what is left of a run's log */
+char *engine_spool_path(const Engine *engine, const char *id);
+bool engine_has_spool(const Engine *engine, const char *id);
+/* Sees to the spool of a container that does not run, or is no more: watched, drained, or removed. */
+void engine_drain_check(Engine *engine, const char *id);
+bool engine_is_draining(const Engine *engine, const char *id);
+bool container_is_drained_by_monitor(const Container *container);
+/* True where the start has to wait for the drain; it goes on by itself. */
+bool container_hold_start(Container *container, EngineDone done, void *userdata);
+void container_drop_held_starts(Container *container);
+void engine_drains_free(Engine *engine);
 
 /* engine-stop.c */
 void container_stops_done(Container *container);

@@ -191,9 +191,11 @@ static int prepare_monitor(StartPlan *plan)
         const Config *config = container->engine->config;
         CLEANUP_FREE char *socket_path = container_runtime_path(container, MONITOR_SOCKET_NAME);
         CLEANUP_FREE char *directory = container_path(container, NULL);
+        CLEANUP_FREE char *spool = engine_spool_path(container->engine, container->id);
+        CLEANUP_FREE char *spool_size = str_printf("%llu", (unsigned long long) config->log_spool_size);
         char listen_text[16], run_text[24], tag[ID_SHORT_LENGTH + 1] = { 0 };
 
-        if (!socket_path || !directory)
+        if (!socket_path || !directory || !spool || !spool_size)
                 return -ENOMEM;
         plan->listen_fd = socket_listen_unix(socket_path, SOCK_SEQPACKET, 0600);
         if (plan->listen_fd < 0)
@@ -221,6 +223,10 @@ static int prepare_monitor(StartPlan *plan)
                 config->notify_socket,
                 "--listen",
                 listen_text,
+                "--spool",
+                spool,
+                "--spool-size",
+                spool_size,
                 "--log-driver",
                 json_get_string_or(log, "Type", "journald"),
                 "--stdin-once",
@@ -347,6 +353,7 @@ static void fail(Start *start, int errnum, const char *text)
         json_set_string(container->record, "Error", text);
         container_save(container, false);
         finish(start, error.outcome, &error);
+        engine_drain_check(container->engine, container->id);
         if (container_auto_remove(container))
                 container_remove_unattended(container);
 }
@@ -512,6 +519,8 @@ void container_start(Container *container, EngineDone done, void *userdata)
         Start *start = NULL;
         int r = start_refusal(container, &error);
 
+        if (r == 0 && container_hold_start(container, done, userdata))
+                return;
         if (r == 0) {
                 container->run++;
                 r = prepare(&plan, &error);
@@ -530,6 +539,7 @@ void container_start(Container *container, EngineDone done, void *userdata)
                         container_forget_start(container);
                         container_clean_runtime(container);
                         container->run--;
+                        engine_drain_check(container->engine, container->id);
                 }
         }
         if (r != 0) {

@@ -5,6 +5,7 @@
 
 #include "berth/file.h"
 #include "berth/log.h"
+#include "berth/spool.h"
 #include "engine-private.h"
 
 void engine_set_activity(Engine *engine, void (*activity)(void *userdata), void *userdata)
@@ -43,7 +44,8 @@ static int make_directories(Engine *engine)
         engine->container_root = path_join(engine->config->data_root, "container");
         engine->runtime_root = path_join(engine->config->exec_root, "container");
         engine->name_root = path_join(engine->config->data_root, "name");
-        if (!engine->container_root || !engine->runtime_root || !engine->name_root)
+        engine->spool_root = path_join(engine->config->data_root, SPOOL_DIRECTORY);
+        if (!engine->container_root || !engine->runtime_root || !engine->name_root || !engine->spool_root)
                 return -ENOMEM;
         if (r >= 0)
                 r = path_make_directories(engine->container_root, 0710);
@@ -51,6 +53,8 @@ static int make_directories(Engine *engine)
                 r = path_make_directories(engine->runtime_root, 0711);
         if (r >= 0)
                 r = path_make_directories(engine->name_root, 0700);
+        if (r >= 0)
+                r = path_make_directories(engine->spool_root, 0700);
         return r;
 }
 
@@ -110,6 +114,7 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
         sd_event_now(event, CLOCK_MONOTONIC, &engine->opened_us);
         LIST_INIT(&engine->containers);
         LIST_INIT(&engine->workers);
+        LIST_INIT(&engine->drains);
         int r = engine_open(engine);
         if (r < 0) {
                 engine_free(engine);
@@ -128,6 +133,7 @@ void engine_free(Engine *engine)
         engine->activity = NULL;
         engine->closing = true;
         engine_workers_free(engine);
+        engine_drains_free(engine);
         while (!LIST_EMPTY(&engine->containers))
                 container_free(LIST_FIRST(&engine->containers));
         unit_manager_free(engine->units);
@@ -135,6 +141,7 @@ void engine_free(Engine *engine)
         free(engine->container_root);
         free(engine->runtime_root);
         free(engine->name_root);
+        free(engine->spool_root);
         sd_event_unref(engine->event);
         free(engine);
 }

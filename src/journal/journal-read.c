@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "berth/journal.h"
+#include "berth/spool.h"
 #include "berth/string.h"
 #include "journal-barrier.h"
 #include "journal-entry.h"
@@ -315,10 +316,38 @@ static int follow(Reader *reader)
                 if (r == 0)
                         break;
         }
+        /* A monitor that was killed left the rest to another. */
+        if (reader->query->spool_path &&
+            spool_wait(reader->query->spool_path, reader->query->client_fd) == -ECANCELED) {
+                reader->client_gone = true;
+                return 0;
+        }
         (void) journal_barrier();
         /* Files that were begun meanwhile are found by this. */
         r = sd_journal_process(reader->journal);
         return r < 0 ? r : read_available(reader);
+}
+
+int journal_count_since(const char *container_id, int64_t since_us, uint64_t *ret_count)
+{
+        CLEANUP_JOURNAL sd_journal *journal = NULL;
+        JournalEntry entry = {};
+        uint64_t count = 0;
+        int r = journal_barrier();
+
+        if (r >= 0)
+                r = journal_open_container(container_id, &journal);
+        if (r >= 0)
+                r = sd_journal_seek_realtime_usec(journal, (uint64_t) since_us);
+        while (r >= 0 && (r = sd_journal_next(journal)) > 0) {
+                r = journal_entry_read(journal, &entry);
+                if (r >= 0 && !entry.resent && entry.time_us >= since_us)
+                        count++;
+        }
+        buffer_clear(&entry.message);
+        if (r >= 0)
+                *ret_count = count;
+        return r;
 }
 
 int journal_read_lines(const JournalQuery *query, LineFunction line, void *userdata)
@@ -332,6 +361,10 @@ int journal_read_lines(const JournalQuery *query, LineFunction line, void *userd
         /* No lines of the past: what was sent from this moment on, however long it takes to get going. */
         if (query->tail == 0)
                 effective.since_ns = MAX(query->since_ns, time_now_ns());
+        /* A follower sees all that comes; the last N lines are known when all are there. */
+        if (query->spool_path && (!query->follow || query->tail > 0) &&
+            spool_wait(query->spool_path, query->client_fd) == -ECANCELED)
+                return 0;
         /* Where journald does not answer, what is in the journal is still there to be read. */
         (void) journal_barrier();
         r = journal_open_container(query->container_id, &reader.journal);

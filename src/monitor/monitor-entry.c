@@ -83,7 +83,7 @@ size_t monitor_entry_iov(const Buffer *prefix, const MonitorQueue *queue, size_t
         return MONITOR_ENTRY_IOV;
 }
 
-static int seal(int fd)
+int monitor_entry_file_seal(int fd)
 {
         return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0 ? -errno : 0;
 }
@@ -119,7 +119,7 @@ int monitor_entry_file_end(int fd, off_t message, uint64_t size, bool partial)
                 return r;
         if (pwrite(fd, &length, sizeof(length), message - (off_t) sizeof(length)) != (ssize_t) sizeof(length))
                 return -EIO;
-        return seal(fd);
+        return monitor_entry_file_seal(fd);
 }
 
 int monitor_entry_file_again(int fd, const char *extra)
@@ -136,6 +136,6 @@ int monitor_entry_file_again(int fd, const char *extra)
                 return r;
         while ((n = sendfile(copy, fd, &offset, MONITOR_LINE_MAX)) > 0)
                 ;
-        r = n < 0 ? -errno : seal(copy);
+        r = n < 0 ? -errno : monitor_entry_file_seal(copy);
         return r < 0 ? r : TAKE_FD(copy);
 }

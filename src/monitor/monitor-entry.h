@@ -28,3 +28,6 @@ int monitor_entry_file_end(int fd, off_t message, uint64_t size, bool partial);
 
 /* A copy of a complete memory file that begins with further fields. */
 int monitor_entry_file_again(int fd, const char *extra);
+
+/* An entry's memory file is whole: journald maps only sealed files without copying. */
+int monitor_entry_file_seal(int fd);

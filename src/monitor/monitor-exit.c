@@ -59,7 +59,7 @@ int monitor_exit_notify(const char *socket_path, const char *id)
                 CLEANUP_CLOSE int fd = socket_connect_unix(socket_path, SOCK_STREAM | SOCK_NONBLOCK);
 
                 if (fd >= 0)
-                        return send(fd, request, strlen(request), MSG_NOSIGNAL) < 0 ? -errno : 0;
+                        return send(fd, request, strlen(request), MSG_NOSIGNAL) < 0 ? -errno : TAKE_FD(fd);
                 r = fd;
                 if (r != -EAGAIN && r != -ECONNREFUSED)
                         return r;

@@ -23,5 +23,6 @@ bool monitor_exit_oom_killed(const char *cgroup);
 /* Writes exit.json durably into the container's directory. */
 int monitor_exit_write(const MonitorExit *exit, const char *directory);
 
-/* Tells the engine, starting it if need be. Does not wait for its answer. */
+/* Tells the engine, starting it if need be. Returns the connection, on which its answer comes: whoever goes on keeps it
+ * open meanwhile, as a request whose client has hung up may not be served. */
 int monitor_exit_notify(const char *socket_path, const char *id);

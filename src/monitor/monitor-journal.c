@@ -18,6 +18,7 @@
 #include "monitor-journal.h"
 
 #define BATCH 64u
+#define BATCHES_MAX 2u
 #define SEND_BUFFER (64 * 1024)
 /* A datagram takes at least its own size and so much of the socket's queue (struct sk_buff and skb_shared_info). */
 #define DATAGRAM_OVERHEAD 512u
@@ -40,7 +41,8 @@ int monitor_journal_init(MonitorJournal *journal, const char *path, Buffer *pref
 {
         const char *slash = strrchr(path, '/');
 
-        *journal = (MonitorJournal) { .path = path, .socket = -EBADF, .daemon = -EBADF };
+        *journal = (MonitorJournal) { .path = path, .socket = -EBADF, .daemon = -EBADF, .spool.fd = -EBADF };
+        journal->current = &journal->prefix;
         journal->control_path = str_printf("%.*s/io.systemd.journal", slash ? (int) (slash - path) : 0, path);
         if (!journal->control_path)
                 return -ENOMEM;
@@ -53,15 +55,17 @@ void monitor_journal_deinit(MonitorJournal *journal)
 {
         free(journal->control_path);
         buffer_clear(&journal->prefix);
+        buffer_clear(&journal->adopted);
+        monitor_spool_deinit(&journal->spool);
         monitor_queue_clear(&journal->queue);
         fd_close(journal->socket);
         fd_close(journal->daemon);
-        *journal = (MonitorJournal) { .socket = -EBADF, .daemon = -EBADF };
+        *journal = (MonitorJournal) { .socket = -EBADF, .daemon = -EBADF, .spool.fd = -EBADF };
 }
 
 static size_t least_cost(const MonitorJournal *journal, const MonitorRecord *record)
 {
-        return DATAGRAM_OVERHEAD + (record->memfd >= 0 ? 0 : journal->prefix.size + record->size);
+        return DATAGRAM_OVERHEAD + (record->memfd >= 0 ? 0 : journal->current->size + record->size);
 }
 
 static void forget_head(MonitorJournal *journal)
@@ -83,8 +87,8 @@ static int queue_size(const MonitorJournal *journal)
         return ioctl(journal->socket, SIOCOUTQ, &queued) < 0 ? INT_MAX : queued;
 }
 
-/* Forgets the records that are surely stored, when so much was in the socket's queue after the last of them was
- * sent. */
+/* Forgets the records that are surely stored, when so much was in the socket's queue after the last of them was sent.
+ */
 static void confirm(MonitorJournal *journal, int queued)
 {
         MonitorQueue *queue = &journal->queue;
@@ -216,7 +220,7 @@ static int send_entry(const MonitorJournal *journal, int socket, size_t offset, 
         }
         if (record->memfd >= 0)
                 return send_file(socket, record->memfd);
-        message.msg_iovlen = monitor_entry_iov(&journal->prefix, &journal->queue, offset, extra, iov);
+        message.msg_iovlen = monitor_entry_iov(journal->current, &journal->queue, offset, extra, iov);
         return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 1;
 }
 
@@ -247,7 +251,7 @@ static int send_again(MonitorJournal *journal)
 
 /* The time before something is sent: later than anything sent before, so that every record's own time tells which of
  * them it was sent with. A clock that was set back is not waited for. */
-static int64_t time_before(const MonitorJournal *journal)
+int64_t monitor_journal_time(const MonitorJournal *journal)
 {
         int64_t us = time_now_ns() / 1000;
 
@@ -269,7 +273,7 @@ static int send_some(const MonitorJournal *journal)
                 if (monitor_queue_at(queue, at)->memfd >= 0)
                         break;
                 messages[n].msg_hdr = (struct msghdr) { .msg_iov = iov[n] };
-                messages[n].msg_hdr.msg_iovlen = monitor_entry_iov(&journal->prefix, queue, at, "", iov[n]);
+                messages[n].msg_hdr.msg_iovlen = monitor_entry_iov(journal->current, queue, at, "", iov[n]);
                 n++;
         }
         if (n == 0)
@@ -281,9 +285,13 @@ static int send_some(const MonitorJournal *journal)
 static int send_batch(MonitorJournal *journal)
 {
         MonitorQueue *queue = &journal->queue;
-        int64_t before = time_before(journal);
-        int queued = queue_size(journal), r = send_some(journal);
+        int64_t before = monitor_journal_time(journal);
+        int queued, r;
 
+        if (monitor_queue_at(queue, queue->sent)->spool_end > 0)
+                (void) monitor_spool_mark(&journal->spool, before);
+        queued = queue_size(journal);
+        r = send_some(journal);
         if (r <= 0)
                 return r;
         journal->last_us = time_now_ns() / 1000;
@@ -296,6 +304,8 @@ static int send_batch(MonitorJournal *journal)
                 record->index = (uint16_t) i;
                 record->count = (uint16_t) r;
                 journal->flight += least_cost(journal, record);
+                if (record->spool_end > 0)
+                        monitor_spool_sent(&journal->spool, record->spool_end);
                 queue->sent = monitor_queue_next(queue, queue->sent);
         }
         return r;
@@ -304,6 +314,7 @@ static int send_batch(MonitorJournal *journal)
 void monitor_journal_send(MonitorJournal *journal, int64_t now)
 {
         const MonitorQueue *queue = &journal->queue;
+        unsigned batches = 0;
         int r = 0;
 
         if (journal->blocked || !connect_journal(journal, now))
@@ -313,17 +324,22 @@ void monitor_journal_send(MonitorJournal *journal, int64_t now)
                 if (r >= 0)
                         sent(journal, now);
         }
-        while (r >= 0 && queue->sent < queue->tail) {
+        while (r >= 0 && (queue->sent < queue->tail || monitor_journal_refill(journal, now) > 0)) {
                 r = send_batch(journal);
                 if (r > 0)
                         sent(journal, now);
+                /* Journald makes room as fast as this fills it: without an end here, nothing else had its turn. */
+                if (r >= 0 && journal->spool.active && ++batches == BATCHES_MAX) {
+                        journal->blocked = true;
+                        return;
+                }
         }
         if (r < 0)
                 send_failed(journal, -r, now);
 }
 
-/* How much of a socket's queue the record's datagram takes with this kernel; OFFSET SIZE_MAX stands for the empty
- * one. */
+/* How much of a socket's queue the record's datagram takes with this kernel; OFFSET SIZE_MAX stands for the empty one.
+ */
 static int datagram_cost(const MonitorJournal *journal, size_t offset)
 {
         CLEANUP_CLOSE int a = -EBADF, b = -EBADF;
@@ -410,7 +426,7 @@ bool monitor_journal_is_gone(const MonitorJournal *journal, int64_t now)
 
 bool monitor_journal_is_stored(const MonitorJournal *journal)
 {
-        return journal->queue.head == journal->queue.tail;
+        return journal->queue.head == journal->queue.tail && !journal->spool.active;
 }
 
 void monitor_journal_hurry(MonitorJournal *journal, int64_t now)
@@ -465,6 +481,10 @@ void monitor_journal_dispatch(MonitorJournal *journal, const struct pollfd *fds,
                 find_daemon(journal, now);
                 monitor_journal_send(journal, now);
         }
-        if (journal->confirm_ns > 0 && now >= journal->confirm_ns)
+        if (journal->confirm_ns > 0 && now >= journal->confirm_ns) {
                 look(journal, now);
+                /* There may be room for more of it now. */
+                if (journal->spool.active)
+                        monitor_journal_send(journal, now);
+        }
 }

@@ -2,12 +2,13 @@
 /* Sends log records to journald by its native protocol over the datagram socket, one entry a datagram: journald of
  * systemd 253 and later reads only the first entry of a datagram that holds several.
  *
- * Nothing here blocks. What could not be sent stays in the queue, and the caller stops reading output while the queue
- * is full. A sent record is kept until journald has surely stored it: journald takes one datagram after the other, so
- * a record is stored once the datagram behind it has left the socket's queue (SIOCOUTQ); behind the last record goes an
- * empty datagram, which journald ignores. When journald dies, its socket and the datagrams queued there live on in PID
- * 1: only the record it was working on may be lost. That one is sent again, marked CONTAINER_LOG_RESENT=1, with
- * CONTAINER_LOG_PLACE, by which a reader tells whether the first copy arrived
+ * Nothing here blocks. What could not be sent stays in the queue; when that is full, it goes to the spool file with all
+ * that comes after it, and back from there into the queue as journald gets on (monitor-overflow.c). The caller stops
+ * reading output when neither takes more. A sent record is kept until journald has surely stored it: journald takes one
+ * datagram after the other, so a record is stored once the datagram behind it has left the socket's queue (SIOCOUTQ);
+ * behind the last record goes an empty datagram, which journald ignores. When journald dies, its socket and the
+ * datagrams queued there live on in PID 1: only the record it was working on may be lost. That one is sent again,
+ * marked CONTAINER_LOG_RESENT=1, with CONTAINER_LOG_PLACE, by which a reader tells whether the first copy arrived
  * (src/journal/journal-resent.h):
  *     BEFORE.AFTER.INDEX.COUNT    the first copy is the INDEXth of COUNT records sent between these microseconds,
  * so that journald's own _SOURCE_REALTIME_TIMESTAMP, taken when a datagram is sent, lies between them for all of these.
@@ -20,6 +21,7 @@
 
 #include "berth/buffer.h"
 #include "monitor-queue.h"
+#include "monitor-spool.h"
 
 #define MONITOR_JOURNAL_SOCKET "/run/systemd/journal/socket"
 
@@ -29,8 +31,11 @@
 typedef struct MonitorJournal {
         const char *path;   /* journald's socket, not owned */
         char *control_path; /* owned; journald's varlink socket beside it, by which its process is known */
-        Buffer prefix;      /* the fields that all entries begin with */
+        Buffer prefix;      /* the fields that all entries of this run begin with */
+        Buffer adopted;     /* those that the records of an earlier run, found in the spool, begin with */
+        Buffer *current;    /* one of them: that of the records in the queue */
         MonitorQueue queue;
+        MonitorSpool spool;   /* while it is active, what is in the queue and not sent is in the file too */
         size_t flight;        /* at least so much of the socket's queue is taken by the records sent and kept */
         size_t resend;        /* kept records that must be sent again */
         int socket;           /* connected, or -EBADF */
@@ -39,6 +44,7 @@ typedef struct MonitorJournal {
         bool blocked;         /* the socket takes no more for now */
         bool barrier_sent;    /* nothing was sent since the last empty datagram */
         bool order_lost;      /* a record was sent again: the kept ones did not leave in their order */
+        bool leaving;         /* the spool is left to somebody else */
         bool hurry;           /* find out quickly whether everything is stored */
         int64_t last_us;      /* the end of the last records' time, on the real-time clock */
         int64_t stalled_ns;   /* since when nothing gets through; 0: it does */
@@ -50,6 +56,25 @@ typedef struct MonitorJournal {
 /* PREFIX is taken over. */
 int monitor_journal_init(MonitorJournal *journal, const char *path, Buffer *prefix);
 void monitor_journal_deinit(MonitorJournal *journal);
+
+/* Queues a record: in memory, else in the spool. A memory file is taken over on success. -ENOBUFS: there is no room. */
+int monitor_journal_append(MonitorJournal *journal, MonitorRecord *record, const char *message, int64_t now);
+
+/* Puts all that was not sent, and what comes from now on, into the spool, safe from this process's end. */
+int monitor_journal_spool(MonitorJournal *journal);
+
+/* Uses the spool file at PATH from now on; what an earlier process left there goes out first. FIELDS says that records
+ * of this process's own may follow. */
+int monitor_journal_use_spool(MonitorJournal *journal, const char *path, uint64_t limit, uint64_t skip, bool fields);
+
+/* Sends nothing more from the spool, and leaves it to the next. */
+int monitor_journal_leave(MonitorJournal *journal);
+
+/* Gets records from the spool into the queue, of which all was sent. Returns how many. */
+size_t monitor_journal_refill(MonitorJournal *journal, int64_t now);
+
+/* A moment of the real-time clock, in microseconds, later than anything sent before it. */
+int64_t monitor_journal_time(const MonitorJournal *journal);
 
 /* Sends what can be sent now. */
 void monitor_journal_send(MonitorJournal *journal, int64_t now);

@@ -16,7 +16,7 @@ int monitor_log_init(MonitorLog *log, const MonitorEntryFields *fields, const ch
         int r;
 
         *log = (MonitorLog) { .terminal = terminal };
-        log->journal.socket = log->journal.daemon = -EBADF;
+        log->journal.socket = log->journal.daemon = log->journal.spool.fd = -EBADF;
         log->lines[0].memfd = log->lines[1].memfd = -EBADF;
         if (!fields)
                 return 0;
@@ -51,7 +51,7 @@ static uint8_t priority_of(const MonitorLog *log, bool error_stream)
 }
 
 /* A record of what was lost, in the place where it would have been. */
-static int append_gap(MonitorLog *log)
+static int append_gap(MonitorLog *log, int64_t now)
 {
         MonitorRecord gap = { .memfd = -EBADF, .priority = PRIORITY_GAP };
         char text[128];
@@ -62,7 +62,7 @@ static int append_gap(MonitorLog *log)
         gap.size = (uint32_t) snprintf(
                 text, sizeof(text), "berth-monitor: the journal was out of reach, %llu lines of output are lost here",
                 (unsigned long long) log->gap);
-        r = monitor_queue_append(&log->journal.queue, &gap, text);
+        r = monitor_journal_append(&log->journal, &gap, text, now);
         if (r >= 0)
                 log->gap = 0;
         return r;
@@ -77,10 +77,10 @@ static void count_lost(MonitorLog *log)
 /* Queues one record. A memory file is the queue's or closed afterwards. -ENOBUFS: not now, nothing has happened. */
 static int append(MonitorLog *log, MonitorRecord *record, const char *text, int64_t now)
 {
-        int r = append_gap(log);
+        int r = append_gap(log, now);
 
         if (r >= 0)
-                r = monitor_queue_append(&log->journal.queue, record, text);
+                r = monitor_journal_append(&log->journal, record, text, now);
         if (r == -ENOBUFS && !monitor_journal_is_gone(&log->journal, now))
                 return r;
         if (r < 0) {
@@ -192,6 +192,9 @@ size_t monitor_log_feed(MonitorLog *log, bool error_stream, const char *data, si
                 }
                 taken += (size_t) n;
         }
+        /* What this process took is not lost with it; a full disk is noticed by the next record. */
+        if (log->journal.spool.active)
+                (void) monitor_spool_flush(&log->journal.spool);
         monitor_journal_send(&log->journal, now);
         return taken;
 }
@@ -205,7 +208,7 @@ bool monitor_log_finish(MonitorLog *log, int64_t now)
         for (size_t i = 0; i < ARRAY_SIZE(log->lines); i++)
                 if (log->lines[i].size > 0 && line_emit(log, i == 1, false, now) < 0)
                         finished = false;
-        if (append_gap(log) < 0)
+        if (append_gap(log, now) < 0)
                 finished = false;
         monitor_journal_send(&log->journal, now);
         return finished;
@@ -215,7 +218,7 @@ void monitor_log_abandon(MonitorLog *log)
 {
         MonitorQueue *queue = &log->journal.queue;
 
-        if (!log->enabled)
+        if (!log->enabled || log->journal.spool.active)
                 return;
         for (size_t at = queue->sent; at < queue->tail; at = monitor_queue_next(queue, at)) {
                 const MonitorRecord *record = monitor_queue_at(queue, at);

@@ -45,5 +45,5 @@ size_t monitor_log_feed(MonitorLog *log, bool error_stream, const char *data, si
  * again. */
 bool monitor_log_finish(MonitorLog *log, int64_t now);
 
-/* Gives up on what is not stored, and counts it. */
+/* Gives up on what is neither stored nor in the spool, and counts it. */
 void monitor_log_abandon(MonitorLog *log);

@@ -23,6 +23,8 @@
 #define LINGER_NS (2 * SEC)
 /* A client that takes nothing for so long after the end is given up. */
 #define CLIENT_PATIENCE_NS (5 * SEC)
+/* The container's end is told when its last lines are in the journal, or after so long are in the spool. */
+#define STORE_PATIENCE_NS (100 * MSEC)
 #define TERMINAL_PAUSE_NS (50 * MSEC)
 #define TERMINAL_PAUSE_MAX_NS (1 * SEC)
 #define POLL_MAX (1 + 2 + 1 + MONITOR_CLIENTS_MAX + MONITOR_CONNECTIONS_MAX + 1 + 2)
@@ -53,6 +55,9 @@ int monitor_init(Monitor *monitor, const MonitorOptions *options)
         monitor->exit.run = options->run;
         r = monitor_log_init(&monitor->log, str_equal(options->log_driver, "none") ? NULL : &fields,
                              options->journal_socket, terminal);
+        if (r >= 0 && monitor->log.enabled && options->spool)
+                r = monitor_journal_use_spool(&monitor->log.journal, options->spool, (uint64_t) options->spool_size, 0,
+                                              true);
         if (r < 0)
                 return r;
         const int nonblock[] = { monitor->output[0], monitor->output[1], monitor->input.fd, monitor->requests.listen };
@@ -73,15 +78,25 @@ static void close_output(Monitor *monitor, size_t i)
         }
 }
 
-void monitor_deinit(Monitor *monitor)
+bool monitor_must_drain(const Monitor *monitor)
+{
+        return monitor->log.enabled && monitor->log.journal.spool.active;
+}
+
+void monitor_release(Monitor *monitor)
 {
         monitor_clients_clear(&monitor->clients);
         monitor_requests_close(&monitor->requests);
         monitor_input_close(&monitor->input);
         close_output(monitor, 0);
         close_output(monitor, 1);
-        monitor_log_deinit(&monitor->log);
         monitor->pidfd = fd_close(monitor->pidfd);
+}
+
+void monitor_deinit(Monitor *monitor)
+{
+        monitor_release(monitor);
+        monitor_log_deinit(&monitor->log);
 }
 
 static bool output_open(const Monitor *monitor)
@@ -214,7 +229,9 @@ static int64_t next_due(const Monitor *monitor, int64_t now)
         if (monitor->ended_ns > 0 && monitor_clients_are_behind(&monitor->clients))
                 due = MIN(due, now + SEC);
         if (monitor->finished_ns > 0)
-                due = MIN(due, monitor->finished_ns + MONITOR_JOURNAL_PATIENCE_NS);
+                due = MIN(due, monitor->finished_ns + (now < monitor->finished_ns + STORE_PATIENCE_NS
+                                                               ? STORE_PATIENCE_NS
+                                                               : MONITOR_JOURNAL_PATIENCE_NS));
         return due;
 }
 
@@ -266,6 +283,23 @@ static void dispatch(Monitor *monitor, PollSet *set, int64_t now)
         reap_others(monitor);
 }
 
+/* True when the journal has all lines, or the spool has those it has not. */
+static bool log_is_safe(Monitor *monitor, int64_t now)
+{
+        MonitorJournal *journal = &monitor->log.journal;
+
+        if (!monitor->log.enabled || now - monitor->finished_ns >= MONITOR_JOURNAL_PATIENCE_NS)
+                return true;
+        if (!monitor_log_finish(&monitor->log, now))
+                return false;
+        if (!journal->spool.active)
+                monitor_journal_hurry(journal, now);
+        if (monitor_journal_is_stored(journal))
+                return true;
+        return (journal->spool.active || now - monitor->finished_ns >= STORE_PATIENCE_NS) &&
+               monitor_journal_spool(journal) >= 0;
+}
+
 /* After the end: what is left to do. True when nothing is. */
 static bool finish(Monitor *monitor, int64_t now)
 {
@@ -282,14 +316,7 @@ static bool finish(Monitor *monitor, int64_t now)
                 return false;
         if (monitor->finished_ns == 0)
                 monitor->finished_ns = now;
-        if (monitor->log.enabled && now - monitor->finished_ns < MONITOR_JOURNAL_PATIENCE_NS) {
-                if (!monitor_log_finish(&monitor->log, now))
-                        return false;
-                monitor_journal_hurry(&monitor->log.journal, now);
-                if (!monitor_journal_is_stored(&monitor->log.journal))
-                        return false;
-        }
-        return !monitor_clients_are_behind(&monitor->clients);
+        return log_is_safe(monitor, now) && !monitor_clients_are_behind(&monitor->clients);
 }
 
 int monitor_run(Monitor *monitor)

@@ -43,5 +43,12 @@ typedef struct Monitor {
 int monitor_init(Monitor *monitor, const MonitorOptions *options);
 void monitor_deinit(Monitor *monitor);
 
-/* Runs until the container has ended and its output is where it belongs; then its end is in monitor->exit. */
+/* Runs until the container has ended and its output is with the clients, and with the journal or in the spool; then its
+ * end is in monitor->exit. */
 int monitor_run(Monitor *monitor);
+
+/* True when the spool is still to be drained. */
+bool monitor_must_drain(const Monitor *monitor);
+
+/* Lets go of everything but the log. */
+void monitor_release(Monitor *monitor);

@@ -2,7 +2,8 @@
 /* berth-monitor: the guardian of one container. Its contract is include/berth/monitor.h.
  *
  * It lives until the container has ended: the signals by which systemd stops a scope are for the container, and end the
- * monitor only by ending what it guards. */
+ * monitor only by ending what it guards. Where journald was slower than the container, the spool is drained after that,
+ * and the scope's stop timeout is what there is for it at shutdown. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -13,6 +14,8 @@
 
 #include "berth/cleanup.h"
 #include "berth/log.h"
+#include "berth/monitor.h"
+#include "monitor-drain.h"
 #include "monitor-loop.h"
 
 static Monitor monitor;
@@ -25,19 +28,21 @@ static void on_child(int signal_number)
 
 static void protect(void)
 {
-        static const int ignored[] = { SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGPIPE, SIGUSR1,
+        static const int ignored[] = { SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGPIPE,
                                        SIGUSR2, SIGALRM, SIGTSTP, SIGTTIN, SIGTTOU };
         struct sigaction action = { .sa_handler = SIG_IGN };
-        sigset_t child;
+        sigset_t blocked;
 
         for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
                 (void) sigaction(ignored[i], &action, NULL);
         action.sa_handler = on_child;
         (void) sigaction(SIGCHLD, &action, NULL);
-        /* Children are noticed in the loop's wait and nowhere else. */
-        sigemptyset(&child);
-        sigaddset(&child, SIGCHLD);
-        (void) sigprocmask(SIG_SETMASK, &child, NULL);
+        monitor_drain_prepare();
+        /* Both are noticed in the loops' waits and nowhere else. */
+        sigemptyset(&blocked);
+        sigaddset(&blocked, SIGCHLD);
+        sigaddset(&blocked, MONITOR_LEAVE_SIGNAL);
+        (void) sigprocmask(SIG_SETMASK, &blocked, NULL);
         /* The container's root must not look into this process, whatever it may share with it. */
         (void) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
         (void) prctl(PR_SET_NAME, "berth-monitor", 0, 0, 0);
@@ -64,6 +69,48 @@ static void close_others(const MonitorOptions *options)
         (void) close_range((unsigned) next, ~0u, 0);
 }
 
+/* Returns the connection, or -EBADF. */
+static int notify(const MonitorOptions *options)
+{
+        int r = options->notify ? monitor_exit_notify(options->notify, options->id) : -EBADF;
+
+        if (r < 0 && r != -EBADF)
+                log_debug("cannot reach the engine: %s", strerror(-r));
+        return MAX(r, -EBADF);
+}
+
+static int drain_only(const MonitorOptions *options)
+{
+        int r = monitor_drain_main(options);
+
+        if (r < 0) {
+                log_error_errno(-r, "cannot drain %s", options->spool);
+                return EXIT_FAILURE;
+        }
+        fd_close(notify(options));
+        return EXIT_SUCCESS;
+}
+
+/* Writes how the container ended, and tells the engine; then the rest of the log has the time it needs. */
+static void finish(const MonitorOptions *options)
+{
+        CLEANUP_CLOSE int told = -EBADF;
+        int r = monitor_exit_write(&monitor.exit, options->directory);
+
+        if (r < 0)
+                log_error_errno(-r, "cannot write the exit record");
+        if (monitor_must_drain(&monitor)) {
+                monitor_release(&monitor);
+                told = notify(options);
+                r = monitor_drain(&monitor.log.journal);
+                if (r < 0)
+                        log_error_errno(-r, "cannot drain %s", options->spool);
+        } else if (monitor.log.enabled) {
+                monitor_spool_remove(&monitor.log.journal.spool);
+        }
+        fd_close(notify(options));
+}
+
 int main(int argc, char **argv)
 {
         MonitorOptions options;
@@ -77,6 +124,8 @@ int main(int argc, char **argv)
         (void) mallopt(M_MMAP_THRESHOLD, 32 * 1024);
         protect();
         close_others(&options);
+        if (options.drain)
+                return drain_only(&options);
         r = monitor_init(&monitor, &options);
         if (r >= 0)
                 r = monitor_run(&monitor);
@@ -84,14 +133,7 @@ int main(int argc, char **argv)
                 log_error_errno(-r, "cannot guard the container any more");
                 return EXIT_FAILURE;
         }
-        r = monitor_exit_write(&monitor.exit, options.directory);
-        if (r < 0)
-                log_error_errno(-r, "cannot write the exit record");
-        if (options.notify) {
-                r = monitor_exit_notify(options.notify, options.id);
-                if (r < 0)
-                        log_debug("cannot reach the engine: %s", strerror(-r));
-        }
+        finish(&options);
         monitor_deinit(&monitor);
         return EXIT_SUCCESS;
 }

@@ -27,6 +27,10 @@ static const struct {
         STRING("--payload", payload),
         STRING("--log-driver", log_driver),
         STRING("--journal-socket", journal_socket),
+        STRING("--spool", spool),
+        NUMBER("--spool-size", spool_size, INT64_MAX),
+        NUMBER("--drain", drain, 1),
+        NUMBER("--skip", skip, INT64_MAX),
         NUMBER("--run", run, INT64_MAX),
         NUMBER("--pid", pid, INT_MAX),
         NUMBER("--listen", listen, INT_MAX),
@@ -69,6 +73,8 @@ static int check(const MonitorOptions *options)
 
         if (str_empty(options->id))
                 missing = "--id";
+        else if (options->drain)
+                missing = options->spool ? NULL : "--spool";
         else if (!options->directory)
                 missing = "--directory";
         else if (options->pid <= 0)
@@ -96,6 +102,7 @@ int monitor_options_parse(MonitorOptions *ret_options, int argc, char *const *ar
                                    .tag = "",
                                    .log_driver = "journald",
                                    .journal_socket = MONITOR_JOURNAL_SOCKET,
+                                   .spool_size = MONITOR_SPOOL_SIZE,
                                    .listen = -EBADF,
                                    .pidfd = -EBADF,
                                    .terminal = -EBADF,

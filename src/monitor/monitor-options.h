@@ -7,10 +7,11 @@
 
 typedef struct MonitorOptions {
         const char *id, *name, *image, *tag; /* all strings point into argv */
-        const char *directory, *notify, *payload, *log_driver, *journal_socket;
+        const char *directory, *notify, *payload, *log_driver, *journal_socket, *spool;
         int64_t run, pid;
         int64_t listen, pidfd, terminal, input, output, errors; /* descriptors, or -EBADF */
         int64_t stdin_once;
+        int64_t spool_size, drain, skip;
 } MonitorOptions;
 
 /* 0, or -EINVAL after a message on standard error. 1 when --help or --version was answered. */

@@ -99,15 +99,8 @@ int monitor_queue_append(MonitorQueue *queue, const MonitorRecord *record, const
         return 0;
 }
 
-void monitor_queue_drop_head(MonitorQueue *queue)
+static void give_back_if_empty(MonitorQueue *queue)
 {
-        size_t next = monitor_queue_next(queue, queue->head);
-
-        if (monitor_queue_at(queue, queue->head)->memfd >= 0) {
-                fd_close(monitor_queue_at(queue, queue->head)->memfd);
-                queue->n_files--;
-        }
-        queue->head = next;
         if (queue->head < queue->tail)
                 return;
         queue->head = queue->sent = queue->tail = 0;
@@ -117,4 +110,30 @@ void monitor_queue_drop_head(MonitorQueue *queue)
                 queue->capacity = 0;
                 (void) malloc_trim(0);
         }
+}
+
+void monitor_queue_cut(MonitorQueue *queue)
+{
+        for (size_t at = queue->sent; at < queue->tail; at = monitor_queue_next(queue, at)) {
+                MonitorRecord *record = monitor_queue_at(queue, at);
+
+                if (record->memfd < 0)
+                        continue;
+                fd_close(record->memfd);
+                queue->n_files--;
+        }
+        queue->tail = queue->sent;
+        give_back_if_empty(queue);
+}
+
+void monitor_queue_drop_head(MonitorQueue *queue)
+{
+        size_t next = monitor_queue_next(queue, queue->head);
+
+        if (monitor_queue_at(queue, queue->head)->memfd >= 0) {
+                fd_close(monitor_queue_at(queue, queue->head)->memfd);
+                queue->n_files--;
+        }
+        queue->head = next;
+        give_back_if_empty(queue);
 }

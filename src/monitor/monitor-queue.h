@@ -18,6 +18,7 @@
 
 typedef struct MonitorRecord {
         int64_t before_us, after_us; /* when it was sent, by the real-time clock */
+        uint64_t spool_end;          /* where it ends in the spool file; 0: it is not there */
         uint32_t size;               /* of the message, without its length and newline */
         int32_t memfd;               /* the complete entry, where it does not fit into a datagram; -EBADF otherwise */
         uint16_t index, count;       /* its place among the records sent by the same system call */
@@ -50,3 +51,6 @@ const char *monitor_queue_message(const MonitorQueue *queue, size_t offset, size
 
 /* Forgets the oldest record, which has been sent. */
 void monitor_queue_drop_head(MonitorQueue *queue);
+
+/* Forgets what was not sent. */
+void monitor_queue_cut(MonitorQueue *queue);
