@@ -38,7 +38,7 @@ int monitor_journal_spool(MonitorJournal *journal)
 
         if (spool->active)
                 return monitor_spool_flush(spool);
-        if (!spool->path)
+        if (!spool->path || spool->limit < MONITOR_QUEUE_MAX)
                 return -ENOBUFS;
         if (spool->fd < 0)
                 r = monitor_spool_open(spool, 0);

@@ -112,6 +112,26 @@ static void give_back_if_empty(MonitorQueue *queue)
         }
 }
 
+/* Where that is not possible it stays as it is. */
+static void shrink(MonitorQueue *queue)
+{
+        size_t used = queue->tail - queue->head, capacity = QUEUE_INITIAL;
+        char *data;
+
+        while (capacity < 2 * used)
+                capacity *= 2;
+        data = queue->capacity > capacity ? malloc(capacity) : NULL;
+        if (!data)
+                return;
+        memcpy(data, queue->data + queue->head, used);
+        free(queue->data);
+        queue->data = data;
+        queue->capacity = capacity;
+        queue->tail = queue->sent = used;
+        queue->head = 0;
+        (void) malloc_trim(0);
+}
+
 void monitor_queue_cut(MonitorQueue *queue)
 {
         for (size_t at = queue->sent; at < queue->tail; at = monitor_queue_next(queue, at)) {
@@ -124,6 +144,7 @@ void monitor_queue_cut(MonitorQueue *queue)
         }
         queue->tail = queue->sent;
         give_back_if_empty(queue);
+        shrink(queue);
 }
 
 void monitor_queue_drop_head(MonitorQueue *queue)

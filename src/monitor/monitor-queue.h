@@ -52,5 +52,5 @@ const char *monitor_queue_message(const MonitorQueue *queue, size_t offset, size
 /* Forgets the oldest record, which has been sent. */
 void monitor_queue_drop_head(MonitorQueue *queue);
 
-/* Forgets what was not sent. */
+/* Forgets what was not sent, and gives back the memory that it took. */
 void monitor_queue_cut(MonitorQueue *queue);

@@ -13,7 +13,7 @@
 #include "monitor-entry.h"
 #include "monitor-spool.h"
 
-#define CHUNK (32u * 1024)
+#define CHUNK (16u * 1024)
 #define BLOCK UINT64_C(4096)
 #define PUNCH_SIZE (UINT64_C(1024) * 1024)
 #define START sizeof(SpoolHeader)
@@ -60,7 +60,8 @@ static const char *load(MonitorSpool *spool, uint64_t offset, size_t size)
                 n = pread(spool->fd, window->data, wanted, (off_t) offset);
                 if (n < (ssize_t) size)
                         return NULL;
-                window->size = (size_t) n;
+                /* What may lie behind the end is going to be written over. */
+                window->size = (size_t) MIN((uint64_t) n, spool->end - offset);
                 spool->window_start = offset;
         }
         return window->data + (offset - spool->window_start);
@@ -318,10 +319,15 @@ static int take_over(MonitorSpool *spool, uint64_t size, uint64_t skip)
         if (ftruncate(spool->fd, (off_t) offset) < 0)
                 return -errno;
         spool->end = offset;
+        spool->window.size = 0;
         spool->read = spool->header.fields;
         spool->punched = (spool->header.sent + BLOCK - 1) & ~(BLOCK - 1);
         if (spool->header.sent >= offset)
                 return make_empty(spool);
+        if (check_record(spool, spool->header.fields, &header) < 0 || header.kind != SPOOL_FIELDS) {
+                log_error("%s is damaged: it does not say whose records it holds", spool->path);
+                return make_empty(spool);
+        }
         spool->active = true;
         return 0;
 }

@@ -16,7 +16,7 @@ bash "$host" run "$name" -- systemctl enable --now berth.socket
 
 # test_containers.py first: it wants to make the first connection. test_logs_monitor.py needs no engine, but a build tree.
 tests=("$@")
-((${#tests[@]})) || tests=(test_containers.py test_requests.py test_archives.py test_faults.py test_view.py test_output.py)
+((${#tests[@]})) || tests=(test_containers.py test_requests.py test_archives.py test_faults.py test_view.py test_output.py test_spool.py)
 settings=(BERTH_LINES="${BERTH_LINES:-100000}" BERTH_ROUNDS="${BERTH_ROUNDS:-200}" BERTH_SEED="${BERTH_SEED:-1}")
 failed=()
 for test in "${tests[@]}"; do

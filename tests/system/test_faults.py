@@ -90,6 +90,7 @@ def leftovers():
         "container directories": listed(hosted.CONTAINERS),
         "rate limits": [name for name in listed("/run/systemd/units") if name.startswith("log-rate-limit-") and "berth-" in name],
         "staging": listed("/var/lib/berth/staging"),
+        "spools": listed("/var/lib/berth/spool"),
         "monitors": run("pgrep", "-x", "berth-monitor", status=None).split(),
     }
     return {kind: items for kind, items in found.items() if items}
