@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See monitor-drain.h. There is no patience here: as long as journald is away, the records wait. */
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <time.h>
@@ -59,6 +60,10 @@ int monitor_drain(MonitorJournal *journal)
         int64_t left_ns = INT64_MAX;
         int r = 0;
 
+        /* Nothing is written any more. */
+        if (journal->spool.pending.size == 0)
+                buffer_clear(&journal->spool.pending);
+        (void) malloc_trim(0);
         monitor_journal_send(journal, monitor_clock());
         while (r >= 0 && !monitor_journal_is_stored(journal)) {
                 if (leave && left_ns == INT64_MAX) {
