@@ -109,7 +109,7 @@ int client_run_devices(const ClientArguments *arguments, json_t *body, Error *er
                         return r;
         }
         for (s = client_value(arguments, "gpus")->list; s && *s; s++) {
-                json_t *request;
+                json_t *request = NULL;
                 int r = parse_gpus(*s, &request, error);
 
                 if (r != 0)

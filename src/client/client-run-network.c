@@ -325,11 +325,11 @@ static int add_network(const ClientArguments *arguments, json_t *body, const cha
         json_t *endpoints;
         int r = parse_network(value, endpoint, &name, error);
 
-        if (r == 0 && first) {
+        if (r == 0 && name && first) {
                 client_run_set(body, "HostConfig.NetworkMode", json_string(name));
                 r = apply_plain_options(arguments, body, endpoint, name, error);
         }
-        if (r != 0)
+        if (r != 0 || !name)
                 return r;
         /* The engine's own networks need no endpoint unless something is said about it. */
         if (json_object_size(endpoint) == 0 && !is_user_defined(name))

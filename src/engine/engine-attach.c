@@ -63,12 +63,13 @@ static int keep_pending(Container *container, const char *request, int fd)
         static unsigned counter;
         PendingAttach *pending = calloc(1, sizeof(*pending));
         CLEANUP_FREE char *words = strdup(request + strlen("attach "));
+        char *space = words ? strchr(words, ' ') : NULL;
 
-        if (!pending || !words) {
+        if (!pending || !space) {
                 free(pending);
                 return -ENOMEM;
         }
-        *strchr(words, ' ') = '-';
+        *space = '-';
         pending->fd = fd;
         pending->request = strdup(request);
         pending->kept = str_printf("attach-%s-%s-%d-%u", container->id, words, (int) getpid(), counter++);

@@ -83,7 +83,7 @@ int runtime_execute(char **argv, char **environment, Error *ret_error)
         int r;
 
         r = look_up(argv[0], environment, &path, ret_error);
-        if (r < 0)
+        if (r < 0 || !path)
                 return r;
         if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
                 return runtime_error(ret_error, errno, "close_range");

@@ -188,7 +188,7 @@ int store_staging_create(Store *store, char **ret_name, int *ret_fd)
         int fd, r;
 
         r = store_staging_make(store, STORE_JOB_PREFIX, &name);
-        if (r < 0)
+        if (r < 0 || !name)
                 return r;
         fd = openat(store->staging_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)

@@ -35,6 +35,7 @@ ssize_t store_stream_take(StoreStream *stream, size_t max, const uint8_t **ret)
                 stream->head_start += n;
                 return n;
         }
+        *ret = NULL;
         r = stream_fill(stream);
         if (r <= 0)
                 return r;
@@ -55,7 +56,7 @@ ssize_t store_stream_read(StoreStream *stream, void *buffer, size_t size)
 
                 if (n < 0)
                         return n;
-                if (n == 0)
+                if (n == 0 || !data)
                         break;
                 memcpy((uint8_t *) buffer + done, data, n);
                 done += n;

@@ -24,7 +24,7 @@ int socket_send_fds(int socket, const void *data, size_t size, const int *fds, s
         if (n_fds > 0) {
                 message.msg_control = control.bytes;
                 message.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
-                struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+                struct cmsghdr *header = &control.header; /* what CMSG_FIRSTHDR() gives */
                 header->cmsg_level = SOL_SOCKET;
                 header->cmsg_type = SCM_RIGHTS;
                 header->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
