@@ -93,10 +93,11 @@ int api_query_filters(const ApiCall *call, json_t **ret_filters)
                 *ret_filters = json_object();
                 return 0;
         }
-        *ret_filters = json_loads(text, 0, NULL);
-        if (json_is_object(*ret_filters))
+        CLEANUP_JSON json_t *filters = json_loads(text, 0, NULL);
+        if (json_is_object(filters)) {
+                *ret_filters = TAKE_PTR(filters);
                 return 0;
-        json_decref(*ret_filters);
+        }
         fail_status(call->request, 400, "invalid filter");
         return -EINVAL;
 }
