@@ -48,8 +48,9 @@ void unit_manager_free(UnitManager *manager);
 /* Opens the connection now, so that the first start does not wait for it. */
 int unit_manager_connect(UnitManager *manager);
 
-/* Asks for the scope. DONE runs from the event loop once systemd's job has ended: ERROR is 0 or a negative errno, TEXT
- * says what systemd answered (may be NULL). *ret_job can be used to forget the job before that. */
+/* Asks for the scope. DONE runs from the event loop once systemd's job has ended: ERROR is 0 or a negative errno
+ * (-EEXIST while systemd has not yet forgotten the unit of that name before it), TEXT says what systemd answered (may
+ * be NULL). *ret_job can be used to forget the job before that. */
 int unit_scope_start(UnitManager *manager, const UnitScope *scope,
                      void (*done)(int error, const char *text, void *userdata), void *userdata, UnitJob **ret_job);
 

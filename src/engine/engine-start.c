@@ -22,6 +22,9 @@
 #include "engine-private.h"
 
 #define DEFAULT_OPEN_FILES 1024u
+/* The scope of the run before may take systemd a moment to forget. */
+#define SCOPE_PAUSE_US (UINT64_C(10) * 1000)
+#define SCOPE_TRIES_MAX 500u
 
 struct Start {
         Container *container;
@@ -31,6 +34,8 @@ struct Start {
         int control;
         sd_event_source *report;
         UnitJob *scope;
+        sd_event_source *again; /* asks for the scope again */
+        unsigned tries;
 };
 
 /* What the child needs; lives on the engine's stack across the fork. */
@@ -44,6 +49,8 @@ typedef struct StartPlan {
         int network_namespace;
         bool bridge;
 } StartPlan;
+
+static int request_scope(Start *start);
 
 static void plan_clear(StartPlan *plan)
 {
@@ -65,6 +72,7 @@ void container_forget_start(Container *container)
                 return;
         container->start = NULL;
         sd_event_source_disable_unref(start->report);
+        sd_event_source_disable_unref(start->again);
         unit_job_forget(start->scope);
         fd_close(start->control);
         free(start);
@@ -409,12 +417,29 @@ static int on_report(sd_event_source *source, int fd, uint32_t revents, void *us
         return 0;
 }
 
+static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        Start *start = userdata;
+        (void) source;
+        (void) usec;
+
+        start->again = sd_event_source_disable_unref(start->again);
+        int r = request_scope(start);
+        if (r < 0)
+                fail(start, -r, "systemd cannot be asked for the container's scope");
+        return 0;
+}
+
 static void on_scope(int error, const char *text, void *userdata)
 {
         Start *start = userdata;
         static const char go = RUNTIME_GO;
 
         start->scope = NULL;
+        if (error == -EEXIST && start->tries++ < SCOPE_TRIES_MAX &&
+            sd_event_add_time_relative(start->container->engine->event, &start->again, CLOCK_MONOTONIC, SCOPE_PAUSE_US,
+                                       0, on_again, start) >= 0)
+                return;
         if (error < 0) {
                 CLEANUP_FREE char *message =
                         str_printf("systemd did not start the container's scope: %s", text ? text : strerror(-error));
@@ -456,17 +481,32 @@ static void describe_scope(const Container *container, UnitScope *scope)
                 scope->tasks_max = (uint64_t) pids + 8;
 }
 
-static int launch(StartPlan *plan, Start *start)
+static int request_scope(Start *start)
 {
-        Container *container = plan->container;
+        Container *container = start->container;
         CLEANUP_FREE char *unit = container_unit_name(container);
         CLEANUP_FREE char *description = str_printf("Container %s (%s)", container->name,
                                                     json_get_string_or(container_config(container), "Image", ""));
         const char *parent = json_get_string(container_host_config(container), "CgroupParent");
         UnitScope scope = UNIT_SCOPE_INIT;
-        int fds[2];
 
         if (!unit || !description)
+                return -ENOMEM;
+        describe_scope(container, &scope);
+        scope.name = unit;
+        scope.description = description;
+        scope.slice = str_empty(parent) ? container->engine->config->cgroup_parent : parent;
+        scope.pid = start->child;
+        return unit_scope_start(container->engine->units, &scope, on_scope, start, &start->scope);
+}
+
+static int launch(StartPlan *plan, Start *start)
+{
+        Container *container = plan->container;
+        CLEANUP_FREE char *unit = container_unit_name(container);
+        int fds[2];
+
+        if (!unit)
                 return -ENOMEM;
         int r = socket_pair(SOCK_SEQPACKET, fds);
         if (r < 0)
@@ -484,12 +524,7 @@ static int launch(StartPlan *plan, Start *start)
                 return -errno;
         if (start->child == 0)
                 run_child(plan, theirs);
-        describe_scope(container, &scope);
-        scope.name = unit;
-        scope.description = description;
-        scope.slice = str_empty(parent) ? container->engine->config->cgroup_parent : parent;
-        scope.pid = start->child;
-        r = unit_scope_start(container->engine->units, &scope, on_scope, start, &start->scope);
+        r = request_scope(start);
         if (r >= 0)
                 r = sd_event_add_io(container->engine->event, &start->report, start->control, EPOLLIN, on_report,
                                     start);

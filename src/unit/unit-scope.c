@@ -13,6 +13,7 @@
 #define SYSTEMD_NAME "org.freedesktop.systemd1"
 #define SYSTEMD_PATH "/org/freedesktop/systemd1"
 #define SYSTEMD_MANAGER "org.freedesktop.systemd1.Manager"
+#define SYSTEMD_UNIT_EXISTS "org.freedesktop.systemd1.UnitExists"
 
 struct UnitManager {
         sd_event *event;
@@ -180,7 +181,10 @@ static int on_reply(sd_bus_message *message, void *userdata, sd_bus_error *error
         job->call = sd_bus_slot_unref(job->call);
         if (sd_bus_message_is_method_error(message, NULL)) {
                 CLEANUP_FREE char *text = strdup(sd_bus_message_get_error(message)->message ?: "no reason given");
-                job_finish(job, -sd_bus_message_get_errno(message), text);
+                int number = sd_bus_message_is_method_error(message, SYSTEMD_UNIT_EXISTS)
+                                     ? EEXIST
+                                     : sd_bus_message_get_errno(message);
+                job_finish(job, -number, text);
                 return 0;
         }
         int r = sd_bus_message_read(message, "o", &path);

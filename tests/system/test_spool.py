@@ -222,6 +222,21 @@ class Spool(unittest.TestCase):
         self.assert_journal(new, numbers(1, 20000))
         self.assert_logs(new, 2 * numbers(1, 20000))
 
+    def test_scope_stopped(self):
+        """As at shutdown: who drains has the stop timeout, and the next daemon goes on with the rest."""
+        name = new_name("stopped")
+        with journald_stopped():
+            self.burst(name, "--stop-timeout", "2", last=20000)
+            identifier = identify(name)
+            run("systemctl", "stop", "berth.service")
+            start = time.monotonic()
+            run("systemctl", "stop", f"berth-{identifier}.scope")
+            self.assertGreater(time.monotonic() - start, 1.5)
+            self.assertEqual(listed(SPOOLS), [identifier])
+        run("docker", "start", name)
+        run("docker", "wait", name)
+        self.assert_journal(name, 2 * numbers(1, 20000))
+
     def test_journald_restarted(self):
         name = new_name("journald")
         wanted = numbers(1, LINES // 2)
