@@ -17,8 +17,9 @@ typedef struct HttpClientRequest {
         const char *content_type; /* NULL without a body */
         const void *body;         /* sent with its length; NULL for none */
         size_t body_size;
-        bool chunked; /* the body follows by http_client_upload() */
-        bool upgrade; /* ask for a raw stream ("Upgrade: tcp"); see http_client_take_stream() */
+        const char *headers; /* more header lines, each with its line end; NULL for none */
+        bool chunked;        /* the body follows by http_client_upload() */
+        bool upgrade;        /* ask for a raw stream ("Upgrade: tcp"); see http_client_take_stream() */
 } HttpClientRequest;
 
 /* Connects to the socket PATH. Negative errno of connect(2) where that fails. */

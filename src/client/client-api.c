@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "berth/file.h"
 #include "berth/json.h"
 #include "client.h"
 
@@ -110,26 +111,24 @@ int client_connect(const Client *client, HttpClient **ret, Error *error)
         return r < 0 ? client_transport_error(client, r, error) : 0;
 }
 
-static int send_request(HttpClient *http, const char *method, const char *target, const json_t *body, bool upgrade)
+static void request_set_text(HttpClientRequest *request, const char *text)
 {
-        CLEANUP_FREE char *text = body ? client_must(json_dumps(body, JSON_COMPACT)) : NULL;
-        HttpClientRequest request = {
-                .method = method,
-                .target = target,
-                .content_type = text ? "application/json" : NULL,
-                .body = text,
-                .body_size = text ? strlen(text) : 0,
-                .upgrade = upgrade,
-        };
-
-        return http_client_send(http, &request);
+        if (!text)
+                return;
+        request->content_type = "application/json";
+        request->body = text;
+        request->body_size = strlen(text);
 }
 
 int client_send(HttpClient *http, const char *method, const char *target, const json_t *body, bool upgrade,
                 Error *error)
 {
-        int r = send_request(http, method, target, body, upgrade);
+        CLEANUP_FREE char *text = body ? client_must(json_dumps(body, JSON_COMPACT)) : NULL;
+        HttpClientRequest request = { .method = method, .target = target, .upgrade = upgrade };
+        int r;
 
+        request_set_text(&request, text);
+        r = http_client_send(http, &request);
         return r < 0 ? error_set(error, OUTCOME_UNAVAILABLE, "error during connect: %s", strerror(-r)) : 0;
 }
 
@@ -157,7 +156,7 @@ int client_refusal(HttpClient *http, Error *error)
 }
 
 /* One exchange on the shared connection. */
-static int exchange(Client *client, const char *method, const char *target, const json_t *body)
+static int exchange(Client *client, const HttpClientRequest *request)
 {
         int r;
 
@@ -170,19 +169,18 @@ static int exchange(Client *client, const char *method, const char *target, cons
                 if (r < 0)
                         return r;
         }
-        r = send_request(client->http, method, target, body, false);
+        r = http_client_send(client->http, request);
         return r < 0 ? r : http_client_read_all(client->http, REPLY_MAX);
 }
 
-int client_call(Client *client, const char *method, const char *target, const json_t *body, ClientReply *reply,
-                Error *error)
+int client_request(Client *client, const HttpClientRequest *request, ClientReply *reply, Error *error)
 {
         bool fresh = !client->http;
-        int r = exchange(client, method, target, body);
+        int r = exchange(client, request);
 
         /* A connection that was idle may have been closed by a daemon that went to sleep: nothing was asked then. */
         if ((r == -ECONNRESET || r == -EPIPE) && !fresh && http_client_status(client->http) == 0)
-                r = exchange(client, method, target, body);
+                r = exchange(client, request);
         if (r < 0)
                 return client_transport_error(client, r, error);
         client_reply_clear(reply);
@@ -196,6 +194,52 @@ int client_call(Client *client, const char *method, const char *target, const js
         if (reply->body.size > 0 && strncmp(http_client_content_type(client->http), "application/json", 16) == 0)
                 reply->json = json_loadb(reply->body.data, reply->body.size, JSON_DISABLE_EOF_CHECK, NULL);
         return 0;
+}
+
+int client_call(Client *client, const char *method, const char *target, const json_t *body, ClientReply *reply,
+                Error *error)
+{
+        CLEANUP_FREE char *text = body ? client_must(json_dumps(body, JSON_COMPACT)) : NULL;
+        HttpClientRequest request = { .method = method, .target = target };
+
+        request_set_text(&request, text);
+        return client_request(client, &request, reply, error);
+}
+
+int client_open(const Client *client, const HttpClientRequest *request, HttpClient **ret, Error *error)
+{
+        CLEANUP_HTTP_CLIENT HttpClient *http = NULL;
+        int r = client_connect(client, &http, error);
+
+        if (r != 0)
+                return r;
+        r = http_client_send(http, request);
+        if (r >= 0)
+                r = http_client_read_head(http);
+        if (r < 0)
+                return client_transport_error(client, r, error);
+        if (r >= 400)
+                return client_refusal(http, error);
+        *ret = TAKE_PTR(http);
+        return 0;
+}
+
+int client_copy_body(const Client *client, HttpClient *http, int fd, Error *error)
+{
+        Buffer *body = http_client_body(http);
+
+        for (;;) {
+                int r = fd_write_all(fd, body->data ?: "", body->size);
+
+                if (r < 0)
+                        return error_set(error, OUTCOME_FAILED, "write: %s", strerror(-r));
+                body->size = 0;
+                if (http_client_complete(http))
+                        return 0;
+                r = http_client_step(http);
+                if (r < 0)
+                        return client_transport_error(client, r, error);
+        }
 }
 
 /* --- targets --- */

@@ -154,6 +154,34 @@ const ClientCommand client_kill = {
         .run = run_kill,
 };
 
+/* --- pause and unpause --- */
+
+static int run_pause(Client *client, const ClientArguments *arguments)
+{
+        return run_job(client, &(Job){ "POST", "pause", "", NULL }, arguments);
+}
+
+static int run_unpause(Client *client, const ClientArguments *arguments)
+{
+        return run_job(client, &(Job){ "POST", "unpause", "", NULL }, arguments);
+}
+
+const ClientCommand client_pause = {
+        .usage = "CONTAINER [CONTAINER...]",
+        .summary = "Pause all processes within one or more containers",
+        .min_words = 1,
+        .max_words = -1,
+        .run = run_pause,
+};
+
+const ClientCommand client_unpause = {
+        .usage = "CONTAINER [CONTAINER...]",
+        .summary = "Unpause all processes within one or more containers",
+        .min_words = 1,
+        .max_words = -1,
+        .run = run_unpause,
+};
+
 /* --- wait --- */
 
 static int wait_done(const char *name, int status, const json_t *reply, const Error *error)
@@ -265,61 +293,4 @@ const ClientCommand client_rm = {
         .min_words = 1,
         .max_words = -1,
         .run = run_rm,
-};
-
-/* --- container prune --- */
-
-static bool confirm(void)
-{
-        char answer[16] = "";
-
-        printf("WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] ");
-        fflush(stdout);
-        if (!fgets(answer, sizeof(answer), stdin))
-                return false;
-        answer[strcspn(answer, "\r\n")] = 0;
-        return strcmp(answer, "y") == 0 || strcmp(answer, "Y") == 0;
-}
-
-static int run_prune(Client *client, const ClientArguments *arguments)
-{
-        CLEANUP_JSON json_t *filters = client_filters(client_value(arguments, "filter")->list);
-        CLEANUP_BUFFER Buffer target = {};
-        CLEANUP_REPLY ClientReply reply = {};
-        CLEANUP_ERROR Error error = {};
-        CLEANUP_FREE char *size = NULL;
-        json_t *deleted, *id;
-        size_t i;
-
-        if (!client_flag(arguments, "force") && !confirm())
-                return 0;
-        client_must_zero(buffer_append_string(&target, "/containers/prune"));
-        target_add_filters(&target, filters);
-        if (client_call(client, "POST", target.data, NULL, &reply, &error) != 0)
-                return client_fail(&error);
-        deleted = json_get_array(reply.json, "ContainersDeleted");
-        if (json_array_size(deleted) > 0) {
-                puts("Deleted Containers:");
-                json_array_foreach(deleted, i, id) {
-                        puts(json_string_value(id) ?: "");
-                }
-                puts("");
-        }
-        size = client_must(text_size(json_get_int(reply.json, "SpaceReclaimed", 0), 4));
-        printf("Total reclaimed space: %s\n", size);
-        return 0;
-}
-
-static const ClientOption prune_options[] = {
-        { 0, "filter", OPTION_LIST, "filter", NULL, "Remove only what matches (e.g. \"until=<timestamp>\")", NULL,
-          client_check_filter, false },
-        { 'f', "force", OPTION_BOOL, NULL, NULL, "Do not ask for confirmation", NULL, NULL, false },
-        {},
-};
-
-const ClientCommand client_prune = {
-        .usage = "[OPTIONS]",
-        .summary = "Remove all stopped containers",
-        .options = prune_options,
-        .run = run_prune,
 };

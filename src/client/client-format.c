@@ -49,7 +49,7 @@ static int fail(Error *error)
         return 1;
 }
 
-static int print_template(const ClientRows *rows, const char *text, json_t *headings)
+static int add_template(const ClientRows *rows, const char *text, json_t *headings, Buffer *ret)
 {
         CLEANUP_TEMPLATE ClientTemplate *template = NULL;
         CLEANUP_JSON json_t *heading_methods = NULL;
@@ -69,34 +69,46 @@ static int print_template(const ClientRows *rows, const char *text, json_t *head
                         return fail(&error);
                 client_must_zero(buffer_append_string(&out, "\n"));
         }
-        if (headings) {
-                CLEANUP_BUFFER Buffer aligned = {};
-
-                client_must_zero(text_align(out.data, CELL_MINIMUM, CELL_PADDING, &aligned));
-                fwrite(aligned.data, 1, aligned.size, stdout);
-        } else if (out.size > 0) {
-                fwrite(out.data, 1, out.size, stdout);
-        }
+        if (headings)
+                client_must_zero(text_align(out.data, CELL_MINIMUM, CELL_PADDING, ret));
+        else
+                client_must_zero(buffer_append(ret, out.data ?: "", out.size));
         return 0;
 }
 
-int client_rows_print(const ClientRows *rows, const char *format, const char *table, json_t *headings)
+int client_rows_format(const ClientRows *rows, const char *format, const char *table, json_t *headings, Buffer *out)
 {
         CLEANUP_FREE char *text = NULL;
         const char *cells;
 
         if (str_empty(format) || strcmp(format, "table") == 0)
-                return print_template(rows, table, headings);
+                return add_template(rows, table, headings, out);
         if (strcmp(format, "json") == 0)
-                return print_template(rows, "{{json .}}", NULL);
+                return add_template(rows, "{{json .}}", NULL, out);
         text = unescape(format);
         cells = str_after_prefix(text, "table ");
-        return cells ? print_template(rows, cells + strspn(cells, " "), headings) : print_template(rows, text, NULL);
+        return cells ? add_template(rows, cells + strspn(cells, " "), headings, out)
+                     : add_template(rows, text, NULL, out);
+}
+
+int client_rows_print(const ClientRows *rows, const char *format, const char *table, json_t *headings)
+{
+        CLEANUP_BUFFER Buffer out = {};
+        int r = client_rows_format(rows, format, table, headings, &out);
+
+        if (r == 0)
+                fwrite(out.data ?: "", 1, out.size, stdout);
+        return r;
 }
 
 int client_object_print(json_t *object, const char *format)
 {
         ClientRow row = { object, NULL };
 
-        return print_template(&(ClientRows) { &row, 1 }, strcmp(format, "json") == 0 ? "{{json .}}" : format, NULL);
+        CLEANUP_BUFFER Buffer out = {};
+        int r = add_template(&(ClientRows){ &row, 1 }, strcmp(format, "json") == 0 ? "{{json .}}" : format, NULL, &out);
+
+        if (r == 0)
+                fwrite(out.data ?: "", 1, out.size, stdout);
+        return r;
 }

@@ -4,6 +4,8 @@
 
 #include <jansson.h>
 
+#include "berth/buffer.h"
+
 #include "berth/outcome.h"
 
 #define FORMAT_HELP                                                                          \
@@ -30,6 +32,9 @@ void client_rows_add(ClientRows *rows, json_t *fields, json_t *methods);
 /* Prints rows as FORMAT (empty: "table") says. TABLE is the template of the plain table, HEADINGS what its fields are
  * called. 0, or 1 with a message printed. */
 int client_rows_print(const ClientRows *rows, const char *format, const char *table, json_t *headings);
+
+/* The same into OUT. */
+int client_rows_format(const ClientRows *rows, const char *format, const char *table, json_t *headings, Buffer *out);
 
 /* Prints one object by a template or "json", with a newline. 0, or 1 with a message printed. */
 int client_object_print(json_t *object, const char *format);

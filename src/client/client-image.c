@@ -4,18 +4,25 @@
 #include <string.h>
 
 #include "berth/json.h"
-#include "client-format.h"
+#include "client-lists.h"
 #include "client-reference.h"
 #include "client-text.h"
 #include "client.h"
 
 /* --- images --- */
 
-typedef struct ImageList {
-        ClientRows rows;
-        bool truncate, digests;
-        bool bare_digests; /* show the digest of what has no tag */
-} ImageList;
+typedef ClientImageList ImageList;
+
+/* A size that the daemon may not have been asked for. */
+static char *known_size(int64_t bytes, bool known)
+{
+        CLEANUP_FREE char *size = NULL;
+
+        if (!known)
+                return client_must(strdup("N/A"));
+        size = client_must(bytes < 0 ? str_printf("%lldB", (long long) bytes) : text_size((double) bytes, 4));
+        return TAKE_PTR(size);
+}
 
 static void add_row(ImageList *list, const json_t *image, const char *repository, const char *tag, const char *digest)
 {
@@ -28,13 +35,16 @@ static void add_row(ImageList *list, const json_t *image, const char *repository
         CLEANUP_FREE char *ago = client_must(created > 0 ? str_printf("%s ago", age) : strdup("N/A"));
         CLEANUP_FREE char *size = client_must(text_size(json_get_int(image, "Size", 0), 3));
         CLEANUP_FREE char *virtual = client_must(text_size(json_get_int(image, "Size", 0), 4));
+        int64_t all = json_get_int(image, "Size", 0), shared = json_get_int(image, "SharedSize", -1);
+        CLEANUP_FREE char *shared_size = known_size(shared, shared >= 0);
+        CLEANUP_FREE char *unique = known_size(all - shared, shared >= 0 && all >= 0);
         CLEANUP_FREE char *used =
                 client_must(containers < 0 ? strdup("N/A") : str_printf("%lld", (long long) containers));
 
         client_rows_add(&list->rows,
                         json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "Containers", used, "CreatedAt",
                                   created_at, "CreatedSince", ago, "Digest", digest, "ID", shown, "Repository",
-                                  repository, "SharedSize", "N/A", "Size", size, "Tag", tag, "UniqueSize", "N/A",
+                                  repository, "SharedSize", shared_size, "Size", size, "Tag", tag, "UniqueSize", unique,
                                   "VirtualSize", virtual),
                         json_object());
 }
@@ -46,7 +56,7 @@ static size_t add_tag(ImageList *list, const json_t *image, const char *reposito
         size_t i, n = 0;
 
         if (list->digests)
-                json_array_foreach(json_get_array(image, "RepoDigests"), i, reference) {
+                json_array_foreach (json_get_array(image, "RepoDigests"), i, reference) {
                         CLEANUP_FREE char *name = client_reference_name(json_string_value(reference) ?: "");
                         const char *at = strchr(json_string_value(reference) ?: "", '@');
 
@@ -65,7 +75,7 @@ static bool has_tag_of(const json_t *image, const char *repository)
         json_t *reference;
         size_t i;
 
-        json_array_foreach(json_get_array(image, "RepoTags"), i, reference) {
+        json_array_foreach (json_get_array(image, "RepoTags"), i, reference) {
                 CLEANUP_FREE char *name = client_reference_name(json_string_value(reference) ?: "");
 
                 if (strcmp(name, repository) == 0)
@@ -74,12 +84,12 @@ static bool has_tag_of(const json_t *image, const char *repository)
         return false;
 }
 
-static void add_image(ImageList *list, const json_t *image)
+void client_image_list_add(ClientImageList *list, const json_t *image)
 {
         json_t *reference;
         size_t i, n = 0;
 
-        json_array_foreach(json_get_array(image, "RepoTags"), i, reference) {
+        json_array_foreach (json_get_array(image, "RepoTags"), i, reference) {
                 const char *text = json_string_value(reference) ?: "";
                 const char *colon = strrchr(text, ':');
                 CLEANUP_FREE char *repository = client_reference_name(text);
@@ -87,7 +97,7 @@ static void add_image(ImageList *list, const json_t *image)
                 if (colon && strcmp(text, "<none>:<none>") != 0)
                         n += add_tag(list, image, repository, colon + 1);
         }
-        json_array_foreach(json_get_array(image, "RepoDigests"), i, reference) {
+        json_array_foreach (json_get_array(image, "RepoDigests"), i, reference) {
                 const char *text = json_string_value(reference) ?: "";
                 const char *at = strchr(text, '@');
                 CLEANUP_FREE char *repository = client_reference_name(text);
@@ -101,7 +111,16 @@ static void add_image(ImageList *list, const json_t *image)
                 add_row(list, image, "<none>", "<none>", "<none>");
 }
 
-static json_t *make_headings(void)
+void client_image_list_add_first(ClientImageList *list, const json_t *image)
+{
+        const char *tag = json_string_value(json_array_get(json_get_array(image, "RepoTags"), 0)) ?: "";
+        const char *colon = strrchr(tag, ':');
+        CLEANUP_FREE char *repository = client_reference_name(tag);
+
+        add_row(list, image, colon ? repository : "<none>", colon ? colon + 1 : "<none>", "<none>");
+}
+
+json_t *client_image_headings(void)
 {
         return client_must(json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "Containers", "CONTAINERS",
                                      "CreatedAt", "CREATED AT", "CreatedSince", "CREATED", "Digest", "DIGEST", "ID",
@@ -120,7 +139,7 @@ static int run_images(Client *client, const ClientArguments *arguments)
                 .bare_digests = client_flag(arguments, "digests"),
         };
         CLEANUP_JSON json_t *filters = client_filters(client_value(arguments, "filter")->list);
-        CLEANUP_JSON json_t *headings = make_headings();
+        CLEANUP_JSON json_t *headings = client_image_headings();
         CLEANUP_BUFFER Buffer target = {};
         CLEANUP_REPLY ClientReply reply = {};
         CLEANUP_ERROR Error error = {};
@@ -137,8 +156,8 @@ static int run_images(Client *client, const ClientArguments *arguments)
         target_add_filters(&target, filters);
         if (client_call(client, "GET", target.data, NULL, &reply, &error) != 0)
                 return client_fail(&error);
-        json_array_foreach(reply.json, i, image) {
-                add_image(&list, image);
+        json_array_foreach (reply.json, i, image) {
+                client_image_list_add(&list, image);
         }
         rows = list.rows;
         if (quiet && (!*format || strcmp(format, "table") == 0))
@@ -220,7 +239,7 @@ static int run_rmi(Client *client, const ClientArguments *arguments)
                         fatal |= !(force && reply.status == 404);
                         continue;
                 }
-                json_array_foreach(reply.json, j, item) {
+                json_array_foreach (reply.json, j, item) {
                         if (json_get_string(item, "Deleted"))
                                 printf("Deleted: %s\n", json_get_string(item, "Deleted"));
                         else

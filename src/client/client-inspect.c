@@ -22,7 +22,8 @@ static const struct {
 };
 
 /* Looks NAME up, as TYPE or as anything. 0, or positive with ERROR set. */
-static int fetch(Client *client, const char *type, const char *name, bool size, ClientReply *reply, Error *error)
+static int fetch(Client *client, const ClientArguments *arguments, const char *type, const char *name,
+                 ClientReply *reply, Error *error)
 {
         for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
                 CLEANUP_BUFFER Buffer target = {};
@@ -30,7 +31,8 @@ static int fetch(Client *client, const char *type, const char *name, bool size, 
                 if (*type && strcmp(type, kinds[i].type) != 0)
                         continue;
                 target = target_make(kinds[i].collection, name, kinds[i].verb);
-                target_add(&target, "size", size && i == 0 ? "1" : NULL);
+                target_add(&target, "size", client_flag(arguments, "size") && i == 0 ? "1" : NULL);
+                target_add(&target, "verbose", client_flag(arguments, "verbose") && i == 2 ? "true" : NULL);
                 error_clear(error);
                 if (client_call(client, "GET", target.data, NULL, reply, error) == 0)
                         return 0;
@@ -80,7 +82,7 @@ static int inspect(Client *client, const ClientArguments *arguments, const char 
         for (size_t i = 0; i < arguments->n_words; i++) {
                 CLEANUP_REPLY ClientReply reply = {};
                 CLEANUP_ERROR Error reason = {};
-                int r = fetch(client, type, arguments->words[i], client_flag(arguments, "size"), &reply, &reason);
+                int r = fetch(client, arguments, type, arguments->words[i], &reply, &reason);
 
                 if (r == 0 && template)
                         r = add_template(template, &reply, &out, &reason);
@@ -172,4 +174,38 @@ const ClientCommand client_inspect_image = {
         .min_words = 1,
         .max_words = -1,
         .run = run_inspect_image,
+};
+
+static int run_inspect_network(Client *client, const ClientArguments *arguments)
+{
+        return inspect(client, arguments, "network");
+}
+
+static int run_inspect_volume(Client *client, const ClientArguments *arguments)
+{
+        return inspect(client, arguments, "volume");
+}
+
+static const ClientOption inspect_network_options[] = {
+        { 'f', "format", OPTION_STRING, "string", NULL, FORMAT_HELP, NULL, NULL, false },
+        { 'v', "verbose", OPTION_BOOL, NULL, NULL, "Show more, for finding faults", NULL, NULL, false },
+        {},
+};
+
+const ClientCommand client_inspect_network = {
+        .usage = "[OPTIONS] NETWORK [NETWORK...]",
+        .summary = "Display detailed information on one or more networks",
+        .options = inspect_network_options,
+        .min_words = 1,
+        .max_words = -1,
+        .run = run_inspect_network,
+};
+
+const ClientCommand client_inspect_volume = {
+        .usage = "[OPTIONS] VOLUME [VOLUME...]",
+        .summary = "Display detailed information on one or more volumes",
+        .options = inspect_image_options,
+        .min_words = 1,
+        .max_words = -1,
+        .run = run_inspect_volume,
 };

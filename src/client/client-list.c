@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Lists as one cell of a table. Values from the daemon are taken for what they are: a missing member is empty or
- * zero. */
+/* Lists as one cell of a table. Values from the daemon are taken for what they are: a missing member is empty or zero.
+ */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +21,7 @@ const char **client_sorted_keys(json_t *object)
         json_t *value;
         size_t n = 0;
 
-        json_object_foreach(object, key, value) {
+        json_object_foreach (object, key, value) {
                 keys[n++] = key;
         }
         qsort(keys, n, sizeof(char *), compare_names);
@@ -93,8 +94,8 @@ static size_t read_ports(json_t *ports, Port *ret)
         json_t *port;
         size_t i;
 
-        json_array_foreach(ports, i, port) {
-                ret[i] = (Port) {
+        json_array_foreach (ports, i, port) {
+                ret[i] = (Port){
                         .address = json_get_string_or(port, "IP", ""),
                         .protocol = json_get_string_or(port, "Type", ""),
                         .inner = json_get_int(port, "PrivatePort", 0),
@@ -139,4 +140,52 @@ char *client_list_ports(json_t *ports)
         if (moved.size > 0)
                 client_must_zero(buffer_append_string(&list, moved.data + (list.size > 0 ? 0 : 2)));
         return client_must(buffer_take(&list));
+}
+
+int client_compare_natural(const void *a, const void *b)
+{
+        const char *p = *(const char *const *) a, *q = *(const char *const *) b;
+
+        while (*p && *q) {
+                if (isdigit((unsigned char) *p) && isdigit((unsigned char) *q)) {
+                        size_t n, m;
+
+                        p += strspn(p, "0");
+                        q += strspn(q, "0");
+                        n = strspn(p, "0123456789");
+                        m = strspn(q, "0123456789");
+                        if (n != m)
+                                return n < m ? -1 : 1;
+                        if (strncmp(p, q, n) != 0)
+                                return strncmp(p, q, n);
+                        p += n;
+                        q += n;
+                } else {
+                        if (*p != *q)
+                                return (unsigned char) *p < (unsigned char) *q ? -1 : 1;
+                        p++;
+                        q++;
+                }
+        }
+        return (*p != 0) - (*q != 0);
+}
+
+typedef struct Named {
+        const char *name; /* first, as that is what is compared; borrowed */
+        json_t *object;   /* owned */
+} Named;
+
+void client_sort_by_name(json_t *array)
+{
+        size_t n = json_array_size(array);
+        CLEANUP_FREE Named *items = client_must(calloc(n + 1, sizeof(Named)));
+
+        for (size_t i = 0; i < n; i++) {
+                json_t *object = json_array_get(array, i);
+
+                items[i] = (Named){ json_get_string_or(object, "Name", ""), json_incref(object) };
+        }
+        qsort(items, n, sizeof(Named), client_compare_natural);
+        for (size_t i = 0; i < n; i++)
+                json_array_set_new(array, i, items[i].object);
 }

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "berth/json.h"
-#include "client-progress.h"
+#include "client-pull.h"
 #include "client.h"
 
 static int open_input(const char *path, int *ret_fd, Error *error)
@@ -69,11 +69,14 @@ static int run_load(Client *client, const ClientArguments *arguments)
 {
         const char *input = client_string(arguments, "input"), *platform = client_string(arguments, "platform");
         bool quiet = client_flag(arguments, "quiet") || !isatty(STDOUT_FILENO);
-        CLEANUP(client_progress_clear) ClientProgress progress = { .file = stdout };
+        CLEANUP_PROGRESS ClientProgress progress = { .file = stdout };
         CLEANUP_CLOSE int file = -EBADF;
+        CLEANUP_FREE char *json = NULL;
         CLEANUP_BUFFER Buffer target = {};
         CLEANUP_ERROR Error error = {};
 
+        if (*platform && client_platform_parse(platform, &json, &error) != 0)
+                return client_fail(&error);
         if (*input && open_input(input, &file, &error) != 0)
                 return client_fail(&error);
         if (!*input && isatty(STDIN_FILENO)) {
@@ -82,7 +85,7 @@ static int run_load(Client *client, const ClientArguments *arguments)
         }
         client_must_zero(buffer_append_string(&target, "/images/load"));
         target_add(&target, "quiet", quiet ? "1" : "0");
-        target_add(&target, "platform", *platform ? platform : NULL);
+        target_add(&target, "platform", json);
         if (post_archive(client, target.data, *input ? file : STDIN_FILENO, &progress, &error) != 0)
                 return client_fail(&error);
         return 0;
@@ -110,7 +113,7 @@ static int run_import(Client *client, const ClientArguments *arguments)
 {
         const char *source = arguments->words[0], *platform = client_string(arguments, "platform");
         const char *message = client_string(arguments, "message");
-        CLEANUP(client_progress_clear) ClientProgress progress = { .file = stdout };
+        CLEANUP_PROGRESS ClientProgress progress = { .file = stdout };
         CLEANUP_CLOSE int file = -EBADF;
         CLEANUP_BUFFER Buffer target = {};
         CLEANUP_ERROR Error error = {};

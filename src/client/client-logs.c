@@ -7,6 +7,7 @@
 
 #include "berth/file.h"
 #include "berth/json.h"
+#include "client-logs.h"
 #include "client-stream.h"
 
 static int has_terminal(Client *client, const char *name, bool *ret, Error *error)
@@ -41,22 +42,21 @@ static int copy_stream(HttpClient *http, bool framed)
         return r;
 }
 
-/* "42m" is a time before now; everything else goes to the daemon as it is. */
-static char *make_time(const char *value)
+char *client_time_argument(const char *value)
 {
         int64_t ns;
 
         if (!*value)
                 return NULL;
-        if (time_parse_query(value, time_now_ns(), &ns) < 0)
+        if (!value[strspn(value, "0123456789.")] || time_parse_query(value, time_now_ns(), &ns) < 0)
                 return client_must(strdup(value));
         return client_must(str_printf("%lld.%09lld", (long long) (ns / 1000000000), (long long) (ns % 1000000000)));
 }
 
 static Buffer make_target(const ClientArguments *arguments)
 {
-        CLEANUP_FREE char *since = make_time(client_string(arguments, "since"));
-        CLEANUP_FREE char *until = make_time(client_string(arguments, "until"));
+        CLEANUP_FREE char *since = client_time_argument(client_string(arguments, "since"));
+        CLEANUP_FREE char *until = client_time_argument(client_string(arguments, "until"));
         Buffer target = target_make("containers", arguments->words[0], "logs");
 
         target_add(&target, "details", client_flag(arguments, "details") ? "1" : NULL);

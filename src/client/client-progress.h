@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The daemon's stream of JSON messages about a long job, as lines and, on a terminal, moving bars. The empty value of
- * ClientProgress with its file set is ready for use. */
+/* The daemon's stream of JSON messages about a long job. On a terminal what goes on at the same time has a line each,
+ * redrawn in place, see client-bars.h; elsewhere only what is final is printed. The empty value of ClientProgress with
+ * its file set is ready for use. */
 #pragma once
 
 #include <stdio.h>
@@ -8,14 +9,15 @@
 #include "berth/buffer.h"
 #include "berth/http-client.h"
 #include "berth/outcome.h"
+#include "client-bars.h"
 
 typedef struct ClientProgress {
         FILE *file;
         bool quiet;
-        char **ids; /* what has a line of its own on the terminal, from the top; owned */
-        size_t n_ids;
+        ClientBars bars;
 } ClientProgress;
 void client_progress_clear(ClientProgress *progress);
+#define CLEANUP_PROGRESS CLEANUP(client_progress_clear)
 
 /* Takes whole messages from the front of BUFFER and shows them. Positive, with ERROR set, for one that tells a
  * failure. */

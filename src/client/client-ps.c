@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "berth/json.h"
-#include "client-format.h"
 #include "client-list.h"
+#include "client-lists.h"
 #include "client-text.h"
 #include "client.h"
 
@@ -18,7 +18,7 @@ static char *list_names(const json_t *container, bool truncate)
         json_t *name;
         size_t i;
 
-        json_array_foreach(json_get_array(container, "Names"), i, name) {
+        json_array_foreach (json_get_array(container, "Names"), i, name) {
                 const char *s = json_string_value(name) ?: "";
 
                 s += *s == '/';
@@ -70,7 +70,7 @@ static char *list_mounts(const json_t *container, bool truncate, int64_t *ret_lo
         size_t i;
 
         *ret_local = 0;
-        json_array_foreach(json_get_array(container, "Mounts"), i, mount) {
+        json_array_foreach (json_get_array(container, "Mounts"), i, mount) {
                 const char *name = json_get_string_or(mount, "Name", "");
                 CLEANUP_FREE char *cut = NULL;
 
@@ -89,7 +89,8 @@ static char *list_networks(const json_t *container)
         const char *name;
         json_t *network;
 
-        json_object_foreach(json_get_object(json_get_object(container, "NetworkSettings"), "Networks"), name, network) {
+        json_object_foreach (json_get_object(json_get_object(container, "NetworkSettings"), "Networks"), name,
+                             network) {
                 client_must_zero(buffer_printf(&list, "%s%s", list.size > 0 ? "," : "", name));
         }
         return client_must(buffer_take(&list));
@@ -106,7 +107,7 @@ static char *list_size(const json_t *container)
         return client_must(str_printf("%s (virtual %s)", own, virtual));
 }
 
-static void add_row(ClientRows *rows, const json_t *container, bool truncate)
+void client_container_list_add(ClientRows *rows, const json_t *container, bool truncate)
 {
         const char *id = json_get_string_or(container, "Id", "");
         int64_t created = json_get_int(container, "Created", 0), local;
@@ -136,7 +137,7 @@ static void add_row(ClientRows *rows, const json_t *container, bool truncate)
                         json_pack("{s:o}", "Label", no_labels));
 }
 
-static json_t *make_headings(void)
+json_t *client_container_headings(void)
 {
         return client_must(json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "Command",
                                      "COMMAND", "CreatedAt", "CREATED AT", "ID", "CONTAINER ID", "Image", "IMAGE",
@@ -172,15 +173,15 @@ static int run_ps(Client *client, const ClientArguments *arguments)
         CLEANUP_REPLY ClientReply reply = {};
         CLEANUP_ROWS ClientRows rows = {};
         CLEANUP_ERROR Error error = {};
-        CLEANUP_JSON json_t *headings = make_headings();
+        CLEANUP_JSON json_t *headings = client_container_headings();
         const char *table = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
         json_t *container;
         size_t i;
 
         if (client_call(client, "GET", target.data, NULL, &reply, &error) != 0)
                 return client_fail(&error);
-        json_array_foreach(reply.json, i, container) {
-                add_row(&rows, container, truncate);
+        json_array_foreach (reply.json, i, container) {
+                client_container_list_add(&rows, container, truncate);
         }
         if (quiet && (!*format || strcmp(format, "table") == 0))
                 return client_rows_print(&rows, "{{.ID}}", NULL, NULL);

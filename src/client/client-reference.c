@@ -132,3 +132,8 @@ char *client_reference_familiar(const char *reference)
         name = client_reference_name(reference);
         return client_must(str_printf("%s%s", name, reference[n] ? reference + n : ":latest"));
 }
+
+bool client_reference_is_bare(const char *reference)
+{
+        return !reference[name_length(reference)];
+}

@@ -17,3 +17,6 @@ void client_reference_split(const char *reference, char **ret_name, char **ret_t
 
 /* The short form with its tag, "busybox:latest". NULL for an image ID. */
 char *client_reference_familiar(const char *reference);
+
+/* True for a repository's name alone, without tag and digest. */
+bool client_reference_is_bare(const char *reference);

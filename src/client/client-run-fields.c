@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "berth/file.h"
+#include "berth/json.h"
 #include "client-run.h"
 #include "client-text.h"
 
@@ -362,9 +363,9 @@ int client_run_security(const ClientArguments *arguments, json_t *body, Error *e
         return 0;
 }
 
-int client_run_restart(const ClientArguments *arguments, json_t *body, Error *error)
+int client_restart_parse(const char *policy, json_t **ret, Error *error)
 {
-        const char *policy = client_string(arguments, "restart"), *colon = strchr(policy, ':');
+        const char *colon = strchr(policy, ':');
         CLEANUP_FREE char *name = client_must(strndup(policy, strcspn(policy, ":")));
         int64_t count = 0;
 
@@ -374,10 +375,22 @@ int client_run_restart(const ClientArguments *arguments, json_t *body, Error *er
         if (colon && str_to_int64(colon + 1, INT32_MIN, INT32_MAX, &count) < 0)
                 return error_set(error, OUTCOME_BAD_REQUEST,
                                  "invalid restart policy format: maximum retry count must be an integer");
+        *ret = client_must(json_pack("{s:s,s:I}", "Name", name, "MaximumRetryCount", (json_int_t) count));
+        return 0;
+}
+
+int client_run_restart(const ClientArguments *arguments, json_t *body, Error *error)
+{
+        CLEANUP_JSON json_t *policy = NULL;
+        const char *name;
+        int r = client_restart_parse(client_string(arguments, "restart"), &policy, error);
+
+        if (r != 0)
+                return r;
+        name = json_get_string_or(policy, "Name", "");
         if (client_flag(arguments, "rm") && *name && strcmp(name, "no") != 0)
                 return error_set(error, OUTCOME_BAD_REQUEST,
                                  "conflicting options: cannot specify both --restart and --rm");
-        client_run_set(body, "HostConfig.RestartPolicy",
-                       json_pack("{s:s,s:I}", "Name", name, "MaximumRetryCount", (json_int_t) count));
+        client_run_set(body, "HostConfig.RestartPolicy", json_incref(policy));
         return 0;
 }

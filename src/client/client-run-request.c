@@ -39,7 +39,7 @@ json_t *client_run_object(json_t *body, const char *path)
         return body;
 }
 
-static json_t *list_to_array(char *const *list)
+json_t *client_list_array(char *const *list)
 {
         json_t *array = client_must(json_array());
 
@@ -48,7 +48,7 @@ static json_t *list_to_array(char *const *list)
         return array;
 }
 
-static json_t *list_to_object(char *const *list)
+json_t *client_list_object(char *const *list)
 {
         json_t *object = client_must(json_object());
 
@@ -70,12 +70,21 @@ static json_t *option_to_json(const ClientOption *option, const ClientValue *val
                 return json_string(value->string);
         case OPTION_LIST:
         case OPTION_COMMA:
-                return list_to_array(value->list);
+                return client_list_array(value->list);
         case OPTION_MAP:
-                return list_to_object(value->list);
+                return client_list_object(value->list);
         default:
                 return json_integer(value->number);
         }
+}
+
+void client_run_set_fields(const ClientArguments *arguments, json_t *body)
+{
+        const ClientOption *options = arguments->command->options;
+
+        for (size_t i = 0; options[i].name; i++)
+                if (options[i].field && arguments->values[i].set)
+                        client_run_set(body, options[i].field, option_to_json(&options[i], &arguments->values[i]));
 }
 
 /* Modes of namespaces that make sense without the daemon being asked. */
@@ -133,7 +142,7 @@ static void set_program(const ClientArguments *arguments, json_t *body)
 
         client_run_set(body, "Image", json_string(arguments->words[0]));
         if (arguments->n_words > 1)
-                client_run_set(body, "Cmd", list_to_array(arguments->words + 1));
+                client_run_set(body, "Cmd", client_list_array(arguments->words + 1));
         /* An empty entrypoint takes the image's away. */
         if (entrypoint->set)
                 client_run_set(body, "Entrypoint", json_pack("[s]", entrypoint->string));
@@ -179,7 +188,6 @@ static const RequestPart parts[] = {
 
 int client_run_request(const ClientArguments *arguments, json_t **ret_body, Error *error)
 {
-        const ClientOption *options = arguments->command->options;
         CLEANUP_JSON json_t *body = client_must(json_object());
         int r;
 
@@ -191,9 +199,7 @@ int client_run_request(const ClientArguments *arguments, json_t **ret_body, Erro
         set_program(arguments, body);
         set_terminal(body);
         set_empty(body);
-        for (size_t i = 0; options[i].name; i++)
-                if (options[i].field && arguments->values[i].set)
-                        client_run_set(body, options[i].field, option_to_json(&options[i], &arguments->values[i]));
+        client_run_set_fields(arguments, body);
         for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
                 r = parts[i](arguments, body, error);
                 if (r != 0)

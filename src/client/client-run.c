@@ -10,7 +10,7 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "client-attach.h"
-#include "client-progress.h"
+#include "client-pull.h"
 #include "client-reference.h"
 #include "client-run.h"
 #include "client-stream.h"
@@ -46,28 +46,12 @@ static int start_status(const char *message)
 
 static int pull(Client *client, const ClientArguments *arguments, Error *error)
 {
-        CLEANUP(client_progress_clear)
-        ClientProgress progress = { .file = stderr, .quiet = client_flag(arguments, "quiet") };
-        CLEANUP_HTTP_CLIENT HttpClient *http = NULL;
-        CLEANUP_FREE char *name = NULL, *tag = NULL;
-        CLEANUP_BUFFER Buffer target = {};
-        const char *platform = client_string(arguments, "platform");
-        int r;
+        CLEANUP_PROGRESS ClientProgress progress = { .file = stderr, .quiet = client_flag(arguments, "quiet") };
+        int r = client_check_trust(arguments, error);
 
-        client_reference_split(arguments->words[0], &name, &tag);
-        client_must_zero(buffer_append_string(&target, "/images/create"));
-        target_add(&target, "fromImage", name);
-        target_add(&target, "tag", tag);
-        target_add(&target, "platform", *platform ? platform : NULL);
-        r = client_connect(client, &http, error);
-        if (r == 0)
-                r = client_send(http, "POST", target.data, NULL, false, error);
-        if (r != 0)
-                return r;
-        r = http_client_read_head(http);
-        if (r < 0)
-                return client_transport_error(client, r, error);
-        return r >= 400 ? client_refusal(http, error) : client_progress_run(&progress, http, error);
+        return r != 0 ? r
+                      : client_pull(client, arguments->words[0], false, client_string(arguments, "platform"), &progress,
+                                    error);
 }
 
 static int create_call(Client *client, const ClientArguments *arguments, const json_t *body, ClientReply *reply,
@@ -148,7 +132,7 @@ static int make_container(Client *client, const ClientArguments *arguments, json
                 r = create_or_pull(client, arguments, body, &reply, error);
         if (r != 0)
                 return r;
-        json_array_foreach(json_get_array(reply.json, "Warnings"), i, warning) {
+        json_array_foreach (json_get_array(reply.json, "Warnings"), i, warning) {
                 client_complain("WARNING: %s", json_string_value(warning) ?: "");
         }
         id = json_get_string(reply.json, "Id");

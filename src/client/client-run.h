@@ -14,6 +14,16 @@ int client_run_request(const ClientArguments *arguments, json_t **ret_body, Erro
 /* Puts VALUE (whose reference is taken) at a dotted path of BODY, making the objects on the way. */
 void client_run_set(json_t *body, const char *path, json_t *value);
 
+/* Puts every option that was given and is one field of the request there. */
+void client_run_set_fields(const ClientArguments *arguments, json_t *body);
+
+/* A list of options as an array, and one of "key=value" as an object; owned by the caller. */
+json_t *client_list_array(char *const *list);
+json_t *client_list_object(char *const *list);
+
+/* A restart policy, "on-failure:3". */
+int client_restart_parse(const char *policy, json_t **ret, Error *error);
+
 /* The object at a path, made if need be; borrowed. */
 json_t *client_run_object(json_t *body, const char *path);
 

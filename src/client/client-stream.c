@@ -200,7 +200,7 @@ static void side_send(Pump *pump)
                         return;
                 h = client_must(str_printf("%u", rows));
                 w = client_must(str_printf("%u", columns));
-                target = target_make("containers", pump->stream->id, "resize");
+                target = target_make(pump->stream->exec ? "exec" : "containers", pump->stream->id, "resize");
                 target_add(&target, "h", h);
                 target_add(&target, "w", w);
         }
@@ -256,7 +256,7 @@ static void take_signal(Pump *pump)
                         side_queue(pump, 0);
                 return;
         }
-        if (pump->stream->proxy_signals) {
+        if (pump->stream->proxy_signals && !pump->stream->exec) {
                 side_queue(pump, info.ssi_signo);
                 return;
         }

@@ -43,6 +43,7 @@ void client_wait_clear(ClientWait *wait);
 typedef struct ClientStream {
         const Client *client;
         const char *id;
+        bool exec;           /* the ID is an exec's, not a container's: it has a size, but takes no signals */
         int socket;          /* owned by the caller: the raw stream */
         const Buffer *early; /* what came with the head of the answer */
         bool terminal;       /* the container has one: no frames */

@@ -3,6 +3,7 @@
  * signalfd all come through client_terminal_restore(). */
 #include <ctype.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -22,7 +23,7 @@ void client_terminal_restore(void)
         raw_fd = -EBADF;
 }
 
-int client_terminal_raw(int fd)
+static int set_mode(int fd, void (*change)(struct termios *mode))
 {
         static bool registered;
         struct termios mode;
@@ -30,7 +31,7 @@ int client_terminal_raw(int fd)
         if (tcgetattr(fd, &mode) < 0)
                 return -errno;
         saved_mode = mode;
-        cfmakeraw(&mode);
+        change(&mode);
         if (!registered && atexit(client_terminal_restore) != 0)
                 return -ENOMEM;
         registered = true;
@@ -38,6 +39,32 @@ int client_terminal_raw(int fd)
                 return -errno;
         raw_fd = fd;
         return 0;
+}
+
+int client_terminal_raw(int fd)
+{
+        return set_mode(fd, cfmakeraw);
+}
+
+static void hide_typing(struct termios *mode)
+{
+        mode->c_lflag &= ~(tcflag_t) ECHO;
+}
+
+static void restore_and_die(int number)
+{
+        client_terminal_restore();
+        signal(number, SIG_DFL);
+        raise(number);
+}
+
+int client_terminal_silence(int fd)
+{
+        static const int ending[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+
+        for (size_t i = 0; i < ARRAY_SIZE(ending); i++)
+                signal(ending[i], restore_and_die);
+        return set_mode(fd, hide_typing);
 }
 
 bool client_terminal_size(unsigned *ret_rows, unsigned *ret_columns)

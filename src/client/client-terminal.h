@@ -10,6 +10,10 @@
 int client_terminal_raw(int fd);
 void client_terminal_restore(void);
 
+/* Stops the terminal FD from showing what is typed, until client_terminal_restore(); a signal that ends the process
+ * restores it too. 0 or a negative errno. */
+int client_terminal_silence(int fd);
+
 /* The size of the terminal on standard output. False where it is none. */
 bool client_terminal_size(unsigned *ret_rows, unsigned *ret_columns);
 

@@ -226,6 +226,36 @@ char *text_time(int64_t seconds)
         return strdup(buffer);
 }
 
+/* "2006-01-02T15:04:05", FRACTION and the offset from UTC, "Z" for none. */
+static char *local_time(int64_t seconds, const char *fraction)
+{
+        time_t t = seconds;
+        struct tm tm;
+        char buffer[64];
+        long minutes;
+
+        if (!localtime_r(&t, &tm) || strftime(buffer, sizeof(buffer), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
+                return strdup("");
+        minutes = tm.tm_gmtoff / 60;
+        if (minutes == 0)
+                return str_printf("%s%sZ", buffer, fraction);
+        return str_printf("%s%s%c%02ld:%02ld", buffer, fraction, minutes < 0 ? '-' : '+', labs(minutes) / 60,
+                          labs(minutes) % 60);
+}
+
+char *text_time_rfc3339(int64_t seconds)
+{
+        return local_time(seconds, "");
+}
+
+char *text_time_nano(int64_t ns)
+{
+        char fraction[16];
+
+        snprintf(fraction, sizeof(fraction), ".%09lld", (long long) (ns % 1000000000));
+        return local_time(ns / 1000000000, fraction);
+}
+
 char *text_build_time(const char *rfc3339)
 {
         int64_t ns;

@@ -37,5 +37,9 @@ int text_align(const char *text, size_t minimum, size_t padding, Buffer *out);
 /* "2006-01-02 15:04:05 +0000 UTC", the local time as Go prints it. */
 char *text_time(int64_t seconds);
 
+/* "2006-01-02T15:04:05+01:00", local time; and with nine digits of the second, as events are printed. */
+char *text_time_rfc3339(int64_t seconds);
+char *text_time_nano(int64_t ns);
+
 /* The layout of `ctime` used for build times, "Mon Jan  2 15:04:05 2006"; the input itself where it is no time. */
 char *text_build_time(const char *rfc3339);

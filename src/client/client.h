@@ -137,6 +137,15 @@ int client_connect(const Client *client, HttpClient **ret, Error *error);
 int client_call(Client *client, const char *method, const char *target, const json_t *body, ClientReply *reply,
                 Error *error);
 
+/* The same with everything that a request can say. */
+int client_request(Client *client, const HttpClientRequest *request, ClientReply *reply, Error *error);
+
+/* Sends a request on a connection of its own and reads the head of the answer, which is no refusal on success. */
+int client_open(const Client *client, const HttpClientRequest *request, HttpClient **ret, Error *error);
+
+/* Writes the rest of the body to FD as it comes. */
+int client_copy_body(const Client *client, HttpClient *http, int fd, Error *error);
+
 /* Sends a request on HTTP (which stays the caller's) without waiting. */
 int client_send(HttpClient *http, const char *method, const char *target, const json_t *body, bool upgrade,
                 Error *error);
@@ -171,13 +180,33 @@ void *client_must(void *pointer);
 void client_must_zero(int r);
 
 /* --- commands, by file --- */
-extern const ClientCommand client_version, client_info;                                    /* client-system.c */
-extern const ClientCommand client_load, client_import;                                     /* client-load.c */
-extern const ClientCommand client_images, client_tag, client_rmi;                          /* client-image.c */
-extern const ClientCommand client_run, client_create;                                      /* client-run.c */
-extern const ClientCommand client_start, client_attach;                                    /* client-attach.c */
-extern const ClientCommand client_ps;                                                      /* client-ps.c */
-extern const ClientCommand client_logs;                                                    /* client-logs.c */
-extern const ClientCommand client_inspect, client_inspect_container, client_inspect_image; /* client-inspect.c */
+extern const ClientCommand client_start, client_attach; /* client-attach.c */
+extern const ClientCommand client_commit;               /* client-commit.c */
 extern const ClientCommand client_wait, client_stop, client_kill, client_restart, client_rename, client_rm,
-        client_prune; /* client-container.c */
+        client_pause, client_unpause;                             /* client-container.c */
+extern const ClientCommand client_cp;                             /* client-cp.c */
+extern const ClientCommand client_df;                             /* client-df.c */
+extern const ClientCommand client_events;                         /* client-events.c */
+extern const ClientCommand client_exec;                           /* client-exec.c */
+extern const ClientCommand client_history;                        /* client-history.c */
+extern const ClientCommand client_images, client_tag, client_rmi; /* client-image.c */
+extern const ClientCommand client_inspect, client_inspect_container, client_inspect_image, client_inspect_network,
+        client_inspect_volume;                                   /* client-inspect.c */
+extern const ClientCommand client_load, client_import;           /* client-load.c */
+extern const ClientCommand client_login, client_logout;          /* client-login.c */
+extern const ClientCommand client_logs;                          /* client-logs.c */
+extern const ClientCommand client_top, client_port, client_diff; /* client-look.c */
+extern const ClientCommand client_network_ls, client_network_rm, client_network_connect,
+        client_network_disconnect;                /* client-network.c */
+extern const ClientCommand client_network_create; /* client-network-create.c */
+extern const ClientCommand client_prune, client_image_prune, client_network_prune, client_volume_prune,
+        client_system_prune;                                                         /* client-prune.c */
+extern const ClientCommand client_ps;                                                /* client-ps.c */
+extern const ClientCommand client_pull_command, client_push_command;                 /* client-pull.c */
+extern const ClientCommand client_run, client_create;                                /* client-run.c */
+extern const ClientCommand client_save, client_export;                               /* client-save.c */
+extern const ClientCommand client_search;                                            /* client-search.c */
+extern const ClientCommand client_stats;                                             /* client-stats.c */
+extern const ClientCommand client_version, client_info;                              /* client-system.c */
+extern const ClientCommand client_update;                                            /* client-update.c */
+extern const ClientCommand client_volume_create, client_volume_ls, client_volume_rm; /* client-volume.c */

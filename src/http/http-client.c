@@ -224,6 +224,8 @@ int http_client_send(HttpClient *client, const HttpClientRequest *request)
                           request->target, BERTH_VERSION);
         if (r >= 0 && request->content_type)
                 r = buffer_printf(&head, "Content-Type: %s\r\n", request->content_type);
+        if (r >= 0 && request->headers)
+                r = buffer_append_string(&head, request->headers);
         if (r >= 0 && request->upgrade)
                 r = buffer_append_string(&head, "Connection: Upgrade\r\nUpgrade: tcp\r\n");
         if (r >= 0 && request->chunked)

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "build/berth")
 COMPLETION = ROOT / "src/client/completion/berth"
 # Commands that share another's page.
-SHARED = {"container inspect": "inspect", "image inspect": "inspect"}
+SHARED = {f"{group} inspect": "inspect" for group in ("container", "image", "network", "volume")}
 
 
 def get_help(path):
@@ -119,7 +119,7 @@ def main():
                 continue
             takes_value = bool(match[3])
             flag = f"--{match[2]}" in tables["flags"][""] and not (
-                path in ("run", "create") and f"--{match[2]}" in tables["valued"][""])
+                path in ("run", "create", "network connect") and f"--{match[2]}" in tables["valued"][""])
             if takes_value == flag:
                 problems.append(f"completion, berth {path}: --{match[2]} takes {'a' if takes_value else 'no'} value")
             letters = "".join(tables["letters"].get(path, []))

@@ -25,7 +25,7 @@ EMPTY = ["null", '""', "0", "false", "[]", "{}"]
 UNASKED = {"ConsoleSize": [0, 0], "NetworkMode": "default", "MemorySwappiness": -1}
 MAPS = ("ExposedPorts", "Volumes", "Tmpfs", "Labels", "Annotations", "Options", "EndpointsConfig", "filters", "Config",
         "Sysctls", "StorageOpt", "DriverOpts", "PortBindings")
-SETS = ("Binds", "Env", "ExtraHosts", "Mounts", "Ulimits", "CapAdd", "CapDrop", "DnsOptions")
+SETS = ("Binds", "Config", "Env", "ExtraHosts", "Mounts", "Ulimits", "CapAdd", "CapDrop", "DnsOptions")
 
 
 def simplify(value, path=""):
@@ -63,7 +63,7 @@ def simplify_requests(requests, line):
             path = "/logs"
         if path.startswith("/plugins/"):
             continue
-        query = [[key, json.loads(value) if key == "filters" else value] for key, value in query
+        query = [[key, json.loads(value) if key in ("filters", "X-Registry-Auth") else value] for key, value in query
                  if value not in ("", "0") and not (key, value) in (("platform", ""),)]
         query = [[key, re.sub(r"^\d{10}(\.\d+)?$", "TIME", value) if isinstance(value, str) else value]
                  for key, value in query]
@@ -79,7 +79,7 @@ def simplify_requests(requests, line):
 
 
 def normalise(text, program):
-    text = text.replace("unix://" + os.environ["FAKE"], "HOST")
+    text = text.replace("unix://" + os.environ["FAKE"], "HOST").replace("/config-" + program, "/config")
     if program == "docker":
         text = text.replace("docker:", "berth:").replace("'docker ", "'berth ").replace("Usage:  docker", "Usage:  berth")
         text = text.replace("command: docker", "command: berth").replace("See 'berth", "Run 'berth")
@@ -98,6 +98,8 @@ def run(program, name, line, directory):
                        TZ="UTC")
     command, _, stdin = line.removesuffix("<<<").partition(" <<< ")
     words = [word.replace("%D", directory) for word in shlex.split(command)]
+    # Each has a configuration, which its logins change; the daemon cannot tell them apart.
+    environment["DOCKER_CONFIG"] = f"{directory}/config-{name}"
     cid = pathlib.Path(directory, "cid")
     cid.unlink(missing_ok=True)
     try:
@@ -115,9 +117,11 @@ def run(program, name, line, directory):
 
 def prepare(directory):
     files = {"env": "# comment\nA=1\n\nB=two words\nFOO\nNOTSET_ANYWHERE\n", "badenv": "A B=1\n", "labels": "a=1\nb\n",
-             "seccomp.json": '{ "defaultAction": "SCMP_ACT_ALLOW" }', "image.tar": "x" * 3000000, "exists": "x"}
+             "tree/a": "x", "tree/sub/b": "y" * 5000, "seccomp.json": '{ "defaultAction": "SCMP_ACT_ALLOW" }', "image.tar": "x" * 3000000, "exists": "x"}
     for name, text in files.items():
+        pathlib.Path(directory, name).parent.mkdir(exist_ok=True, parents=True)
         pathlib.Path(directory, name).write_text(text)
+    pathlib.Path(directory, "tolink").symlink_to("tree")
 
 
 def main():

@@ -8,13 +8,16 @@ keeps every request it got (but pings). What an attached container does depends 
     tty              tells its window's size                nostart         cannot be started (404 text of the kernel)
     drop             the daemon's wait breaks first         gone            the same, and the container is gone
 """
+import base64
 import http.server
+import io
 import json
 import os
 import pathlib
 import re
 import socketserver
 import struct
+import tarfile
 import threading
 import time
 import urllib.parse
@@ -104,6 +107,7 @@ class Container:
 class Engine:
     def __init__(self):
         self.containers = {}
+        self.execs = {}
         self.requests = []
         self.pulled = set()
         self.lock = threading.Lock()
@@ -154,13 +158,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = re.sub(r"^/v[0-9.]+", "", url.path)
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         pairs = urllib.parse.parse_qsl(url.query, keep_blank_values=True)
-        body = self.read_body() if self.headers.get("Upgrade") != "tcp" else b""
+        body = self.read_body()
         if path == "/_ping":
             return self.answer(200, b"OK", "text/plain")
         if self.headers.get("Content-Type", "").startswith("application/json") and body:
             parsed = json.loads(body)
         else:
             parsed = {"bytes": len(body)} if body else None
+        if auth := self.headers.get("X-Registry-Auth"):
+            pairs.append(("X-Registry-Auth", base64.urlsafe_b64decode(auth).decode()))
         engine.requests.append([self.command, urllib.parse.unquote(path), sorted(pairs), parsed])
         for method, pattern, action in ROUTES:
             match = re.fullmatch(pattern, path)
@@ -168,7 +174,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return action(self, query, parsed, *map(urllib.parse.unquote, match.groups()))
         return self.refuse(404, "page not found")
 
-    do_GET = do_POST = do_DELETE = do_HEAD = handle_one
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_one
 
     # --- fixed answers ---
     def known(self, kind, name):
@@ -316,6 +322,167 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.answer(200, [{"Untagged": name + ":latest"}, {"Deleted": "sha256:" + "cd" * 32}])
 
 
+    # --- registries ---
+    def auth(self, query, body):
+        if body.get("password") == "wrong":
+            return self.refuse(401, "Get \"https://reg.example.com/v2/\": unauthorized: incorrect username or password")
+        if body.get("username") == "token":
+            return self.answer(200, {"Status": "Login Succeeded", "IdentityToken": "tttt"})
+        return self.answer(200, {"Status": "Login Succeeded", "IdentityToken": ""})
+
+    def search(self, query, body):
+        self.answer(200, DATA["search"])
+
+    def push(self, query, body, name):
+        if "broken" in name:
+            return self.answer(200, b'{"errorDetail":{"message":"denied"},"error":"denied"}\n')
+        lines = [{"status": f"The push refers to repository [docker.io/library/{name}]"},
+                 {"status": "Preparing", "progressDetail": {}, "id": "0123456789ab"},
+                 {"status": "Pushing", "progressDetail": {"current": 5, "total": 10}, "id": "0123456789ab"},
+                 {"status": "Pushed", "progressDetail": {}, "id": "0123456789ab"},
+                 {"status": "latest: digest: sha256:" + "ab" * 32 + " size: 528"},
+                 {"progressDetail": {}, "aux": {"Tag": "latest", "Digest": "sha256:" + "ab" * 32, "Size": 528}}]
+        return self.answer(200, b"".join(json.dumps(line).encode() + b"\r\n" for line in lines))
+
+    def commit(self, query, body):
+        if query["container"] == "nosuch":
+            return self.refuse(404, "No such container: nosuch")
+        return self.answer(201, {"Id": "sha256:" + "ab" * 32})
+
+    def archive_of(self, query, body, *names):
+        if names and names[0] == "nosuch":
+            return self.refuse(404, "No such container: nosuch")
+        return self.answer(200, b"archive " * 1000, "application/x-tar")
+
+    def prune_of(self, query, body, kind):
+        self.answer(200, DATA["prunes"][kind])
+
+    # --- looking at and changing containers ---
+    def known_container(self, name):
+        if name.startswith("nosuch"):
+            self.refuse(404, "No such container: " + name)
+            return False
+        return True
+
+    def top(self, query, body, name):
+        if self.known_container(name):
+            self.answer(200, {"Titles": ["PID", "USER", "COMMAND"], "Processes": [
+                ["1", "root", "sleep 1000"], ["23", "nobody-with-a-long-name", "sh -c x"]]})
+
+    def changes(self, query, body, name):
+        if self.known_container(name):
+            self.answer(200, [{"Path": "/a", "Kind": 0}, {"Path": "/a/b", "Kind": 1}, {"Path": "/x y", "Kind": 2}])
+
+    def update(self, query, body, name):
+        if self.known_container(name):
+            self.answer(200, {"Warnings": ["a warning"] if name == "warned" else []})
+
+    def stats(self, query, body, name):
+        if self.known_container(name):
+            self.answer(200, DATA["stats"] | {"name": "/" + name})
+
+    def events(self, query, body):
+        self.answer(200, b"".join(json.dumps(event).encode() + b"\n" for event in DATA["events"]))
+
+    def exec_create(self, query, body, name):
+        if self.known_container(name):
+            ident = f"exec{len(self.server.engine.execs)}"
+            self.server.engine.execs[ident] = body
+            self.answer(201, {"Id": ident})
+
+    def exec_start(self, query, body, name):
+        if self.headers.get("Upgrade") != "tcp":
+            return self.answer(200)
+        body = self.server.engine.execs[name]
+        self.connection.sendall(b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
+                                b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+        container = Container(name, name, body)
+        container.stream = self.connection
+        self.server.engine.containers[name] = container
+        container.run()
+        self.close_connection = True
+        return None
+
+    def exec_inspect(self, query, body, name):
+        container = self.server.engine.containers.get(name)
+        self.answer(200, {"ID": name, "Running": False, "ExitCode": container.status if container else 0})
+
+    # --- archives ---
+    def path_stat(self, path):
+        kinds = {"/dir": (1 << 31 | 0o755, ""), "/file": (0o644, ""), "/link": (1 << 27 | 0o777, "dir"),
+                 "/": (1 << 31 | 0o755, ""), "/dev/null": (1 << 26 | 1 << 21 | 0o666, ""), "/empty": (1 << 31 | 0o755, "")}
+        clean = os.path.normpath("/" + path.lstrip("/"))
+        if clean not in kinds:
+            return None
+        mode, target = kinds[clean]
+        return {"name": os.path.basename(clean) or "/", "size": 4, "mode": mode, "mtime": "2024-01-02T03:04:05Z",
+                "linkTarget": target}
+
+    def archive(self, query, body, name):
+        if not self.known_container(name):
+            return None
+        path = query["path"]
+        stat = self.path_stat(path)
+        if self.command == "PUT":
+            return self.answer(200)
+        if not stat:
+            return self.refuse(404, f"Could not find the file {path} in container {name}")
+        data = b"" if self.command == "HEAD" else make_archive(path, stat)
+        self.send_response(200)
+        self.send_header("X-Docker-Container-Path-Stat", base64.b64encode(json.dumps(stat).encode()).decode())
+        self.send_header("Content-Type", "application/x-tar")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        return None
+
+    # --- networks and volumes ---
+    def network_create(self, query, body):
+        if body["Name"] == "taken":
+            return self.refuse(409, "network with name taken already exists")
+        return self.answer(201, {"Id": "ef" * 32, "Warning": ""})
+
+    def volume_create(self, query, body):
+        self.answer(201, {"Name": body.get("Name") or "ab" * 32, "Driver": "local", "Mountpoint": "/x", "Scope": "local"})
+
+    def change_network(self, query, body, name, *verb):
+        if name.startswith("nosuch"):
+            return self.refuse(404, f"network {name} not found")
+        return self.answer(200)
+
+    def remove_volume(self, query, body, name):
+        if name.startswith("nosuch"):
+            return self.refuse(404, f"get {name}: no such volume")
+        return self.answer(204)
+
+
+def make_archive(path, stat):
+    """What an engine sends for PATH: the last part of it, with all that is below."""
+    base = "." if os.path.basename(path) == "." else os.path.basename(os.path.normpath("/" + path.lstrip("/"))) or "/"
+    result = io.BytesIO()
+    with tarfile.open(fileobj=result, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        def add(name, kind, data=b"", **more):
+            info = tarfile.TarInfo(name)
+            info.type, info.size, info.mtime = kind, len(data), 1700000000
+            info.mode = 0o755 if kind == tarfile.DIRTYPE else 0o640
+            for key, value in more.items():
+                setattr(info, key, value)
+            archive.addfile(info, io.BytesIO(data))
+
+        if not stat["mode"] & 1 << 31:
+            add(base, tarfile.SYMTYPE if stat["linkTarget"] else tarfile.REGTYPE,
+                b"" if stat["linkTarget"] else b"data", linkname=stat["linkTarget"])
+        else:
+            add(base, tarfile.DIRTYPE)
+            if stat["name"] != "empty":
+                add(base + "/one", tarfile.REGTYPE, b"first")
+                add(base + "/sub", tarfile.DIRTYPE)
+                add(base + "/sub/" + "long" * 60, tarfile.REGTYPE, b"x" * 3000)
+                add(base + "/sub/again", tarfile.LNKTYPE, linkname=base + "/one")
+                add(base + "/link", tarfile.SYMTYPE, linkname="sub/nowhere")
+    return result.getvalue()
+
+
 NAME = r"([^/]+(?:/[^/]+)*?)"
 ROUTES = [
     ("GET", r"/(version|info)", Handler.get_fixed),
@@ -337,6 +504,35 @@ ROUTES = [
     ("POST", r"/images/load", Handler.load),
     ("POST", f"/images/{NAME}/tag", Handler.tag),
     ("DELETE", f"/images/{NAME}", Handler.remove_image),
+    ("POST", r"/auth", Handler.auth),
+    ("GET", r"/images/search", Handler.search),
+    ("POST", f"/images/{NAME}/push", Handler.push),
+    ("GET", f"/images/{NAME}/history", lambda self, q, b, name: self.simple(q, b, name) if name == "nosuch" else
+     self.get_fixed(q, b, "history")),
+    ("GET", r"/images/get", Handler.archive_of),
+    ("GET", f"/containers/{NAME}/export", Handler.archive_of),
+    ("POST", r"/commit", Handler.commit),
+    ("POST", r"/(images|networks|volumes|build)/prune", Handler.prune_of),
+    ("GET", r"/system/df", lambda self, q, b: self.get_fixed(q, b, "df")),
+    ("GET", r"/events", Handler.events),
+    ("GET", f"/containers/{NAME}/top", Handler.top),
+    ("GET", f"/containers/{NAME}/changes", Handler.changes),
+    ("GET", f"/containers/{NAME}/stats", Handler.stats),
+    ("POST", f"/containers/{NAME}/update", Handler.update),
+    ("POST", f"/containers/{NAME}/(pause|unpause)", Handler.simple),
+    ("POST", f"/containers/{NAME}/exec", Handler.exec_create),
+    ("POST", f"/exec/{NAME}/start", Handler.exec_start),
+    ("POST", f"/exec/{NAME}/resize", Handler.resize),
+    ("GET", f"/exec/{NAME}/json", Handler.exec_inspect),
+    ("GET", f"/containers/{NAME}/archive", Handler.archive),
+    ("HEAD", f"/containers/{NAME}/archive", Handler.archive),
+    ("PUT", f"/containers/{NAME}/archive", Handler.archive),
+    ("GET", r"/(networks|volumes)", Handler.get_fixed),
+    ("POST", r"/networks/create", Handler.network_create),
+    ("POST", r"/volumes/create", Handler.volume_create),
+    ("POST", f"/networks/{NAME}/(connect|disconnect)", Handler.change_network),
+    ("DELETE", f"/networks/{NAME}", Handler.change_network),
+    ("DELETE", f"/volumes/{NAME}", Handler.remove_volume),
 ]
 
 
