@@ -109,8 +109,7 @@ static int run_events(Client *client, const ClientArguments *arguments)
 {
         const char *format = client_string(arguments, "format");
         CLEANUP_JSON json_t *filters = client_filters(client_value(arguments, "filter")->list);
-        CLEANUP_FREE char *since = client_time_argument(client_string(arguments, "since"));
-        CLEANUP_FREE char *until = client_time_argument(client_string(arguments, "until"));
+        CLEANUP_FREE char *since = NULL, *until = NULL;
         CLEANUP_TEMPLATE ClientTemplate *template = NULL;
         CLEANUP_HTTP_CLIENT HttpClient *http = NULL;
         CLEANUP_BUFFER Buffer target = {};
@@ -124,6 +123,9 @@ static int run_events(Client *client, const ClientArguments *arguments)
                 return 64;
         }
         shown = (Format){ template, strcmp(format, "json") == 0 || strstr(format, "json .}}") };
+        if (client_time_argument(client_string(arguments, "since"), &since, &error) != 0 ||
+            client_time_argument(client_string(arguments, "until"), &until, &error) != 0)
+                return client_fail(&error);
         client_must_zero(buffer_append_string(&target, "/events"));
         target_add(&target, "since", since);
         target_add(&target, "until", until);

@@ -42,23 +42,43 @@ static int copy_stream(HttpClient *http, bool framed)
         return r;
 }
 
-char *client_time_argument(const char *value)
+int client_time_argument(const char *value, char **ret, Error *error)
 {
         int64_t ns;
 
+        *ret = NULL;
         if (!*value)
-                return NULL;
-        if (!value[strspn(value, "0123456789.")] || time_parse_query(value, time_now_ns(), &ns) < 0)
-                return client_must(strdup(value));
-        return client_must(str_printf("%lld.%09lld", (long long) (ns / 1000000000), (long long) (ns % 1000000000)));
+                return 0;
+        if (!value[strspn(value, "0123456789.")]) {
+                *ret = client_must(strdup(value));
+                return 0;
+        }
+        if (time_parse_query(value, time_now_ns(), &ns) < 0)
+                return error_set(error, OUTCOME_BAD_REQUEST, "failed to parse value as time or duration: \"%s\"", value);
+        *ret = client_must(str_printf("%lld.%09lld", (long long) (ns / 1000000000), (long long) (ns % 1000000000)));
+        return 0;
 }
 
-static Buffer make_target(const ClientArguments *arguments)
+static int logs_time(const ClientArguments *arguments, const char *option, char **ret, Error *error)
 {
-        CLEANUP_FREE char *since = client_time_argument(client_string(arguments, "since"));
-        CLEANUP_FREE char *until = client_time_argument(client_string(arguments, "until"));
-        Buffer target = target_make("containers", arguments->words[0], "logs");
+        CLEANUP_ERROR Error reason = {};
 
+        if (client_time_argument(client_string(arguments, option), ret, &reason) == 0)
+                return 0;
+        return error_set(error, OUTCOME_BAD_REQUEST, "invalid value for \"%s\": %s", option, reason.message);
+}
+
+static int make_target(const ClientArguments *arguments, Buffer *ret, Error *error)
+{
+        CLEANUP_FREE char *since = NULL, *until = NULL;
+        Buffer target = {};
+        int r = logs_time(arguments, "since", &since, error);
+
+        if (r == 0)
+                r = logs_time(arguments, "until", &until, error);
+        if (r != 0)
+                return r;
+        target = target_make("containers", arguments->words[0], "logs");
         target_add(&target, "details", client_flag(arguments, "details") ? "1" : NULL);
         target_add(&target, "follow", client_flag(arguments, "follow") ? "1" : NULL);
         target_add(&target, "since", since);
@@ -67,19 +87,22 @@ static Buffer make_target(const ClientArguments *arguments)
         target_add(&target, "tail", client_string(arguments, "tail"));
         target_add(&target, "timestamps", client_flag(arguments, "timestamps") ? "1" : NULL);
         target_add(&target, "until", until);
-        return target;
+        *ret = target;
+        return 0;
 }
 
 static int run_logs(Client *client, const ClientArguments *arguments)
 {
-        CLEANUP_BUFFER Buffer target = make_target(arguments);
+        CLEANUP_BUFFER Buffer target = {};
         CLEANUP_HTTP_CLIENT HttpClient *http = NULL;
         CLEANUP_ERROR Error error = {};
         bool terminal = false;
         const char *type;
         int r;
 
-        r = client_connect(client, &http, &error);
+        r = make_target(arguments, &target, &error);
+        if (r == 0)
+                r = client_connect(client, &http, &error);
         if (r == 0)
                 r = client_send(http, "GET", target.data, NULL, false, &error);
         if (r != 0)

@@ -161,7 +161,8 @@ static int make_node(int parent, const char *name, const TarEntry *entry)
 }
 
 /* Decides about what is there already. 1: it may stay (a directory for a directory). */
-static int make_room(int parent, const char *name, const char *path, const TarEntry *entry, Error *error)
+static int make_room(const ClientUnpack *unpack, int parent, const char *name, const char *path, const TarEntry *entry,
+                     Error *error)
 {
         struct stat st;
 
@@ -170,13 +171,13 @@ static int make_room(int parent, const char *name, const char *path, const TarEn
         if (S_ISDIR(st.st_mode) && entry->type == '5')
                 return 1;
         if (S_ISDIR(st.st_mode)) {
-                error_set(error, OUTCOME_CONFLICT, "cannot overwrite directory \"%s\" with non-directory \"%s\"", path,
-                          entry->path);
+                error_set(error, OUTCOME_CONFLICT, "cannot overwrite directory \"%s/%s\" with non-directory \"%s\"",
+                          unpack->directory, path, unpack->directory);
                 return -EEXIST;
         }
         if (entry->type == '5') {
-                error_set(error, OUTCOME_CONFLICT, "cannot overwrite non-directory \"%s\" with directory \"%s\"", path,
-                          entry->path);
+                error_set(error, OUTCOME_CONFLICT, "cannot overwrite non-directory \"%s/%s\" with directory \"%s\"",
+                          unpack->directory, path, unpack->directory);
                 return -EEXIST;
         }
         return unlinkat(parent, name, 0) < 0 ? -errno : 0;
@@ -218,7 +219,7 @@ static int take_entry(Unpacker *unpacker, const TarEntry *entry, Error *error)
         if (r < 0)
                 return r;
         name = client_path_base(path);
-        r = make_room(parent, name, path, entry, error);
+        r = make_room(unpacker->unpack, parent, name, path, entry, error);
         if (r >= 0)
                 r = make_entry(unpacker, parent, name, path, entry);
         if (r < 0 || entry->type == '5')
