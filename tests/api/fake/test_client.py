@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the berth client does with terminals, signals, detaching, a daemon that goes away, large streams and hostile
 answers, against the fake daemon. BERTH names the program."""
+import base64
 import fcntl
+import io
+import json
 import os
 import pathlib
 import pty
@@ -11,6 +14,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tarfile
 import tempfile
 import termios
 import threading
@@ -66,7 +70,7 @@ class ClientTest(unittest.TestCase):
         self.directory = tempfile.TemporaryDirectory()
         path = f"{self.directory.name}/fake.sock"
         self.server = fake_daemon.serve(path)
-        self.environment = dict(os.environ, BERTH_HOST="unix://" + path)
+        self.environment = dict(os.environ, BERTH_HOST="unix://" + path, DOCKER_CONFIG=self.directory.name + "/config")
 
     def tearDown(self):
         self.server.shutdown()
@@ -170,8 +174,8 @@ class ClientTest(unittest.TestCase):
         time.sleep(0.5)
         container = self.server.engine.find("1".zfill(64))
         container.status = 0
-        container.ended.set()
         container.stream.shutdown(socket.SHUT_RDWR)
+        container.ended.set()
         terminal.child.wait(5)
         self.assertTrue(terminal.restored())
 
@@ -261,7 +265,11 @@ class ClientTest(unittest.TestCase):
                      b"[{\"Ports\":[{\"IP\":5}],\"Labels\":{\"a\":1}}]"):
             answer = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
             for words in (["ps", "-a"], ["images"], ["inspect", "x"], ["version"], ["info"], ["wait", "x"],
-                          ["ps", "--format", "json"], ["run", "x"], ["logs", "x"], ["attach", "x"]):
+                          ["ps", "--format", "json"], ["run", "x"], ["logs", "x"], ["attach", "x"], ["history", "x"],
+                          ["search", "x"], ["stats", "--no-stream", "x"], ["events"], ["top", "x"], ["port", "x"],
+                          ["diff", "x"], ["system", "df"], ["system", "df", "-v"], ["network", "ls"], ["volume", "ls"],
+                          ["pull", "x"], ["push", "x"], ["exec", "x", "y"], ["cp", "x:/y", self.directory.name],
+                          ["commit", "x"], ["update", "-m", "5m", "x"], ["system", "prune", "-f"]):
                 done = self.answer_with(answer, *words)
                 self.assertIn(done.returncode, (0, 1, 125), (body, words, done.stderr))
         for stream in (b"\x09\0\0\0\0\0\0\x04abcd", b"\x01\0\0\0\xff\xff\xff\xffabc", b"\x01\0"):
@@ -279,6 +287,117 @@ class ClientTest(unittest.TestCase):
         done = self.answer_with(b"HTTP/1.1 403 No\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n"
                                 b'{"message":"denied"}', "load", "-i", str(path))
         self.assertEqual((done.returncode, done.stderr), (1, b"Error response from daemon: denied\n"))
+
+    # --- terminals of exec, login, pull and stats ---
+    def test_exec_gets_the_size(self):
+        terminal = self.terminal("exec", "-it", "web", "tty", rows=33, columns=77)
+        self.assertTrue(terminal.read_until(b"[[33, 77]]"), terminal.output)
+        self.assertEqual(terminal.child.wait(10), 0)
+        self.assertTrue(terminal.restored())
+
+    def test_password_is_not_shown(self):
+        terminal = self.terminal("login", "reg.example.com")
+        self.assertTrue(terminal.read_until(b"Username: "))
+        terminal.write(b"me\n")
+        self.assertTrue(terminal.read_until(b"Password: "))
+        self.assertFalse(termios.tcgetattr(terminal.slave)[3] & termios.ECHO)
+        terminal.write(b"hush\n")
+        self.assertTrue(terminal.read_until(b"Login Succeeded"), terminal.output)
+        self.assertEqual(terminal.child.wait(10), 0)
+        self.assertNotIn(b"hush", terminal.output)
+        self.assertTrue(terminal.restored())
+        self.assertEqual(self.requests("/auth")[0][3]["password"], "hush")
+        config = pathlib.Path(self.environment["DOCKER_CONFIG"], "config.json")
+        self.assertEqual(config.stat().st_mode & 0o777, 0o600)
+
+    def test_interrupted_password_restores_the_terminal(self):
+        terminal = self.terminal("login", "-u", "me", "reg.example.com")
+        self.assertTrue(terminal.read_until(b"Password: "))
+        terminal.write(b"\x03")
+        self.assertEqual(terminal.child.wait(10), -signal.SIGINT)
+        self.assertTrue(terminal.restored())
+
+    def test_login_keeps_what_it_does_not_know(self):
+        config = pathlib.Path(self.environment["DOCKER_CONFIG"], "config.json")
+        config.parent.mkdir(exist_ok=True)
+        config.write_text('{"strange":{"a":[1]},"auths":{"old.example.com":{"auth":"eDp5","email":"e"}}}')
+        self.berth("login", "-u", "me", "-p", "secret", "reg.example.com")
+        value = json.loads(config.read_text())
+        self.assertEqual(value["strange"], {"a": [1]})
+        self.assertEqual(value["auths"]["old.example.com"], {"auth": "eDp5", "email": "e"})
+        self.assertEqual(value["auths"]["reg.example.com"], {"auth": "bWU6c2VjcmV0"})
+
+    def test_broken_config_is_not_overwritten(self):
+        config = pathlib.Path(self.environment["DOCKER_CONFIG"], "config.json")
+        config.parent.mkdir(exist_ok=True)
+        config.write_text('{"auths":')
+        done = self.berth("login", "-u", "me", "-p", "secret", "reg.example.com")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(config.read_text(), '{"auths":')
+
+    def test_bars_fit_a_narrow_terminal(self):
+        terminal = self.terminal("pull", "pullable", rows=10, columns=30)
+        self.assertTrue(terminal.read_until(b"docker.io/library/pullable:latest"), terminal.output)
+        self.assertEqual(terminal.child.wait(10), 0)
+        self.assertIn(b"0123456789ab: Pull complete", terminal.output)
+        for line in terminal.output.split(b"\r\n"):
+            if b"0123456789ab" in line:
+                self.assertLess(len(line.split(b"\033[K")[0].split(b"\r")[-1]), 30, line)
+
+    def test_stats_are_renewed(self):
+        terminal = self.terminal("stats", "web")
+        self.assertTrue(terminal.read_until(b"4.00%"), terminal.output)
+        self.assertIn(b"\033[2J", terminal.output)
+
+    # --- archives of cp ---
+    def copy_out(self, *entries):
+        """What `cp` makes of an archive with such (name, type, link) in a fresh directory; its parent holds "outside"."""
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w") as archive:
+            for name, kind, link in entries:
+                info = tarfile.TarInfo(name)
+                info.type, info.linkname, info.size = kind, link, 4 if kind == tarfile.REGTYPE else 0
+                archive.addfile(info, io.BytesIO(b"evil"))
+        stat = base64.b64encode(json.dumps({"name": "x", "mode": 1 << 31 | 0o755}).encode())
+        target = pathlib.Path(self.directory.name, "target")
+        target.mkdir()
+        pathlib.Path(self.directory.name, "outside").write_text("good")
+        done = self.answer_with(b"HTTP/1.1 200 OK\r\nX-Docker-Container-Path-Stat: " + stat + b"\r\nContent-Length: %d\r\n"
+                                b"\r\n" % len(data.getvalue()) + data.getvalue(), "cp", "web:/x", str(target))
+        self.assertEqual(pathlib.Path(self.directory.name, "outside").read_text(), "good")
+        return done, target
+
+    def test_archive_cannot_go_up(self):
+        done, _ = self.copy_out(("x", tarfile.DIRTYPE, ""), ("x/../../outside", tarfile.REGTYPE, ""))
+        self.assertEqual(done.returncode, 1)
+
+    def test_archive_cannot_write_through_a_link(self):
+        done, target = self.copy_out(("x", tarfile.DIRTYPE, ""), ("x/link", tarfile.SYMTYPE, "../.."),
+                                     ("x/link/outside", tarfile.REGTYPE, ""))
+        self.assertEqual(done.returncode, 1)
+        self.assertTrue((target / "x/link").is_symlink())
+
+    def test_archive_cannot_link_to_the_outside(self):
+        done, _ = self.copy_out(("x", tarfile.DIRTYPE, ""), ("x/hard", tarfile.LNKTYPE, "../outside"))
+        self.assertEqual(done.returncode, 1)
+
+    def test_link_at_the_name_of_a_file_is_replaced(self):
+        done, target = self.copy_out(("x", tarfile.DIRTYPE, ""), ("x/a", tarfile.SYMTYPE, "../../outside"),
+                                     ("x/a", tarfile.REGTYPE, ""))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertFalse((target / "x/a").is_symlink())
+        self.assertEqual((target / "x/a").read_text(), "evil")
+
+    def test_absolute_paths_stay_inside(self):
+        done, target = self.copy_out(("/x", tarfile.DIRTYPE, ""), ("/x/file", tarfile.REGTYPE, ""))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual((target / "x/file").read_text(), "evil")
+
+    def test_cut_off_archive_is_a_failure(self):
+        done = self.answer_with(b"HTTP/1.1 200 OK\r\nX-Docker-Container-Path-Stat: " +
+                                base64.b64encode(b'{"mode":420}') + b"\r\nContent-Length: 3\r\n\r\nabc", "cp", "web:/x",
+                                self.directory.name)
+        self.assertEqual(done.returncode, 1)
 
 
 if __name__ == "__main__":
