@@ -47,7 +47,7 @@ static json_t *find_entry(const ClientConfig *config, const char *key)
 
         if (entry)
                 return entry;
-        json_object_foreach (auths, other, entry) {
+        json_object_foreach(auths, other, entry) {
                 CLEANUP_FREE char *name = client_auth_hostname(other);
 
                 /* Only a key that is a plain host name stands for every spelling of it. */

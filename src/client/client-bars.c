@@ -43,7 +43,7 @@ void client_bars_clear(ClientBars *bars)
         }
         free(bars->bars);
         forget_drawn(bars);
-        *bars = (ClientBars){ .rows = bars->rows, .columns = bars->columns, .clock = bars->clock };
+        *bars = (ClientBars) { .rows = bars->rows, .columns = bars->columns, .clock = bars->clock };
 }
 
 /* --- what is known --- */
@@ -78,7 +78,7 @@ static ClientBar *find_bar(ClientBars *bars, const char *id)
                 if (strcmp(bars->bars[i].id, id) == 0)
                         return &bars->bars[i];
         bars->bars = client_must(reallocarray(bars->bars, bars->n + 1, sizeof(ClientBar)));
-        bars->bars[bars->n] = (ClientBar){ .id = client_must(strdup(id)), .status = client_must(strdup("")) };
+        bars->bars[bars->n] = (ClientBar) { .id = client_must(strdup(id)), .status = client_must(strdup("")) };
         return &bars->bars[bars->n++];
 }
 

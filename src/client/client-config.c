@@ -38,7 +38,7 @@ static int check_auths(const json_t *root, Error *error)
                 return 0;
         if (!json_is_object(auths))
                 return error_set(error, OUTCOME_BAD_REQUEST, "\"auths\" is no object");
-        json_object_foreach (auths, server, entry) {
+        json_object_foreach(auths, server, entry) {
                 if (!json_is_object(entry))
                         return error_set(error, OUTCOME_BAD_REQUEST, "what is kept for \"%s\" is no object", server);
         }
@@ -93,7 +93,7 @@ void client_config_clear(ClientConfig *config)
         free(config->path);
         if (config->root)
                 json_decref(config->root);
-        *config = (ClientConfig){};
+        *config = (ClientConfig) {};
 }
 
 /* Indented by tabs. A string holds no line end, so that what begins a line is indentation. */

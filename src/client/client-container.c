@@ -158,12 +158,12 @@ const ClientCommand client_kill = {
 
 static int run_pause(Client *client, const ClientArguments *arguments)
 {
-        return run_job(client, &(Job){ "POST", "pause", "", NULL }, arguments);
+        return run_job(client, &(Job) { "POST", "pause", "", NULL }, arguments);
 }
 
 static int run_unpause(Client *client, const ClientArguments *arguments)
 {
-        return run_job(client, &(Job){ "POST", "unpause", "", NULL }, arguments);
+        return run_job(client, &(Job) { "POST", "unpause", "", NULL }, arguments);
 }
 
 const ClientCommand client_pause = {

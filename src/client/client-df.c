@@ -24,7 +24,7 @@ static Usage image_usage(const json_t *answer)
         size_t i;
 
         usage.reclaimable = usage.size;
-        json_array_foreach (json_get_array(answer, "Images"), i, image) {
+        json_array_foreach(json_get_array(answer, "Images"), i, image) {
                 int64_t size = json_get_int(image, "Size", 0), shared = json_get_int(image, "SharedSize", -1);
 
                 usage.total++;
@@ -41,7 +41,7 @@ static Usage container_usage(const json_t *answer)
         json_t *container;
         size_t i;
 
-        json_array_foreach (json_get_array(answer, "Containers"), i, container) {
+        json_array_foreach(json_get_array(answer, "Containers"), i, container) {
                 const char *state = json_get_string_or(container, "State", "");
                 bool active = strcmp(state, "running") == 0 || strcmp(state, "paused") == 0 ||
                               strcmp(state, "restarting") == 0;
@@ -61,7 +61,7 @@ static Usage volume_usage(const json_t *answer)
         json_t *volume;
         size_t i;
 
-        json_array_foreach (json_get_array(answer, "Volumes"), i, volume) {
+        json_array_foreach(json_get_array(answer, "Volumes"), i, volume) {
                 const json_t *data = json_get_object(volume, "UsageData");
                 int64_t size = json_get_int(data, "Size", 0), references = json_get_int(data, "RefCount", 0);
 
@@ -79,7 +79,7 @@ static Usage cache_usage(const json_t *answer)
         json_t *record;
         size_t i;
 
-        json_array_foreach (json_get_array(answer, "BuildCache"), i, record) {
+        json_array_foreach(json_get_array(answer, "BuildCache"), i, record) {
                 int64_t size = json_get_bool(record, "Shared") ? 0 : json_get_int(record, "Size", 0);
 
                 usage.total++;
@@ -201,15 +201,15 @@ static void read_details(const json_t *answer, Details *details)
         json_t *item;
         size_t i;
 
-        json_array_foreach (json_get_array(answer, "Images"), i, item) {
+        json_array_foreach(json_get_array(answer, "Images"), i, item) {
                 client_image_list_add_first(&details->images, item);
         }
-        json_array_foreach (json_get_array(answer, "Containers"), i, item) {
+        json_array_foreach(json_get_array(answer, "Containers"), i, item) {
                 /* The image's share of it is not the container's. */
                 json_object_del(item, "SizeRootFs");
                 client_container_list_add(&details->containers, item, true);
         }
-        json_array_foreach (json_get_array(answer, "Volumes"), i, item) {
+        json_array_foreach(json_get_array(answer, "Volumes"), i, item) {
                 client_volume_list_add(&details->volumes, item);
         }
         add_caches(&details->cache, json_get_array(answer, "BuildCache"));

@@ -122,7 +122,7 @@ static int run_events(Client *client, const ClientArguments *arguments)
                 client_complain("Error parsing format: %s", error.message);
                 return 64;
         }
-        shown = (Format){ template, strcmp(format, "json") == 0 || strstr(format, "json .}}") };
+        shown = (Format) { template, strcmp(format, "json") == 0 || strstr(format, "json .}}") };
         if (client_time_argument(client_string(arguments, "since"), &since, &error) != 0 ||
             client_time_argument(client_string(arguments, "until"), &until, &error) != 0)
                 return client_fail(&error);

@@ -106,7 +106,8 @@ int client_object_print(json_t *object, const char *format)
         ClientRow row = { object, NULL };
 
         CLEANUP_BUFFER Buffer out = {};
-        int r = add_template(&(ClientRows){ &row, 1 }, strcmp(format, "json") == 0 ? "{{json .}}" : format, NULL, &out);
+        int r = add_template(&(ClientRows) { &row, 1 }, strcmp(format, "json") == 0 ? "{{json .}}" : format, NULL,
+                             &out);
 
         if (r == 0)
                 fwrite(out.data ?: "", 1, out.size, stdout);

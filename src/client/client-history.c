@@ -54,7 +54,7 @@ static int run_history(Client *client, const ClientArguments *arguments)
         target_add(&target, "platform", json);
         if (client_call(client, "GET", target.data, NULL, &reply, &error) != 0)
                 return client_fail(&error);
-        json_array_foreach (reply.json, i, item) {
+        json_array_foreach(reply.json, i, item) {
                 add_row(&rows, item, !client_flag(arguments, "no-trunc"), human);
         }
         if (client_flag(arguments, "quiet") && (!*format || strcmp(format, "table") == 0))

@@ -56,7 +56,7 @@ static size_t add_tag(ImageList *list, const json_t *image, const char *reposito
         size_t i, n = 0;
 
         if (list->digests)
-                json_array_foreach (json_get_array(image, "RepoDigests"), i, reference) {
+                json_array_foreach(json_get_array(image, "RepoDigests"), i, reference) {
                         CLEANUP_FREE char *name = client_reference_name(json_string_value(reference) ?: "");
                         const char *at = strchr(json_string_value(reference) ?: "", '@');
 
@@ -75,7 +75,7 @@ static bool has_tag_of(const json_t *image, const char *repository)
         json_t *reference;
         size_t i;
 
-        json_array_foreach (json_get_array(image, "RepoTags"), i, reference) {
+        json_array_foreach(json_get_array(image, "RepoTags"), i, reference) {
                 CLEANUP_FREE char *name = client_reference_name(json_string_value(reference) ?: "");
 
                 if (strcmp(name, repository) == 0)
@@ -89,7 +89,7 @@ void client_image_list_add(ClientImageList *list, const json_t *image)
         json_t *reference;
         size_t i, n = 0;
 
-        json_array_foreach (json_get_array(image, "RepoTags"), i, reference) {
+        json_array_foreach(json_get_array(image, "RepoTags"), i, reference) {
                 const char *text = json_string_value(reference) ?: "";
                 const char *colon = strrchr(text, ':');
                 CLEANUP_FREE char *repository = client_reference_name(text);
@@ -97,7 +97,7 @@ void client_image_list_add(ClientImageList *list, const json_t *image)
                 if (colon && strcmp(text, "<none>:<none>") != 0)
                         n += add_tag(list, image, repository, colon + 1);
         }
-        json_array_foreach (json_get_array(image, "RepoDigests"), i, reference) {
+        json_array_foreach(json_get_array(image, "RepoDigests"), i, reference) {
                 const char *text = json_string_value(reference) ?: "";
                 const char *at = strchr(text, '@');
                 CLEANUP_FREE char *repository = client_reference_name(text);
@@ -156,7 +156,7 @@ static int run_images(Client *client, const ClientArguments *arguments)
         target_add_filters(&target, filters);
         if (client_call(client, "GET", target.data, NULL, &reply, &error) != 0)
                 return client_fail(&error);
-        json_array_foreach (reply.json, i, image) {
+        json_array_foreach(reply.json, i, image) {
                 client_image_list_add(&list, image);
         }
         rows = list.rows;
@@ -239,7 +239,7 @@ static int run_rmi(Client *client, const ClientArguments *arguments)
                         fatal |= !(force && reply.status == 404);
                         continue;
                 }
-                json_array_foreach (reply.json, j, item) {
+                json_array_foreach(reply.json, j, item) {
                         if (json_get_string(item, "Deleted"))
                                 printf("Deleted: %s\n", json_get_string(item, "Deleted"));
                         else

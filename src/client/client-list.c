@@ -21,7 +21,7 @@ const char **client_sorted_keys(json_t *object)
         json_t *value;
         size_t n = 0;
 
-        json_object_foreach (object, key, value) {
+        json_object_foreach(object, key, value) {
                 keys[n++] = key;
         }
         qsort(keys, n, sizeof(char *), compare_names);
@@ -94,8 +94,8 @@ static size_t read_ports(json_t *ports, Port *ret)
         json_t *port;
         size_t i;
 
-        json_array_foreach (ports, i, port) {
-                ret[i] = (Port){
+        json_array_foreach(ports, i, port) {
+                ret[i] = (Port) {
                         .address = json_get_string_or(port, "IP", ""),
                         .protocol = json_get_string_or(port, "Type", ""),
                         .inner = json_get_int(port, "PrivatePort", 0),
@@ -183,7 +183,7 @@ void client_sort_by_name(json_t *array)
         for (size_t i = 0; i < n; i++) {
                 json_t *object = json_array_get(array, i);
 
-                items[i] = (Named){ json_get_string_or(object, "Name", ""), json_incref(object) };
+                items[i] = (Named) { json_get_string_or(object, "Name", ""), json_incref(object) };
         }
         qsort(items, n, sizeof(Named), client_compare_natural);
         for (size_t i = 0; i < n; i++)

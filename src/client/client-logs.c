@@ -54,7 +54,8 @@ int client_time_argument(const char *value, char **ret, Error *error)
                 return 0;
         }
         if (time_parse_query(value, time_now_ns(), &ns) < 0)
-                return error_set(error, OUTCOME_BAD_REQUEST, "failed to parse value as time or duration: \"%s\"", value);
+                return error_set(error, OUTCOME_BAD_REQUEST, "failed to parse value as time or duration: \"%s\"",
+                                 value);
         *ret = client_must(str_printf("%lld.%09lld", (long long) (ns / 1000000000), (long long) (ns % 1000000000)));
         return 0;
 }

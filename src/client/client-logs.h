@@ -4,6 +4,6 @@
 
 #include "berth/outcome.h"
 
-/* "42m" is a time before now; seconds go to the daemon as they are. RET is owned by the caller; NULL for "". Refuses what
- * is neither a time nor a duration. */
+/* "42m" is a time before now; seconds go to the daemon as they are. RET is owned by the caller; NULL for "". Refuses
+ * what is neither a time nor a duration. */
 int client_time_argument(const char *value, char **ret, Error *error);

@@ -15,7 +15,7 @@ static void add_cells(Buffer *out, const json_t *cells)
         json_t *cell;
         size_t i;
 
-        json_array_foreach (cells, i, cell) {
+        json_array_foreach(cells, i, cell) {
                 client_must_zero(buffer_printf(out, "%s%s", i > 0 ? "\t" : "", json_string_value(cell) ?: ""));
         }
         client_must_zero(buffer_append_string(out, "\n"));
@@ -36,7 +36,7 @@ static int run_top(Client *client, const ClientArguments *arguments)
         if (client_call(client, "GET", target.data, NULL, &reply, &error) != 0)
                 return client_fail(&error);
         add_cells(&out, json_get_array(reply.json, "Titles"));
-        json_array_foreach (json_get_array(reply.json, "Processes"), i, process) {
+        json_array_foreach(json_get_array(reply.json, "Processes"), i, process) {
                 add_cells(&out, process);
         }
         client_must_zero(text_align(out.data, 20, 3, &aligned));
@@ -61,7 +61,7 @@ static void add_bindings(char ***lines, const char *port, const json_t *bindings
         json_t *binding;
         size_t i;
 
-        json_array_foreach (bindings, i, binding) {
+        json_array_foreach(bindings, i, binding) {
                 const char *address = json_get_string_or(binding, "HostIp", "");
                 bool v6 = strchr(address, ':') != NULL;
                 CLEANUP_FREE char *line =
@@ -109,7 +109,7 @@ static int run_port(Client *client, const ClientArguments *arguments)
                 if (one_port(ports, arguments, &lines, &error) != 0)
                         return client_fail(&error);
         } else {
-                json_object_foreach (ports, port, bindings) {
+                json_object_foreach(ports, port, bindings) {
                         add_bindings(&lines, port, bindings);
                 }
         }
@@ -145,7 +145,7 @@ static int run_diff(Client *client, const ClientArguments *arguments)
         target = target_make("containers", arguments->words[0], "changes");
         if (client_call(client, "GET", target.data, NULL, &reply, &error) != 0)
                 return client_fail(&error);
-        json_array_foreach (reply.json, i, change) {
+        json_array_foreach(reply.json, i, change) {
                 int64_t kind = json_get_int(change, "Kind", 0);
 
                 printf("%c %s\n", kind >= 0 && kind < 3 ? kinds[kind] : '?', json_get_string_or(change, "Path", ""));

@@ -46,7 +46,7 @@ static int find_config(json_t *configs, const char *what, const char *text, json
         size_t i;
 
         if (parse_prefix(text, &other) == 0)
-                json_array_foreach (configs, i, config) {
+                json_array_foreach(configs, i, config) {
                         if (parse_prefix(json_get_string_or(config, "Subnet", ""), &subnet) == 0 &&
                             contains(&subnet, &other)) {
                                 *ret = config;
@@ -68,7 +68,7 @@ static int add_subnets(char *const *list, json_t *configs, Error *error)
                     (list[1] || json_array_size(configs) > 0))
                         return error_set(error, OUTCOME_BAD_REQUEST, "invalid subnet %s: invalid CIDR address: %s",
                                          *list, *list);
-                json_array_foreach (configs, i, config) {
+                json_array_foreach(configs, i, config) {
                         parse_prefix(json_get_string_or(config, "Subnet", ""), &other);
                         if (contains(&other, &subnet) || contains(&subnet, &other))
                                 return error_set(error, OUTCOME_BAD_REQUEST,

@@ -72,7 +72,7 @@ static int run_ls(Client *client, const ClientArguments *arguments)
         if (client_call(client, "GET", target.data, NULL, &reply, &error) != 0)
                 return client_fail(&error);
         client_sort_by_name(reply.json);
-        json_array_foreach (reply.json, i, network) {
+        json_array_foreach(reply.json, i, network) {
                 add_row(&rows, network, !client_flag(arguments, "no-trunc"));
         }
         if (client_flag(arguments, "quiet") && (!*format || strcmp(format, "table") == 0))

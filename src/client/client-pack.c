@@ -83,7 +83,7 @@ static const char *find_known(Packer *packer, const struct stat *st, const char 
                 if (packer->known[i].device == st->st_dev && packer->known[i].inode == st->st_ino)
                         return packer->known[i].path;
         packer->known = client_must(reallocarray(packer->known, packer->n_known + 1, sizeof(Known)));
-        packer->known[packer->n_known++] = (Known){ st->st_dev, st->st_ino, client_must(strdup(path)) };
+        packer->known[packer->n_known++] = (Known) { st->st_dev, st->st_ino, client_must(strdup(path)) };
         return NULL;
 }
 

@@ -16,7 +16,7 @@ void client_progress_clear(ClientProgress *progress)
         if (progress->file)
                 client_bars_end(&progress->bars, progress->file);
         client_bars_clear(&progress->bars);
-        *progress = (ClientProgress){};
+        *progress = (ClientProgress) {};
 }
 
 static void show(ClientProgress *progress, const json_t *message)

@@ -50,7 +50,7 @@ static int prune(Client *client, const Kind *kind, const json_t *filters, const 
         list = json_get_array(reply.json, kind->list);
         if (json_array_size(list) > 0) {
                 puts(kind->heading);
-                json_array_foreach (list, i, item) {
+                json_array_foreach(list, i, item) {
                         print_item(item);
                 }
                 puts("");
@@ -90,15 +90,13 @@ static int run_one(Client *client, const ClientArguments *arguments, const Kind 
         return 0;
 }
 
-#define OPTION_FILTER                                                                                              \
-        {                                                                                                          \
-                0, "filter", OPTION_LIST, "filter", NULL, "Remove only what matches (e.g. \"until=<timestamp>\")", \
-                        NULL, client_check_filter, false                                                           \
-        }
-#define OPTION_FORCE                                                                                    \
-        {                                                                                               \
-                'f', "force", OPTION_BOOL, NULL, NULL, "Do not ask for confirmation", NULL, NULL, false \
-        }
+#define OPTION_FILTER                                                           \
+        { 0,           "filter",                                                \
+          OPTION_LIST, "filter",                                                \
+          NULL,        "Remove only what matches (e.g. \"until=<timestamp>\")", \
+          NULL,        client_check_filter,                                     \
+          false }
+#define OPTION_FORCE { 'f', "force", OPTION_BOOL, NULL, NULL, "Do not ask for confirmation", NULL, NULL, false }
 
 /* --- container prune, network prune --- */
 

@@ -18,7 +18,7 @@ static char *list_names(const json_t *container, bool truncate)
         json_t *name;
         size_t i;
 
-        json_array_foreach (json_get_array(container, "Names"), i, name) {
+        json_array_foreach(json_get_array(container, "Names"), i, name) {
                 const char *s = json_string_value(name) ?: "";
 
                 s += *s == '/';
@@ -70,7 +70,7 @@ static char *list_mounts(const json_t *container, bool truncate, int64_t *ret_lo
         size_t i;
 
         *ret_local = 0;
-        json_array_foreach (json_get_array(container, "Mounts"), i, mount) {
+        json_array_foreach(json_get_array(container, "Mounts"), i, mount) {
                 const char *name = json_get_string_or(mount, "Name", "");
                 CLEANUP_FREE char *cut = NULL;
 
@@ -89,8 +89,7 @@ static char *list_networks(const json_t *container)
         const char *name;
         json_t *network;
 
-        json_object_foreach (json_get_object(json_get_object(container, "NetworkSettings"), "Networks"), name,
-                             network) {
+        json_object_foreach(json_get_object(json_get_object(container, "NetworkSettings"), "Networks"), name, network) {
                 client_must_zero(buffer_printf(&list, "%s%s", list.size > 0 ? "," : "", name));
         }
         return client_must(buffer_take(&list));
@@ -180,7 +179,7 @@ static int run_ps(Client *client, const ClientArguments *arguments)
 
         if (client_call(client, "GET", target.data, NULL, &reply, &error) != 0)
                 return client_fail(&error);
-        json_array_foreach (reply.json, i, container) {
+        json_array_foreach(reply.json, i, container) {
                 client_container_list_add(&rows, container, truncate);
         }
         if (quiet && (!*format || strcmp(format, "table") == 0))

@@ -132,7 +132,7 @@ static int make_container(Client *client, const ClientArguments *arguments, json
                 r = create_or_pull(client, arguments, body, &reply, error);
         if (r != 0)
                 return r;
-        json_array_foreach (json_get_array(reply.json, "Warnings"), i, warning) {
+        json_array_foreach(json_get_array(reply.json, "Warnings"), i, warning) {
                 client_complain("WARNING: %s", json_string_value(warning) ?: "");
         }
         id = json_get_string(reply.json, "Id");

@@ -45,7 +45,7 @@ static int output_open(Output *output, const char *path, Error *error)
         struct stat st;
         int r;
 
-        *output = (Output){ .fd = STDOUT_FILENO, .path = path };
+        *output = (Output) { .fd = STDOUT_FILENO, .path = path };
         if (!*path && isatty(STDOUT_FILENO))
                 return error_set(error, OUTCOME_BAD_REQUEST,
                                  "cowardly refusing to save to a terminal. Use the -o flag or redirect");

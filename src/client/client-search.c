@@ -54,7 +54,7 @@ static int run_search(Client *client, const ClientArguments *arguments)
         request.target = target.data;
         if (client_request(client, &request, &reply, &error) != 0)
                 return client_fail(&error);
-        json_array_foreach (reply.json, i, item) {
+        json_array_foreach(reply.json, i, item) {
                 add_row(&rows, item, !client_flag(arguments, "no-trunc"), words);
         }
         return client_rows_print(&rows, client_string(arguments, "format"),

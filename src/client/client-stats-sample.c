@@ -41,7 +41,7 @@ static void add_networks(const json_t *stats, StatsSample *sample)
         json_t *network;
         const char *name;
 
-        json_object_foreach (json_get_object(stats, "networks"), name, network) {
+        json_object_foreach(json_get_object(stats, "networks"), name, network) {
                 sample->received += number(network, "rx_bytes");
                 sample->sent += number(network, "tx_bytes");
         }
@@ -52,8 +52,8 @@ static void add_blocks(const json_t *stats, StatsSample *sample)
         json_t *entry;
         size_t i;
 
-        json_array_foreach (json_get_array(json_get_object(stats, "blkio_stats"), "io_service_bytes_recursive"), i,
-                            entry) {
+        json_array_foreach(json_get_array(json_get_object(stats, "blkio_stats"), "io_service_bytes_recursive"), i,
+                           entry) {
                 switch (*json_get_string_or(entry, "op", "")) {
                 case 'r':
                 case 'R':

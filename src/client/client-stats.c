@@ -101,7 +101,7 @@ static int add_everything(Stats *stats, Client *client, Error *error)
         int r = client_call(client, "GET", stats->all ? "/containers/json?all=1" : "/containers/json", NULL, &reply,
                             error);
 
-        json_array_foreach (reply.json, i, container) {
+        json_array_foreach(reply.json, i, container) {
                 if (r == 0)
                         r = add_item(stats, json_get_string_or(container, "Id", ""), error);
         }
@@ -208,8 +208,9 @@ static int read_some(Stats *stats, int timeout)
         size_t n = stats->n;
 
         for (size_t i = 0; i < n; i++)
-                set[i] = (struct pollfd){ stats->items[i].http ? http_client_fd(stats->items[i].http) : -1, POLLIN, 0 };
-        set[n] = (struct pollfd){ stats->events ? http_client_fd(stats->events) : -1, POLLIN, 0 };
+                set[i] =
+                        (struct pollfd) { stats->items[i].http ? http_client_fd(stats->items[i].http) : -1, POLLIN, 0 };
+        set[n] = (struct pollfd) { stats->events ? http_client_fd(stats->events) : -1, POLLIN, 0 };
         if (poll(set, n + 1, timeout) < 0)
                 return errno == EINTR ? 0 : -errno;
         for (size_t i = 0; i < n; i++)

@@ -67,7 +67,7 @@ static void add_component(Buffer *out, const json_t *component)
                 return;
         }
         add_line(out, "  ", "Version", json_get_string_or(component, "Version", ""));
-        json_object_foreach (json_get_object(component, "Details"), key, value) {
+        json_object_foreach(json_get_object(component, "Details"), key, value) {
                 add_line(out, "  ", key, json_string_value(value) ?: "");
         }
 }
@@ -100,7 +100,7 @@ static void print_version(const json_t *server)
         client_must_zero(buffer_printf(&out, " OS/Arch:\tlinux/%s\n", machine()));
         if (server) {
                 client_must_zero(buffer_printf(&out, "\nServer:%s%s\n", *platform ? " " : "", platform));
-                json_array_foreach (json_get_array(server, "Components"), i, component) {
+                json_array_foreach(json_get_array(server, "Components"), i, component) {
                         add_component(&out, component);
                 }
         }
@@ -154,7 +154,7 @@ static void show_driver_status(const json_t *info)
         json_t *pair;
         size_t i;
 
-        json_array_foreach (json_get_array(info, "DriverStatus"), i, pair) {
+        json_array_foreach(json_get_array(info, "DriverStatus"), i, pair) {
                 printf("  %s: %s\n", json_string_value(json_array_get(pair, 0)) ?: "",
                        json_string_value(json_array_get(pair, 1)) ?: "");
         }
@@ -172,7 +172,7 @@ static void show_plugins(const json_t *info)
                 if (json_array_size(list) == 0 && strcmp(kinds[i], "Authorization") == 0)
                         continue;
                 printf("  %s:", kinds[i]);
-                json_array_foreach (list, j, name) {
+                json_array_foreach(list, j, name) {
                         printf(" %s", json_string_value(name) ?: "");
                 }
                 puts("");
@@ -187,7 +187,7 @@ static void show_list(const json_t *info, const char *key, const char *title)
         if (json_array_size(list) == 0)
                 return;
         printf(" %s:\n", title);
-        json_array_foreach (list, i, item) {
+        json_array_foreach(list, i, item) {
                 printf("  %s\n", json_string_value(item) ?: "");
         }
 }
@@ -245,7 +245,7 @@ static void show_security(const json_t *info)
         if (json_array_size(list) == 0)
                 return;
         puts(" Security Options:");
-        json_array_foreach (list, i, option) {
+        json_array_foreach(list, i, option) {
                 CLEANUP_FREE char *copy = client_must(strdup(json_string_value(option) ?: ""));
                 char *rest = copy, *field;
 
@@ -353,7 +353,7 @@ static void print_info(const json_t *info)
         for (i = 0; i < ARRAY_SIZE(info_lines); i++)
                 print_line(info, i);
         puts("");
-        json_array_foreach (json_get_array(info, "Warnings"), i, warning) {
+        json_array_foreach(json_get_array(info, "Warnings"), i, warning) {
                 client_complain("%s", json_string_value(warning) ?: "");
         }
 }

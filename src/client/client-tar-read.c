@@ -23,7 +23,7 @@ void tar_entry_clear(TarEntry *entry)
 {
         free(entry->path);
         free(entry->link);
-        *entry = (TarEntry){};
+        *entry = (TarEntry) {};
 }
 
 /* Octal, or base 256 where the first bit is set. */
@@ -366,6 +366,6 @@ int tar_reader_next(TarReader *reader, TarEntry *ret)
         if (r < 0)
                 return r;
         *ret = entry;
-        entry = (TarEntry){};
+        entry = (TarEntry) {};
         return 1;
 }

@@ -57,7 +57,7 @@ static void print_structure(Buffer *out, json_t *object)
         bool first = true;
 
         put(out, "{");
-        json_object_foreach (object, key, value) {
+        json_object_foreach(object, key, value) {
                 put(out, first ? "" : " ");
                 first = false;
                 print_json(out, value, key);

@@ -149,7 +149,7 @@ static int make_directory(Unpacker *unpacker, int parent, const char *name, cons
         if (fchmod(fd, entry->mode) < 0)
                 return -errno;
         unpacker->stamps = client_must(reallocarray(unpacker->stamps, unpacker->n_stamps + 1, sizeof(Stamp)));
-        unpacker->stamps[unpacker->n_stamps++] = (Stamp){ client_must(strdup(path)), entry->mtime_ns };
+        unpacker->stamps[unpacker->n_stamps++] = (Stamp) { client_must(strdup(path)), entry->mtime_ns };
         return 0;
 }
 

@@ -50,7 +50,7 @@ static int run_update(Client *client, const ClientArguments *arguments)
                                 buffer_printf(&failures, "%s%s", failures.size > 0 ? "\n" : "", reason.message));
                 else
                         puts(arguments->words[i]);
-                json_array_foreach (json_get_array(reply.json, "Warnings"), j, warning) {
+                json_array_foreach(json_get_array(reply.json, "Warnings"), j, warning) {
                         client_must_zero(buffer_printf(&warnings, "%s\n", json_string_value(warning) ?: ""));
                 }
         }

@@ -50,10 +50,7 @@ static int run_create(Client *client, const ClientArguments *arguments)
         return 0;
 }
 
-#define CLUSTER(name, kind, label)                                                           \
-        {                                                                                    \
-                0, name, kind, label, NULL, "Refused: for cluster volumes", NULL, NULL, true \
-        }
+#define CLUSTER(name, kind, label) { 0, name, kind, label, NULL, "Refused: for cluster volumes", NULL, NULL, true }
 
 static const ClientOption create_options[] = {
         CLUSTER("availability", OPTION_STRING, "string"),
@@ -128,7 +125,7 @@ static int run_ls(Client *client, const ClientArguments *arguments)
                 return client_fail(&error);
         volumes = json_get_array(reply.json, "Volumes");
         client_sort_by_name(volumes);
-        json_array_foreach (volumes, i, volume) {
+        json_array_foreach(volumes, i, volume) {
                 /* A volume of a cluster has a part of its own. */
                 if (!client_flag(arguments, "cluster") || json_get_object(volume, "ClusterVolume"))
                         client_volume_list_add(&rows, volume);

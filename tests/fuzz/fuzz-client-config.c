@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         /* Helpers are programs of this machine: none is to run. */
         json_object_del(config.root, "credsStore");
         json_object_del(config.root, "credHelpers");
-        json_object_foreach (json_get_object(config.root, "auths"), key, entry) {
+        json_object_foreach(json_get_object(config.root, "auths"), key, entry) {
                 CLEANUP_JSON json_t *auth = NULL;
                 CLEANUP_ERROR Error reason = {};
                 CLEANUP_FREE char *host = client_auth_hostname(key);

@@ -35,7 +35,7 @@ static void check_again(const TarEntry *entry)
 
         if (tar_header_append(&out, entry) < 0)
                 abort();
-        source = (Source){ (const uint8_t *) out.data, out.size };
+        source = (Source) { (const uint8_t *) out.data, out.size };
         if (tar_reader_next(&reader, &again) != 1 || strcmp(again.path, entry->path) != 0 ||
             strcmp(again.link, entry->link) != 0 || again.mode != entry->mode || again.size != entry->size ||
             again.uid != entry->uid || again.gid != entry->gid)

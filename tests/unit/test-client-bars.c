@@ -31,7 +31,7 @@ typedef struct Screen {
 
 static void screen_open(Screen *screen, unsigned rows, unsigned columns)
 {
-        *screen = (Screen){ .bars = { .rows = rows, .columns = columns, .clock = tell_now } };
+        *screen = (Screen) { .bars = { .rows = rows, .columns = columns, .clock = tell_now } };
         screen->file = open_memstream(&screen->text, &screen->size);
         now = SECOND;
         assert_non_null(screen->file);
