@@ -6,6 +6,7 @@
 
 #include "berth/json.h"
 #include "client-attach.h"
+#include "client-config.h"
 #include "client-stream.h"
 #include "client-terminal.h"
 
@@ -66,9 +67,10 @@ static int attach_and_wait(Client *client, const ClientArguments *arguments, con
         CLEANUP_BUFFER Buffer early = {};
         CLEANUP_CLOSE int socket = -EBADF;
         CLEANUP_ERROR Error error = {};
+        CLEANUP_FREE char *keys = client_config_detach_keys(arguments);
         const json_t *config = json_get_object(container, "Config");
         bool input = !client_flag(arguments, "no-stdin") && json_get_bool(config, "OpenStdin");
-        ClientAttach attach = { input, true, true, false, client_string(arguments, "detach-keys") };
+        ClientAttach attach = { input, true, true, false, keys };
         ClientStream stream = {
                 .client = client,
                 .id = json_get_string_or(container, "Id", arguments->words[0]),
@@ -167,9 +169,8 @@ static int start_attached(Client *client, const ClientArguments *arguments)
         CLEANUP_BUFFER Buffer early = {};
         CLEANUP_CLOSE int socket = -EBADF;
         CLEANUP_ERROR Error error = {};
-        ClientAttach attach = { .output = true,
-                                .errors = true,
-                                .detach_keys = client_string(arguments, "detach-keys") };
+        CLEANUP_FREE char *keys = client_config_detach_keys(arguments);
+        ClientAttach attach = { .output = true, .errors = true, .detach_keys = keys };
         ClientStream stream = { .client = client, .early = &early, .wait = &wait };
         const json_t *config;
         int r;

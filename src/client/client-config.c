@@ -130,10 +130,65 @@ int client_config_save(const ClientConfig *config, Error *error)
         return 0;
 }
 
-char *client_config_format(const char *key)
+static char *option_or_member(const ClientArguments *arguments, const char *option, const char *key)
 {
         CLEANUP_CONFIG ClientConfig config = {};
 
+        if (*client_string(arguments, option))
+                return client_must(strdup(client_string(arguments, option)));
         client_config_load_or_warn(&config);
         return client_must(strdup(json_get_string_or(config.root, key, "")));
+}
+
+char *client_config_format(const ClientArguments *arguments, const char *key)
+{
+        if (client_flag(arguments, "quiet"))
+                return client_must(strdup(client_string(arguments, "format")));
+        return option_or_member(arguments, "format", key);
+}
+
+char *client_config_detach_keys(const ClientArguments *arguments)
+{
+        return option_or_member(arguments, "detach-keys", "detachKeys");
+}
+
+static bool has_variable(const json_t *environment, const char *name)
+{
+        json_t *variable;
+        size_t i;
+
+        json_array_foreach(environment, i, variable) {
+                const char *rest = str_after_prefix(json_string_value(variable) ?: "", name);
+
+                if (rest && (!*rest || *rest == '='))
+                        return true;
+        }
+        return false;
+}
+
+void client_config_add_proxies(const char *host, json_t *environment)
+{
+        static const struct {
+                const char *member, *names[2];
+        } proxies[] = {
+                { "httpProxy", { "HTTP_PROXY", "http_proxy" } }, { "httpsProxy", { "HTTPS_PROXY", "https_proxy" } },
+                { "noProxy", { "NO_PROXY", "no_proxy" } },       { "ftpProxy", { "FTP_PROXY", "ftp_proxy" } },
+                { "allProxy", { "ALL_PROXY", "all_proxy" } },
+        };
+        CLEANUP_CONFIG ClientConfig config = {};
+        const json_t *all, *mine;
+
+        client_config_load_or_warn(&config);
+        all = json_get_object(config.root, "proxies");
+        mine = json_get_object(all, host) ?: json_get_object(all, "default");
+        for (size_t i = 0; mine && i < ARRAY_SIZE(proxies); i++) {
+                const char *value = json_get_string(mine, proxies[i].member);
+
+                for (size_t j = 0; !str_empty(value) && j < 2; j++) {
+                        CLEANUP_FREE char *variable = client_must(str_printf("%s=%s", proxies[i].names[j], value));
+
+                        if (!has_variable(environment, proxies[i].names[j]))
+                                client_must_zero(json_array_append_new(environment, json_string(variable)));
+                }
+        }
 }

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "berth/outcome.h"
+#include "client.h"
 
 typedef struct ClientConfig {
         char *path;   /* owned */
@@ -27,5 +28,14 @@ int client_config_parse(const char *text, size_t size, json_t **ret, Error *erro
 /* Replaces the file, readable by its owner only; a symbolic link to it stays one. */
 int client_config_save(const ClientConfig *config, Error *error);
 
-/* A --format that the user gave for a kind of list ("psFormat"); "" where there is none. Owned by the caller. */
-char *client_config_format(const char *key);
+/* --- what is taken where no option says otherwise; the results are owned by the caller --- */
+
+/* The value of --format, else the KEY of the file ("psFormat") unless --quiet was given; "" where there is neither. */
+char *client_config_format(const ClientArguments *arguments, const char *key);
+
+/* The value of --detach-keys, else "detachKeys"; "" where there is neither. */
+char *client_config_detach_keys(const ClientArguments *arguments);
+
+/* Adds the proxies that the file has for the daemon at HOST ("unix:///run/berth.sock"), or for any, to the list of a
+ * container's environment, in both spellings; a variable that is in it stays as it is. */
+void client_config_add_proxies(const char *host, json_t *environment);

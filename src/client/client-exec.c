@@ -7,6 +7,7 @@
 
 #include "berth/json.h"
 #include "client-attach.h"
+#include "client-config.h"
 #include "client-run.h"
 #include "client-stream.h"
 #include "client-terminal.h"
@@ -28,7 +29,7 @@ static json_t *make_program(const ClientArguments *arguments)
         return list;
 }
 
-static int make_request(const ClientArguments *arguments, json_t **ret, Error *error)
+static int make_request(const ClientArguments *arguments, const char *keys, json_t **ret, Error *error)
 {
         bool detach = client_flag(arguments, "detach"), terminal = client_flag(arguments, "tty");
         CLEANUP_JSON json_t *body = client_must(json_object());
@@ -41,7 +42,7 @@ static int make_request(const ClientArguments *arguments, json_t **ret, Error *e
         client_run_set(body, "AttachStderr", json_boolean(!detach));
         client_run_set(body, "AttachStdout", json_boolean(!detach));
         client_run_set(body, "Detach", json_boolean(detach));
-        client_run_set(body, "DetachKeys", json_string(client_string(arguments, "detach-keys")));
+        client_run_set(body, "DetachKeys", json_string(keys));
         client_run_set(body, "WorkingDir", json_string(client_string(arguments, "workdir")));
         client_run_set(body, "Cmd", make_program(arguments));
         if (terminal)
@@ -96,8 +97,8 @@ static int exit_status(Client *client, const char *id, int *ret, Error *error)
 }
 
 /* Starts it and stays with it. RET is the exit status of the program. */
-static int start_attached(Client *client, const ClientArguments *arguments, const char *id, const json_t *start,
-                          int *ret, Error *error)
+static int start_attached(Client *client, const ClientArguments *arguments, const char *id, const json_t *body,
+                          const json_t *start, int *ret, Error *error)
 {
         CLEANUP_BUFFER Buffer target = target_make("exec", id, "start"), early = {};
         CLEANUP_HTTP_CLIENT HttpClient *http = NULL;
@@ -109,7 +110,7 @@ static int start_attached(Client *client, const ClientArguments *arguments, cons
                 .early = &early,
                 .terminal = client_flag(arguments, "tty"),
                 .input = client_flag(arguments, "interactive"),
-                .detach_keys = client_string(arguments, "detach-keys"),
+                .detach_keys = json_get_string_or(body, "DetachKeys", ""),
         };
         int r;
 
@@ -135,18 +136,16 @@ static int start_attached(Client *client, const ClientArguments *arguments, cons
 static int run_exec(Client *client, const ClientArguments *arguments)
 {
         CLEANUP_JSON json_t *body = NULL, *start = NULL;
-        CLEANUP_FREE char *id = NULL;
+        CLEANUP_FREE char *id = NULL, *keys = client_config_detach_keys(arguments);
         CLEANUP_ERROR Error error = {};
-        uint8_t keys[DETACH_KEYS_MAX];
+        uint8_t bytes[DETACH_KEYS_MAX];
         bool detach = client_flag(arguments, "detach");
         int status = 0, r = 0;
 
-        if (client_value(arguments, "detach-keys")->set &&
-            client_terminal_detach_keys(client_string(arguments, "detach-keys"), keys) == 0)
-                r = error_set(&error, OUTCOME_BAD_REQUEST, "invalid detach keys (%s)",
-                              client_string(arguments, "detach-keys"));
+        if (client_value(arguments, "detach-keys")->set && client_terminal_detach_keys(keys, bytes) == 0)
+                r = error_set(&error, OUTCOME_BAD_REQUEST, "invalid detach keys (%s)", keys);
         if (r == 0)
-                r = make_request(arguments, &body, &error);
+                r = make_request(arguments, keys, &body, &error);
         if (r == 0)
                 r = create(client, arguments, body, &id, &error);
         if (r != 0)
@@ -155,7 +154,7 @@ static int run_exec(Client *client, const ClientArguments *arguments)
         if (client_flag(arguments, "tty"))
                 set_console(start);
         r = detach ? start_detached(client, id, start, &error)
-                   : start_attached(client, arguments, id, start, &status, &error);
+                   : start_attached(client, arguments, id, body, start, &status, &error);
         return r != 0 ? client_fail(&error) : status;
 }
 

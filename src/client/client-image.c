@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "berth/json.h"
+#include "client-config.h"
 #include "client-lists.h"
 #include "client-reference.h"
 #include "client-text.h"
@@ -130,7 +131,7 @@ json_t *client_image_headings(void)
 
 static int run_images(Client *client, const ClientArguments *arguments)
 {
-        const char *format = client_string(arguments, "format");
+        CLEANUP_FREE char *format = client_config_format(arguments, "imagesFormat");
         bool quiet = client_flag(arguments, "quiet");
         CLEANUP(client_rows_clear) ClientRows rows = {};
         ImageList list = {

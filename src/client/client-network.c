@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "berth/json.h"
+#include "client-config.h"
 #include "client-format.h"
 #include "client-list.h"
 #include "client-run.h"
@@ -54,7 +55,7 @@ static void add_row(ClientRows *rows, const json_t *network, bool truncate)
 
 static int run_ls(Client *client, const ClientArguments *arguments)
 {
-        const char *format = client_string(arguments, "format");
+        CLEANUP_FREE char *format = client_config_format(arguments, "networksFormat");
         CLEANUP_JSON json_t *filters = client_filters(client_value(arguments, "filter")->list);
         CLEANUP_JSON json_t *headings =
                 client_must(json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "CreatedAt", "CREATED AT", "Driver",

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "berth/json.h"
+#include "client-config.h"
 #include "client-list.h"
 #include "client-lists.h"
 #include "client-text.h"
@@ -164,7 +165,7 @@ static Buffer make_target(const ClientArguments *arguments, bool size)
 
 static int run_ps(Client *client, const ClientArguments *arguments)
 {
-        const char *format = client_string(arguments, "format");
+        CLEANUP_FREE char *format = client_config_format(arguments, "psFormat");
         bool quiet = client_flag(arguments, "quiet"), truncate = !client_flag(arguments, "no-trunc");
         bool size = client_flag(arguments, "size");
         CLEANUP_BUFFER Buffer target =

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "client-config.h"
 #include "client-reference.h"
 #include "client-run.h"
 
@@ -186,7 +187,18 @@ static const RequestPart parts[] = {
         client_run_volumes, client_run_ports,       client_run_networks,
 };
 
-int client_run_request(const ClientArguments *arguments, json_t **ret_body, Error *error)
+static void add_proxies(const Client *client, json_t *body)
+{
+        CLEANUP_JSON json_t *list = json_incref(json_object_get(body, "Env"));
+
+        if (!list)
+                list = client_must(json_array());
+        client_config_add_proxies(client->host, list);
+        if (json_array_size(list) > 0)
+                client_run_set(body, "Env", json_incref(list));
+}
+
+int client_run_request(const Client *client, const ClientArguments *arguments, json_t **ret_body, Error *error)
 {
         CLEANUP_JSON json_t *body = client_must(json_object());
         int r;
@@ -205,6 +217,7 @@ int client_run_request(const ClientArguments *arguments, json_t **ret_body, Erro
                 if (r != 0)
                         return r;
         }
+        add_proxies(client, body);
         *ret_body = TAKE_PTR(body);
         return 0;
 }

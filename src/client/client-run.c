@@ -10,6 +10,7 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "client-attach.h"
+#include "client-config.h"
 #include "client-pull.h"
 #include "client-reference.h"
 #include "client-run.h"
@@ -125,7 +126,7 @@ static int make_container(Client *client, const ClientArguments *arguments, json
         size_t i;
         int r;
 
-        r = client_run_request(arguments, &body, error);
+        r = client_run_request(client, arguments, &body, error);
         if (r == 0)
                 r = check_cid_file(client_string(arguments, "cidfile"), error);
         if (r == 0)
@@ -176,7 +177,8 @@ const ClientCommand client_create = {
 typedef struct Session {
         Client *client;
         const ClientArguments *arguments;
-        char *id; /* owned */
+        char *id;   /* owned */
+        char *keys; /* that detach, owned */
         ClientAttach attach;
         bool attached, terminal, remove;
         ClientWait wait;
@@ -192,6 +194,7 @@ static void session_clear(Session *session)
         fd_close(session->socket);
         buffer_clear(&session->early);
         free(session->id);
+        free(session->keys);
 }
 
 /* Stream and wait, both there before the start. */
@@ -308,11 +311,12 @@ static int run_run(Client *client, const ClientArguments *arguments)
                 return 1;
         if (make_container(client, arguments, &body, &session.id, &error) != 0)
                 return fail(arguments, &error, CLIENT_EXIT_FAILURE);
+        session.keys = client_config_detach_keys(arguments);
         session.attach = (ClientAttach) {
                 .input = json_get_bool(body, "AttachStdin"),
                 .output = json_get_bool(body, "AttachStdout"),
                 .errors = json_get_bool(body, "AttachStderr"),
-                .detach_keys = client_string(arguments, "detach-keys"),
+                .detach_keys = session.keys,
         };
         session.attached = session.attach.input || session.attach.output || session.attach.errors;
         session.terminal = json_get_bool(body, "Tty");

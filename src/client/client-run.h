@@ -9,7 +9,7 @@
 extern const ClientOption client_run_options[], client_create_options[];
 
 /* Builds the body of POST /containers/create. 0, or positive with ERROR set. */
-int client_run_request(const ClientArguments *arguments, json_t **ret_body, Error *error);
+int client_run_request(const Client *client, const ClientArguments *arguments, json_t **ret_body, Error *error);
 
 /* Puts VALUE (whose reference is taken) at a dotted path of BODY, making the objects on the way. */
 void client_run_set(json_t *body, const char *path, json_t *value);

@@ -9,6 +9,7 @@
 
 #include "berth/file.h"
 #include "berth/json.h"
+#include "client-config.h"
 #include "client-format.h"
 #include "client-stats-sample.h"
 #include "client-text.h"
@@ -31,6 +32,7 @@ typedef struct Item {
 typedef struct Stats {
         const Client *client;
         const ClientArguments *arguments;
+        const char *format;
         bool once, all;
         Item *items; /* owned */
         size_t n;
@@ -295,7 +297,7 @@ static int show(const Stats *stats)
                 if (!stats->items[i].failure)
                         add_row(&rows, &stats->items[i], truncate);
         if (client_rows_format(
-                    &rows, client_string(stats->arguments, "format"),
+                    &rows, stats->format,
                     "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t"
                     "{{.PIDs}}",
                     headings, &table) != 0)
@@ -371,10 +373,12 @@ static int run_loop(Stats *stats, bool named)
 
 static int run_stats(Client *client, const ClientArguments *arguments)
 {
+        CLEANUP_FREE char *format = client_config_format(arguments, "statsFormat");
         CLEANUP(stats_clear)
         Stats stats = {
                 .client = client,
                 .arguments = arguments,
+                .format = format,
                 .once = client_flag(arguments, "no-stream"),
                 .all = client_flag(arguments, "all"),
         };

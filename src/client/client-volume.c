@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "berth/json.h"
+#include "client-config.h"
 #include "client-list.h"
 #include "client-lists.h"
 #include "client-run.h"
@@ -109,7 +110,7 @@ json_t *client_volume_headings(void)
 
 static int run_ls(Client *client, const ClientArguments *arguments)
 {
-        const char *format = client_string(arguments, "format");
+        CLEANUP_FREE char *format = client_config_format(arguments, "volumesFormat");
         CLEANUP_JSON json_t *filters = client_filters(client_value(arguments, "filter")->list);
         CLEANUP_JSON json_t *headings = client_volume_headings();
         CLEANUP_BUFFER Buffer target = {};

@@ -162,7 +162,7 @@ static void test_requests(void **state)
                 for (size_t j = 0; client_run_options[j].name; j++)
                         if (strcmp(client_run_options[j].name, "memory-swappiness") == 0 && !arguments.values[j].set)
                                 arguments.values[j].number = -1;
-                if (client_run_request(&arguments, &body, &error) != 0) {
+                if (client_run_request(&(Client) { .host = (char *) "unix:///x" }, &arguments, &body, &error) != 0) {
                         if (rows[i].wanted)
                                 fail_msg("%s: %s", rows[i].line, error.message);
                         assert_non_null(error.message);

@@ -393,12 +393,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def exec_start(self, query, body, name):
         if self.headers.get("Upgrade") != "tcp":
             return self.answer(200)
-        body = self.server.engine.execs[name]
-        self.connection.sendall(b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
-                                b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
-        container = Container(name, name, body)
+        container = Container(name, name, self.server.engine.execs[name])
         container.stream = self.connection
         self.server.engine.containers[name] = container
+        self.connection.sendall(b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
+                                b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
         container.run()
         self.close_connection = True
         return None

@@ -327,6 +327,27 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(value["auths"]["old.example.com"], {"auth": "eDp5", "email": "e"})
         self.assertEqual(value["auths"]["reg.example.com"], {"auth": "bWU6c2VjcmV0"})
 
+    def test_defaults_of_the_config(self):
+        config = pathlib.Path(self.environment["DOCKER_CONFIG"], "config.json")
+        config.parent.mkdir(exist_ok=True)
+        config.write_text(json.dumps({
+            "psFormat": "{{.Names}}", "imagesFormat": "i {{.Tag}}", "networksFormat": "n {{.Name}}", "volumesFormat": "v {{.Name}}",
+            "statsFormat": "s {{.Name}}", "detachKeys": "ctrl-x,x",
+            "proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "a,b"}}}))
+        self.assertEqual(self.berth("ps").stdout.splitlines()[0], b"web")
+        self.assertRegex(self.berth("ps", "-q").stdout, rb"^[0-9a-f]{12}\n")
+        self.assertEqual(self.berth("ps", "--format", "x").stdout.splitlines()[0], b"x")
+        self.assertEqual(self.berth("network", "ls").stdout, b"n net9\nn net10\n")
+        self.assertEqual(self.berth("volume", "ls").stdout, b"v v9\nv v10\n")
+        self.assertEqual(self.berth("images").stdout.splitlines()[0], b"i latest")
+        self.assertEqual(self.berth("stats", "--no-stream", "web").stdout, b"s web\n")
+        self.berth("run", "-e", "http_proxy=mine", "busybox", "exit", "0")
+        self.assertEqual(self.requests("/containers/create")[0][3]["Env"],
+                         ["http_proxy=mine", "HTTP_PROXY=http://p:1", "NO_PROXY=a,b", "no_proxy=a,b"])
+        self.assertIn(("detachKeys", "ctrl-x,x"), self.requests("/attach")[0][2])
+        self.berth("exec", "web", "exit", "0")
+        self.assertEqual(self.requests("/exec")[0][3]["DetachKeys"], "ctrl-x,x")
+
     def test_broken_config_is_not_overwritten(self):
         config = pathlib.Path(self.environment["DOCKER_CONFIG"], "config.json")
         config.parent.mkdir(exist_ok=True)
