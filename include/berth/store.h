@@ -149,6 +149,22 @@ int store_staging_discard(Store *store, const char *name);
  * Returns an array [{"ID","References":[familiar...],"Replaced":[{"Reference","ID"}]}]. */
 int store_commit(Store *store, const char *staging_name, const json_t *result, json_t **ret_images, Error *error);
 
+/* Notes that a registry's repository ("docker.io/library/busybox") has the layer as the blob DIGEST. */
+int store_source_add(Store *store, const char *diff_id, const char *digest, int64_t size, const char *media_type,
+                     const char *repository);
+
+/* What was noted of a layer, the latest first: [{"Digest","Size","MediaType","Repositories":[...]}]. */
+int store_layer_sources(const char *layer_root, const char *diff_id, json_t **ret_sources);
+
+/* The tags of a repository ("docker.io/library/busybox"): {"latest": "<image ID>"}. */
+int store_repository_tags(Store *store, const char *name, json_t **ret_tags);
+
+/* The manifests (their text) that are kept for an image, indexes left out. */
+int store_image_manifests(Store *store, const char *image_id, json_t **ret_texts);
+
+/* The configuration's bytes, owned by the caller. -ENOENT where there is none. */
+int store_image_config_text(Store *store, const char *image_id, char **ret_text);
+
 /* --- In workers --------------------------------------------------------------------------------------------------- */
 
 typedef struct StoreInput {

@@ -116,6 +116,13 @@ int store_image_config(Store *store, const char *image_id, json_t **ret_config)
         return 0;
 }
 
+int store_image_config_text(Store *store, const char *image_id, char **ret_text)
+{
+        return store_digest_is_valid(image_id)
+                       ? file_read_at(store->blob_fd, store_digest_hex(image_id), STORE_BLOB_SIZE_MAX, ret_text, NULL)
+                       : -ENOENT;
+}
+
 static int image_record(Store *store, const char *image_id, json_t **ret_record)
 {
         StoreImage *image;
@@ -248,4 +255,54 @@ int store_tag(Store *store, const char *image_id, const char *text, Error *error
                 return -ENOMEM;
         r = store_references_replace(store, TAKE_PTR(references));
         return r < 0 ? r : store_index_put(store, image_id, changed);
+}
+
+int store_image_manifests(Store *store, const char *image_id, json_t **ret_texts)
+{
+        json_t *texts CLEANUP_JSON = json_array(), *record, *item;
+        size_t i;
+        int r;
+
+        if (!texts)
+                return -ENOMEM;
+        r = image_record(store, image_id, &record);
+        if (r < 0)
+                return r;
+        json_array_foreach(json_get_array(record, "Blobs"), i, item) {
+                const char *digest = json_string_value(item);
+                char *text CLEANUP_FREE = NULL;
+                json_t *manifest CLEANUP_JSON = NULL;
+
+                if (!store_digest_is_valid(digest) || str_equal(digest, image_id) ||
+                    file_read_at(store->blob_fd, store_digest_hex(digest), STORE_BLOB_SIZE_MAX, &text, NULL) < 0)
+                        continue;
+                manifest = json_loads(text, 0, NULL);
+                if (!str_equal(json_get_string(json_get_object(manifest, "config"), "digest"), image_id))
+                        continue;
+                if (json_array_append_new(texts, json_string(text)) < 0)
+                        return -ENOMEM;
+        }
+        *ret_texts = TAKE_PTR(texts);
+        return 0;
+}
+
+int store_repository_tags(Store *store, const char *name, json_t **ret_tags)
+{
+        json_t *tags CLEANUP_JSON = json_object(), *id;
+        const char *reference;
+        int r;
+
+        if (!tags)
+                return -ENOMEM;
+        r = store_references_load(store);
+        if (r < 0)
+                return r;
+        json_object_foreach(store->references, reference, id) {
+                const char *rest = str_after_prefix(reference, name);
+
+                if (rest && *rest == ':' && !strchr(rest, '/') && json_object_set(tags, rest + 1, id) < 0)
+                        return -ENOMEM;
+        }
+        *ret_tags = TAKE_PTR(tags);
+        return 0;
 }
