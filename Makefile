@@ -45,17 +45,18 @@ ALL_CFLAGS = -std=gnu17 $(WARNINGS) $(HARDENING) $(VARIANT_FLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(VARIANT_FLAGS) $(LDFLAGS)
 
 # --- Modules: one archive a folder of src, and what each may use (tests/lint/layers.py enforces the same table) -------
-MODULES := util http mount unit store journal network runtime monitor engine api daemon client
+MODULES := util http mount unit store registry journal network runtime monitor engine api daemon client
 USES_util :=
 USES_http := util
 USES_mount := util
 USES_unit := util
 USES_store := util
+USES_registry := store util
 USES_journal := util
 USES_network := util
 USES_runtime := mount util
 USES_monitor := util
-USES_engine := store journal network runtime mount unit util
+USES_engine := registry store journal network runtime mount unit util
 USES_api := engine http $(USES_engine)
 USES_daemon := api $(USES_api)
 USES_client := http util
@@ -65,6 +66,7 @@ PKGS_http := libsystemd jansson
 PKGS_mount := mount jansson
 PKGS_unit := libsystemd jansson
 PKGS_store := libarchive libcrypto libisal jansson
+PKGS_registry := zlib jansson
 PKGS_journal := libsystemd jansson
 PKGS_network := libmnl jansson
 PKGS_runtime := libseccomp libcap jansson
@@ -197,8 +199,8 @@ uninstall: ## removes what install put there
 
 # --- Whole checks -------------------------------------------------------------------------------------------------
 DEPS := build-essential pkg-config libsystemd-dev libmount-dev libjansson-dev libarchive-dev libcmocka-dev libseccomp-dev \
-	libcap-dev libhttp-parser-dev libmnl-dev libssl-dev libisal-dev python3 systemd-dev clang libclang-rt-dev \
-	clang-format-19
+	libcap-dev libhttp-parser-dev libmnl-dev libssl-dev libisal-dev zlib1g-dev libcurl4-openssl-dev python3 systemd-dev \
+	clang libclang-rt-dev clang-format-19
 DEPS_HOST := systemd-container mmdebstrap debian-archive-keyring dbus busybox-static nftables iproute2 util-linux tar gzip zstd \
 	qemu-system-x86 e2fsprogs
 

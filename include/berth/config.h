@@ -31,6 +31,12 @@ typedef struct Config {
         char **labels;
         uint64_t shm_size; /* bytes */
         bool debug;
+        char **insecure_registries;                /* HOST[:PORT] or CIDR */
+        char **registry_mirrors;                   /* URLs */
+        char *http_proxy, *https_proxy, *no_proxy; /* NULL: the environment's */
+        char *search_endpoint;                     /* URL of docker.io's index */
+        uint32_t downloads, uploads;               /* at the same time, of one pull or push */
+        uint32_t download_attempts;
 } Config;
 
 /* Fills CONFIG with the defaults. */

@@ -130,3 +130,29 @@ typedef struct ImageImport {
         char *const *changes;
 } ImageImport;
 int engine_image_import(Engine *engine, Stream *stream, const ImageImport *import, Error *error);
+
+/* --- Registries --------------------------------------------------------------------------------------------------- */
+
+/* Answers a stream that nothing was sent on yet with a failure, and ends it. */
+typedef void (*RegistryRefuse)(Stream *stream, int result, const Error *error);
+
+/* AUTH is the X-Registry-Auth header, or NULL. The stream is taken over; progress and result are written to it. */
+typedef struct ImagePull {
+        const char *image, *tag, *platform, *auth;
+        RegistryRefuse refuse;
+} ImagePull;
+void engine_image_pull(Engine *engine, Stream *stream, const ImagePull *pull);
+
+/* TAG NULL or "": all tags; PLATFORM: the API's JSON, or NULL. */
+typedef struct ImagePush {
+        const char *name, *tag, *platform, *auth;
+        RegistryRefuse refuse;
+} ImagePush;
+void engine_image_push(Engine *engine, Stream *stream, const ImagePush *push);
+
+/* One question to a registry, in a worker. */
+void engine_login(Engine *engine, const json_t *auth, EngineJsonDone done, void *userdata);
+void engine_distribution_inspect(Engine *engine, const char *name, const char *auth, EngineJsonDone done,
+                                 void *userdata);
+void engine_image_search(Engine *engine, const char *term, int64_t limit, const json_t *filters, const char *auth,
+                         EngineJsonDone done, void *userdata);

@@ -93,6 +93,9 @@ int http_request_hijack(HttpRequest *request, const char *content_type, int *ret
  * unknown length that closes the connection at its end. Nothing is sent yet. Frees the request. */
 int http_request_stream(HttpRequest *request, int status, const char *content_type, Stream *ret_stream);
 
+/* Answers a stream that nothing was sent on yet with another status than it was made for, and ends it. */
+int http_stream_respond_json(Stream *stream, int status, const json_t *body);
+
 /* The reason phrase of a status. */
 const char *http_status_phrase(int status);
 

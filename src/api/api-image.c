@@ -77,10 +77,13 @@ static void create(ApiCall *call)
         HttpRequest *request = call->request;
         const char *value;
 
+        if (!str_empty(http_request_query(request, "fromImage"))) {
+                api_image_pull(call);
+                return;
+        }
         if (!str_equal(http_request_query(request, "fromSrc"), "-")) {
                 error_set(&error, OUTCOME_NOT_IMPLEMENTED,
-                          "pulling from a registry is not supported by this version of berth; load the image from an "
-                          "archive");
+                          "importing from a URL is not supported by this version of berth; send the archive");
                 api_fail(request, OUTCOME_NOT_IMPLEMENTED, &error);
                 return;
         }

@@ -16,10 +16,7 @@ const ApiRoute api_missing_routes[] = {
         { "PUT", "/containers/{id}/archive", NULL, false, false },
         { "POST", "/build", NULL, false, false },
         { "POST", "/build/prune", NULL, false, false },
-        { "POST", "/images/{name}/push", NULL, false, false },
-        { "GET", "/images/search", NULL, false, false },
         { "POST", "/images/prune", NULL, false, false },
-        { "POST", "/auth", NULL, false, false },
         { "GET", "/events", NULL, false, false },
         { "GET", "/system/df", NULL, false, false },
         { "GET", "/images/{name}/get", NULL, false, false },
@@ -82,7 +79,6 @@ const ApiRoute api_missing_routes[] = {
         { "GET", "/configs/{id}", NULL, false, false },
         { "DELETE", "/configs/{id}", NULL, false, false },
         { "POST", "/configs/{id}/update", NULL, false, false },
-        { "GET", "/distribution/{name}/json", NULL, false, false },
         { "POST", "/session", NULL, false, false },
         { NULL, NULL, NULL, false, false },
 };

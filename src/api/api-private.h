@@ -24,10 +24,16 @@ typedef struct ApiRoute {
 } ApiRoute;
 
 extern const ApiRoute api_system_routes[], api_image_routes[], api_container_routes[], api_store_routes[],
-        api_missing_routes[];
+        api_registry_routes[], api_missing_routes[];
 
 /* Answers with Docker's {"message": ...} and the status of the outcome (or 500). */
 void api_fail(HttpRequest *request, int result, const Error *error);
+/* The same for a stream that nothing was sent on yet, which it ends. */
+void api_refuse_stream(Stream *stream, int result, const Error *error);
+
+/* api-registry.c: POST /images/create?fromImage= */
+void api_image_pull(ApiCall *call);
+
 /* Answers with JSON or the failure. Takes the object over. */
 void api_answer(HttpRequest *request, int status, int result, json_t *object, const Error *error);
 

@@ -58,6 +58,15 @@ void api_fail(HttpRequest *request, int result, const Error *error)
                 fail_status(request, status, message);
 }
 
+void api_refuse_stream(Stream *stream, int result, const Error *error)
+{
+        int status = status_of(result);
+        CLEANUP_JSON json_t *body =
+                error_body(status, error && error->message ? error->message : strerror(abs(result)));
+
+        http_stream_respond_json(stream, status, body);
+}
+
 void api_answer(HttpRequest *request, int status, int result, json_t *object, const Error *error)
 {
         CLEANUP_JSON json_t *owned = object;
@@ -104,8 +113,8 @@ int api_query_filters(const ApiCall *call, json_t **ret_filters)
 
 /* --- Routing ------------------------------------------------------------------------------------------------------ */
 
-static const ApiRoute *const tables[] = { api_system_routes, api_image_routes, api_container_routes, api_store_routes,
-                                          api_missing_routes };
+static const ApiRoute *const tables[] = { api_system_routes,    api_image_routes, api_registry_routes,
+                                          api_container_routes, api_store_routes, api_missing_routes };
 
 /* The path behind "/v1.N", or the path itself. *ret_message is set where the version is refused. */
 static const char *strip_version(const char *path, int *ret_minor, char **ret_message)

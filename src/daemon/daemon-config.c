@@ -18,6 +18,10 @@ typedef enum KeyKind {
         KEY_SIZE,
         KEY_BRIDGE_ADDRESS,
         KEY_LOG_LEVEL,
+        KEY_COUNT,
+        KEY_URL,
+        KEY_URLS,
+        KEY_PROXIES,
         KEY_NO_EFFECT, /* Docker's, and of no meaning here */
 } KeyKind;
 
@@ -45,6 +49,13 @@ static const Key keys[] = {
         { "default-shm-size", KEY_SIZE, offsetof(Config, shm_size) },
         { "log-spool-size", KEY_SIZE, offsetof(Config, log_spool_size) },
         { "idle-timeout", KEY_SECONDS, offsetof(Config, idle_timeout_us) },
+        { "insecure-registries", KEY_STRINGS, offsetof(Config, insecure_registries) },
+        { "registry-mirrors", KEY_URLS, offsetof(Config, registry_mirrors) },
+        { "proxies", KEY_PROXIES, 0 },
+        { "search-endpoint", KEY_URL, offsetof(Config, search_endpoint) },
+        { "max-concurrent-downloads", KEY_NUMBER, offsetof(Config, downloads) },
+        { "max-concurrent-uploads", KEY_NUMBER, offsetof(Config, uploads) },
+        { "max-download-attempts", KEY_COUNT, offsetof(Config, download_attempts) },
         { "live-restore", KEY_NO_EFFECT, 0 },
         { "storage-driver", KEY_NO_EFFECT, 0 },
         { "iptables", KEY_NO_EFFECT, 0 },
@@ -56,10 +67,6 @@ static const Key keys[] = {
         { "log-opts", KEY_NO_EFFECT, 0 },
         { "default-address-pools", KEY_NO_EFFECT, 0 },
         { "default-ulimits", KEY_NO_EFFECT, 0 },
-        { "insecure-registries", KEY_NO_EFFECT, 0 },
-        { "registry-mirrors", KEY_NO_EFFECT, 0 },
-        { "max-concurrent-downloads", KEY_NO_EFFECT, 0 },
-        { "max-concurrent-uploads", KEY_NO_EFFECT, 0 },
         { "shutdown-timeout", KEY_NO_EFFECT, 0 },
 };
 
@@ -76,9 +83,13 @@ int config_init(Config *config)
                 .idle_timeout_us = 10 * 1000000,
                 .shm_size = 64 * 1024 * 1024,
                 .log_spool_size = 256 * 1024 * 1024,
+                .search_endpoint = strdup("https://index.docker.io/v1/"),
+                .downloads = 3,
+                .uploads = 5,
+                .download_attempts = 5,
         };
         return config->data_root && config->exec_root && config->notify_socket && config->monitor_path &&
-                               config->cgroup_parent && config->group && config->log_driver
+                               config->cgroup_parent && config->group && config->log_driver && config->search_endpoint
                        ? 0
                        : -ENOMEM;
 }
@@ -97,6 +108,12 @@ void config_clear(Config *config)
         strv_free(config->dns_search);
         strv_free(config->dns_options);
         strv_free(config->labels);
+        strv_free(config->insecure_registries);
+        strv_free(config->registry_mirrors);
+        free(config->http_proxy);
+        free(config->https_proxy);
+        free(config->no_proxy);
+        free(config->search_endpoint);
         *config = (Config) { 0 };
 }
 
@@ -163,6 +180,58 @@ static const char *set_size(uint64_t *member, const json_t *value)
         return NULL;
 }
 
+/* An http or https URL without a query or a user. */
+static bool is_url(const json_t *value)
+{
+        const char *text = json_string_value(value);
+        const char *host = text ? str_after_prefix(text, "https://") : NULL;
+
+        if (text && !host)
+                host = str_after_prefix(text, "http://");
+        return host && *host && *host != '/' && !strpbrk(host, "?#@ ");
+}
+
+static const char *set_urls(char ***member, const json_t *value)
+{
+        json_t *entry;
+        size_t i;
+
+        json_array_foreach((json_t *) value, i, entry) {
+                if (!is_url(entry))
+                        return "must be an array of http and https URLs without query, fragment and user";
+        }
+        return set_strings(member, value);
+}
+
+/* "" is a value here: no proxy, whatever the environment says. */
+static const char *set_proxies(Config *config, const json_t *value)
+{
+        const struct {
+                const char *name;
+                char **member;
+        } members[] = { { "http-proxy", &config->http_proxy },
+                        { "https-proxy", &config->https_proxy },
+                        { "no-proxy", &config->no_proxy } };
+        const char *name;
+        json_t *item;
+
+        if (!json_is_object(value))
+                return "must be an object";
+        json_object_foreach((json_t *) value, name, item) {
+                size_t i = 0;
+                while (i < ARRAY_SIZE(members) && !str_equal(members[i].name, name))
+                        i++;
+                if (i == ARRAY_SIZE(members) || !json_is_string(item))
+                        return "may have the members \"http-proxy\", \"https-proxy\" and \"no-proxy\", all strings";
+                char *copy = strdup(json_string_value(item));
+                if (!copy)
+                        return "cannot be kept: out of memory";
+                free(*members[i].member);
+                *members[i].member = copy;
+        }
+        return NULL;
+}
+
 /* NULL, or what is wrong with the value. */
 static const char *apply(Config *config, const Key *key, const json_t *value)
 {
@@ -198,6 +267,18 @@ static const char *apply(Config *config, const Key *key, const json_t *value)
                 return set_size((uint64_t *) member, value);
         case KEY_BRIDGE_ADDRESS:
                 return set_bridge(config, value);
+        case KEY_COUNT:
+                if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > 64)
+                        return "must be a number from 1 to 64";
+                *(uint32_t *) member = (uint32_t) json_integer_value(value);
+                return NULL;
+        case KEY_URL:
+                return is_url(value) ? set_string((char **) member, value)
+                                     : "must be an http or https URL without query, fragment and user";
+        case KEY_URLS:
+                return set_urls((char ***) member, value);
+        case KEY_PROXIES:
+                return set_proxies(config, value);
         default:
                 return NULL;
         }

@@ -12,6 +12,7 @@
 
 #include "berth/engine.h"
 #include "berth/network.h"
+#include "berth/registry.h"
 #include "berth/store.h"
 #include "berth/string.h"
 #include "berth/unit.h"
@@ -39,6 +40,7 @@ typedef struct Waiter Waiter;
 typedef struct PendingAttach PendingAttach;
 typedef struct Worker Worker;
 typedef struct Drain Drain;
+typedef struct Pull Pull;
 
 struct Container {
         LIST_ENTRY(Container) link;
@@ -84,6 +86,8 @@ struct Engine {
         char *spool_root; /* <data root>/spool: log records on their way to the journal */
         LIST_HEAD(, Worker) workers;
         LIST_HEAD(, Drain) drains;
+        LIST_HEAD(, Pull) pulls; /* under way, see engine-pull.c */
+        uint64_t last_pull;
         bool closing;         /* this process ends: what systemd keeps stays kept for the next */
         bool interrupted;     /* the process before this one did not end at rest: what it was asked may be lost */
         uint64_t opened_us;   /* CLOCK_MONOTONIC */
@@ -211,12 +215,17 @@ typedef struct WorkerJob {
         int (*run)(void *userdata, int result_fd);
         /* In the engine, once the child has ended: STATUS is what run() returned or -EIO where it died of a signal. */
         void (*done)(int status, const char *result, size_t size, void *userdata);
+        /* If set, takes each whole line of the result as it comes, without its end; DONE gets the rest. */
+        void (*line)(const char *line, size_t size, void *userdata);
+        Worker **ret_worker; /* if set, the worker, valid until DONE returns; for worker_send() */
         void *userdata;
         const int *keep_fds; /* descriptors the child needs */
         size_t n_keep_fds;
         bool detached; /* goes on without this process, and does not keep it alive; DONE is NULL */
 } WorkerJob;
 int engine_worker_start(Engine *engine, const WorkerJob *job);
+/* A short text for the child to read from its RESULT_FD. */
+int worker_send(Worker *worker, const char *text);
 
 /* A worker's result as JSON, or how it failed (R as of any function), and back. */
 int engine_worker_answer(int result_fd, int r, const json_t *result, const Error *error);
@@ -236,3 +245,26 @@ void engine_thaw_leftovers(Engine *engine);
 /* Empties what the store has as trash, in a worker; returns at once. */
 void engine_sweep(Engine *engine);
 void engine_workers_free(Engine *engine);
+
+/* engine-registry.c: what jobs with registries have in common */
+typedef struct RegistryWork {
+        Stream stream; /* to the client */
+        RegistryRefuse refuse;
+        RegistryConfig config; /* of borrowed strings */
+        RegistryAuth auth;
+        bool begun;    /* something was sent: what fails from now on is a message of the stream */
+        int result_fd; /* in the worker */
+} RegistryWork;
+int registry_work_init(RegistryWork *work, Engine *engine, Stream *stream, const char *auth, RegistryRefuse refuse);
+void registry_work_clear(RegistryWork *work);
+/* In the worker: the job's common part, and its result or failure. */
+RegistryJob registry_work_job(RegistryWork *work, int result_fd);
+int registry_work_report(int result_fd, int status, json_t *result, const Error *error);
+/* In the engine: one message; a failure, in whatever way is still possible. */
+int registry_work_send(RegistryWork *work, json_t *message);
+void registry_work_fail(RegistryWork *work, int status, const Error *error);
+/* A line of the worker's that says that something was sent; false for any other. */
+bool registry_work_line(RegistryWork *work, const json_t *line);
+/* What the worker reported: 0 with the result, or the failure. */
+int registry_work_result(int status, const char *text, size_t size, json_t **ret_result, Error *error);
+void registry_add_sources(Engine *engine, const json_t *result);

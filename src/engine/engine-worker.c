@@ -28,6 +28,7 @@ struct Worker {
         bool exited, read_all;
         int status;
         void (*done)(int status, const char *result, size_t size, void *userdata);
+        void (*line)(const char *line, size_t size, void *userdata);
         void *userdata;
 };
 
@@ -69,6 +70,27 @@ static int on_exit_event(sd_event_source *source, int fd, uint32_t revents, void
         return 0;
 }
 
+static void pass_lines(Worker *worker)
+{
+        Buffer *result = &worker->result;
+        char *end;
+
+        while (worker->line && result->size > 0 && (end = memchr(result->data, '\n', result->size))) {
+                size_t size = (size_t) (end - result->data);
+
+                worker->line(result->data, size, worker->userdata);
+                buffer_consume(result, size + 1);
+        }
+}
+
+int worker_send(Worker *worker, const char *text)
+{
+        size_t size = strlen(text);
+        ssize_t n = send(worker->result_fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        return n < 0 ? -errno : (size_t) n == size ? 0 : -EAGAIN;
+}
+
 static int on_result(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
         Worker *worker = userdata;
@@ -78,6 +100,8 @@ static int on_result(sd_event_source *source, int fd, uint32_t revents, void *us
         ssize_t n = buffer_read(&worker->result, fd, 65536);
         if (n == -EAGAIN || n == -EINTR)
                 return 0;
+        if (n > 0)
+                pass_lines(worker);
         if (n <= 0 || worker->result.size > RESULT_SIZE_MAX) {
                 sd_event_source_set_enabled(worker->readable, SD_EVENT_OFF);
                 worker->read_all = true;
@@ -140,6 +164,7 @@ static int watch_worker(Engine *engine, const WorkerJob *job, pid_t pid, int *re
         worker->pidfd = TAKE_FD(pidfd);
         worker->result_fd = TAKE_FD(*result_fd);
         worker->done = job->done;
+        worker->line = job->line;
         worker->userdata = job->userdata;
         fd_set_nonblock(worker->result_fd, true);
         int r = sd_event_add_io(engine->event, &worker->exit, worker->pidfd, EPOLLIN, on_exit_event, worker);
@@ -149,6 +174,8 @@ static int watch_worker(Engine *engine, const WorkerJob *job, pid_t pid, int *re
                 worker_free(worker);
                 return r;
         }
+        if (job->ret_worker)
+                *job->ret_worker = worker;
         engine_job_begin(engine);
         return 0;
 }

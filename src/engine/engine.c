@@ -115,6 +115,7 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
         LIST_INIT(&engine->containers);
         LIST_INIT(&engine->workers);
         LIST_INIT(&engine->drains);
+        LIST_INIT(&engine->pulls);
         int r = engine_open(engine);
         if (r < 0) {
                 engine_free(engine);

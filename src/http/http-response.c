@@ -185,3 +185,21 @@ int http_request_stream(HttpRequest *request, int status, const char *content_ty
         stream_move(ret_stream, &stream);
         return 0;
 }
+
+int http_stream_respond_json(Stream *stream, int status, const json_t *body)
+{
+        CLEANUP_FREE char *text = json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
+        CLEANUP_BUFFER Buffer head = { 0 }, line = { 0 };
+        const char *rest = stream->head.size > 0 ? strstr(stream->head.data, "\r\n") : NULL;
+
+        if (!text || !rest)
+                return text ? -EINVAL : -ENOMEM;
+        if (buffer_printf(&head, "HTTP/1.%d %d %s", stream->chunked ? 1 : 0, status, http_status_phrase(status)) < 0 ||
+            buffer_append_string(&head, rest) < 0 || buffer_printf(&line, "%s\n", text) < 0)
+                return -ENOMEM;
+        buffer_clear(&stream->head);
+        stream->head = head;
+        head = (Buffer) { 0 };
+        int r = stream_write(stream, line.data, line.size);
+        return r < 0 ? r : stream_end(stream);
+}

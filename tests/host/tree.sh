@@ -55,7 +55,7 @@ packages() {
     base)
         printf '%s\n' systemd systemd-sysv dbus iproute2 nftables procps util-linux python3
         printf '%s\n' libjansson4 "libarchive13$t64" libseccomp2 libcap2 libmnl0 libisal2 "libssl3$t64" libhttp-parser2.9
-        printf '%s\n' libmount1 libsystemd0 libasan8 libubsan1
+        printf '%s\n' libmount1 libsystemd0 "libcurl4$t64" zlib1g ca-certificates openssl libasan8 libubsan1
         printf '%s\n' busybox-static strace less bash-completion
         ;;
     vm)
@@ -66,7 +66,7 @@ packages() {
     test)
         profile='base' packages
         client_package
-        printf '%s\n' docker.io crun skopeo iputils-ping tmux
+        printf '%s\n' docker.io docker-registry crun skopeo iputils-ping tmux
         ;;
     bench)
         profile='test' packages

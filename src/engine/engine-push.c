@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Pushes: everything the worker needs of the metadata is read before it is forked. What it pushed is committed as a
+ * pull is: the manifest is kept, and the image gets a name by its digest. */
+#include "berth/json.h"
+#include "berth/platform.h"
+#include "engine-private.h"
+
+typedef struct Push {
+        Engine *engine;
+        RegistryWork work;
+        StoreReference reference;
+        char *staging;
+        int staging_fd;
+        RegistryPushImage *images; /* owned, as all in them is */
+        size_t n_images;
+} Push;
+
+static void image_free(RegistryPushImage *image)
+{
+        free((char *) image->tag);
+        free((char *) image->id);
+        free((char *) image->config);
+        json_decref((json_t *) image->manifests);
+        json_decref((json_t *) image->layers);
+}
+
+static void push_free(Push *push)
+{
+        if (push->staging)
+                store_staging_discard(push->engine->store, push->staging);
+        fd_close(push->staging_fd);
+        free(push->staging);
+        for (size_t i = 0; i < push->n_images; i++)
+                image_free(&push->images[i]);
+        free(push->images);
+        registry_work_clear(&push->work);
+        store_reference_clear(&push->reference);
+        free(push);
+}
+
+/* --- The worker --------------------------------------------------------------------------------------------------- */
+
+static int run_push(void *userdata, int result_fd)
+{
+        Push *push = userdata;
+        CLEANUP_ERROR Error error = { 0 };
+        json_t *result = NULL;
+        RegistryPush request = { .job = registry_work_job(&push->work, result_fd),
+                                 .reference = &push->reference,
+                                 .images = push->images,
+                                 .n_images = push->n_images,
+                                 .root = push->engine->config->data_root,
+                                 .staging_fd = push->staging_fd };
+        int r = registry_push(&request, &result, &error);
+
+        return registry_work_report(result_fd, r, result, &error);
+}
+
+static void on_line(const char *text, size_t size, void *userdata)
+{
+        Push *push = userdata;
+        CLEANUP_JSON json_t *line = json_loadb(text, size, 0, NULL);
+
+        registry_work_line(&push->work, line);
+}
+
+static void push_done(int status, const char *text, size_t size, void *userdata)
+{
+        Push *push = userdata;
+        CLEANUP_ERROR Error error = { 0 };
+        CLEANUP_JSON json_t *result = NULL, *images = NULL;
+        int r = registry_work_result(status, text, size, &result, &error);
+
+        if (r == 0)
+                r = store_commit(push->engine->store, push->staging, result, &images, &error);
+        if (r == 0) {
+                registry_add_sources(push->engine, result);
+                stream_end(&push->work.stream);
+        } else
+                registry_work_fail(&push->work, r, &error);
+        Engine *engine = push->engine;
+        push_free(push);
+        engine_sweep(engine);
+}
+
+/* --- What is to be pushed ----------------------------------------------------------------------------------------- */
+
+static int check_platform(Push *push, const char *text, const json_t *config, const char *tag, Error *error)
+{
+        CLEANUP_JSON json_t *wanted = str_empty(text) ? NULL : json_loads(text, 0, NULL);
+        const char *os = json_get_string_or(wanted, "os", ""),
+                   *architecture = json_get_string_or(wanted, "architecture", ""),
+                   *variant = json_get_string_or(wanted, "variant", "");
+        CLEANUP_FREE char *name = store_reference_familiar_name(&push->reference);
+        StorePlatform platform = { 0 };
+
+        if (str_empty(text))
+                return 0;
+        if (!json_is_object(wanted) || !*os || !*architecture)
+                return error_set(error, OUTCOME_BAD_REQUEST, "failed to parse platform: invalid JSON");
+        snprintf(platform.os, sizeof(platform.os), "%s", os);
+        snprintf(platform.architecture, sizeof(platform.architecture), "%s", architecture);
+        snprintf(platform.variant, sizeof(platform.variant), "%s", variant);
+        if (store_platform_match(&platform, config) > 0)
+                return 0;
+        return error_set(error, OUTCOME_NOT_FOUND,
+                         "image with reference %s:%s was found but does not provide the specified platform (%s/%s%s%s)",
+                         name, tag, os, architecture, *variant ? "/" : "", variant);
+}
+
+static int add_image(Push *push, const char *tag, const char *id, const char *platform, Error *error)
+{
+        Store *store = push->engine->store;
+        CLEANUP_JSON json_t *config = NULL, *manifests = NULL;
+        CLEANUP_FREE char *text = NULL;
+        int r = store_image_config(store, id, &config);
+
+        if (r >= 0)
+                r = store_image_config_text(store, id, &text);
+        if (r >= 0)
+                r = store_image_manifests(store, id, &manifests);
+        if (r >= 0)
+                r = check_platform(push, platform, config, tag, error);
+        if (r != 0)
+                return r;
+        RegistryPushImage *grown = reallocarray(push->images, push->n_images + 1, sizeof(*grown));
+        if (!grown)
+                return -ENOMEM;
+        push->images = grown;
+        json_t *layers = json_get_array(json_get_object(config, "rootfs"), "diff_ids");
+        grown[push->n_images++] = (RegistryPushImage) { .tag = strdup(tag),
+                                                        .id = strdup(id),
+                                                        .config = TAKE_PTR(text),
+                                                        .manifests = TAKE_PTR(manifests),
+                                                        .layers = layers ? json_incref(layers) : json_array() };
+        return grown[push->n_images - 1].tag && grown[push->n_images - 1].id ? 0 : -ENOMEM;
+}
+
+static int find_images(Push *push, const ImagePush *request, Error *error)
+{
+        CLEANUP_FREE char *normal = store_reference_normal_name(&push->reference),
+                          *familiar = store_reference_familiar_name(&push->reference);
+        CLEANUP_JSON json_t *tags = NULL;
+        const char *tag;
+        json_t *id;
+        int r = normal && familiar ? store_repository_tags(push->engine->store, normal, &tags) : -ENOMEM;
+
+        if (r < 0)
+                return r;
+        if (json_object_size(tags) == 0)
+                return error_set(error, OUTCOME_FAILED, "An image does not exist locally with the tag: %s", familiar);
+        if (str_empty(request->tag)) {
+                json_object_foreach(tags, tag, id) {
+                        r = add_image(push, tag, json_string_value(id), request->platform, error);
+                        if (r != 0)
+                                return r;
+                }
+                return 0;
+        }
+        id = json_object_get(tags, request->tag);
+        if (!id)
+                return error_set(error, OUTCOME_FAILED, "tag does not exist: %s:%s", familiar, request->tag);
+        return add_image(push, request->tag, json_string_value(id), request->platform, error);
+}
+
+/* --- The beginning ------------------------------------------------------------------------------------------------ */
+
+static int parse_reference(const ImagePush *request, StoreReference *ret, Error *error)
+{
+        CLEANUP_REFERENCE StoreReference checked = { 0 };
+        int r = store_reference_parse(request->name, ret, error);
+
+        free(TAKE_PTR(ret->tag));
+        if (r == 0 && ret->digest)
+                return error_set(error, OUTCOME_BAD_REQUEST, "cannot push a digest reference");
+        /* A tag that breaks the grammar must not become part of a path. */
+        if (r == 0 && !str_empty(request->tag)) {
+                r = store_reference_parse("x", &checked, error);
+                if (r == 0)
+                        r = store_reference_set_tag(&checked, request->tag, error);
+        }
+        return r;
+}
+
+static int start_worker(Push *push)
+{
+        int keep[] = { push->work.stream.fd, push->staging_fd };
+        WorkerJob job = { .run = run_push,
+                          .done = push_done,
+                          .line = on_line,
+                          .userdata = push,
+                          .keep_fds = keep,
+                          .n_keep_fds = ARRAY_SIZE(keep) };
+
+        return engine_worker_start(push->engine, &job);
+}
+
+/* As Docker does: the line first, so that what is missing here is told behind it. */
+static int start_push(Push *push, const ImagePush *request, Error *error)
+{
+        CLEANUP_FREE char *normal = store_reference_normal_name(&push->reference);
+        CLEANUP_FREE char *line = normal ? str_printf("The push refers to repository [%s]", normal) : NULL;
+        int r = line ? registry_work_send(&push->work, json_pack("{ss}", "status", line)) : -ENOMEM;
+
+        if (r == 0)
+                r = find_images(push, request, error);
+        if (r == 0)
+                r = store_staging_create(push->engine->store, &push->staging, &push->staging_fd);
+        return r == 0 ? start_worker(push) : r;
+}
+
+void engine_image_push(Engine *engine, Stream *stream, const ImagePush *request)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        Push *push = calloc(1, sizeof(*push));
+
+        if (!push) {
+                request->refuse(stream, -ENOMEM, &error);
+                return;
+        }
+        push->engine = engine;
+        push->staging_fd = -EBADF;
+        int r = registry_work_init(&push->work, engine, stream, request->auth, request->refuse);
+        if (r == 0)
+                r = parse_reference(request, &push->reference, &error);
+        if (r == 0)
+                r = start_push(push, request, &error);
+        if (r != 0) {
+                registry_work_fail(&push->work, r, &error);
+                push_free(push);
+        }
+}
