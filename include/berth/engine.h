@@ -108,6 +108,9 @@ typedef struct ContainerCommit {
 void engine_container_commit(Engine *engine, const ContainerCommit *request, const json_t *body, EngineJsonDone done,
                              void *userdata);
 
+/* A worker writes the container's tree as a tar to the stream, which is taken over. */
+int container_export(Container *container, Stream *stream);
+
 /* A worker writes the log to the stream, which is taken over. */
 int container_logs_check(Container *container, Error *error);
 int container_logs(Container *container, const ContainerLogs *logs, Stream *stream);
@@ -156,3 +159,8 @@ void engine_distribution_inspect(Engine *engine, const char *name, const char *a
                                  void *userdata);
 void engine_image_search(Engine *engine, const char *term, int64_t limit, const json_t *filters, const char *auth,
                          EngineJsonDone done, void *userdata);
+
+/* Works out what to save, or says why not; then a worker writes the archive to the stream. PLAN and stream are taken
+ * over. */
+int engine_image_save_check(Engine *engine, char *const *names, const char *platform, json_t **ret_plan, Error *error);
+int engine_image_save(Engine *engine, json_t *plan, Stream *stream);

@@ -165,7 +165,13 @@ int store_image_manifests(Store *store, const char *image_id, json_t **ret_texts
 /* The configuration's bytes, owned by the caller. -ENOENT where there is none. */
 int store_image_config_text(Store *store, const char *image_id, char **ret_text);
 
-/* --- In workers --------------------------------------------------------------------------------------------------- */
+/* What is to be saved, worked out where the store is open: {"Images":[{"ID","Config":text,"Layers":[diff IDs],
+ * "References":[normal ...],"Created":ns}]}. NAMES is NULL-terminated: names without a tag mean all tags of theirs.
+ * PLATFORM, if not NULL, has to be that of each image. OUTCOME_NOT_FOUND with Docker's words. */
+int store_save_plan(Store *store, char *const *names, const char *platform, json_t **ret_plan, Error *error);
+
+/* --- In workers ----------------------------------------------------------------------------------------------------
+ */
 
 typedef struct StoreInput {
         int fd;                                                     /* the archive, borrowed */
@@ -220,8 +226,14 @@ int store_stage_blob(int staging_fd, const char *staged, const void *data, size_
 /* Makes all that was staged durable. */
 int store_stage_sync(int staging_fd);
 
-/* Writes the layer's tar as it was, byte for byte. LAYER_FD is the layer's directory. -EBADMSG where its files
- * changed. */
+/* Writes an archive of images as docker save does: an OCI layout that has manifest.json and repositories, too. LAYER_ROOT
+ * as store_layer_root() says; its layers are opened before the first byte is written. -EBADMSG where a layer's files
+ * are not what they were. */
+int store_save(const char *layer_root, const json_t *plan,
+               int (*write)(void *userdata, const void *data, size_t size), void *userdata);
+
+/* Writes the layer's tar as it was, byte for byte. LAYER_FD is the layer's directory. -EBADMSG where its files changed.
+ */
 int store_layer_write_tar(int layer_fd, int (*write)(void *userdata, const void *data, size_t size), void *userdata);
 
 /* Opens a layer's directory by its diff ID, checking that it is that layer's. */

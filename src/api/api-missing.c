@@ -5,7 +5,6 @@
 const ApiRoute api_missing_routes[] = {
         { "GET", "/containers/{id}/top", NULL, false, false },
         { "GET", "/containers/{id}/changes", NULL, false, false },
-        { "GET", "/containers/{id}/export", NULL, false, false },
         { "GET", "/containers/{id}/stats", NULL, false, false },
         { "POST", "/containers/{id}/update", NULL, false, false },
         { "POST", "/containers/{id}/pause", NULL, false, false },
@@ -19,8 +18,6 @@ const ApiRoute api_missing_routes[] = {
         { "POST", "/images/prune", NULL, false, false },
         { "GET", "/events", NULL, false, false },
         { "GET", "/system/df", NULL, false, false },
-        { "GET", "/images/{name}/get", NULL, false, false },
-        { "GET", "/images/get", NULL, false, false },
         { "POST", "/containers/{id}/exec", NULL, false, false },
         { "POST", "/exec/{id}/start", NULL, false, false },
         { "POST", "/exec/{id}/resize", NULL, false, false },

@@ -28,7 +28,71 @@ static void commit(ApiCall *call)
         engine_container_commit(call->engine, &query, call->body, answer_created, request);
 }
 
+/* {"os":..., "architecture":..., "variant":...} as "os/architecture/variant"; a text of that form as it is. Owned by
+ * the caller; NULL where none was given. */
+static char *query_platform(ApiCall *call)
+{
+        const char *text = http_request_query(call->request, "platform");
+        CLEANUP_JSON json_t *object = str_empty(text) ? NULL : json_loads(text, 0, NULL);
+        const char *variant = json_get_string(object, "variant");
+
+        if (!json_is_object(object))
+                return str_empty(text) ? NULL : strdup(text);
+        return str_printf("%s/%s%s%s", json_get_string_or(object, "os", "linux"),
+                          json_get_string_or(object, "architecture", ""), str_empty(variant) ? "" : "/", variant ?: "");
+}
+
+static void save(ApiCall *call, char *const *names)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        CLEANUP_STREAM Stream stream = STREAM_INIT;
+        CLEANUP_FREE char *platform = query_platform(call);
+        json_t *plan = NULL;
+        int r = engine_image_save_check(call->engine, names, platform, &plan, &error);
+
+        if (r != 0)
+                api_fail(call->request, r, &error);
+        else if (http_request_stream(call->request, 200, "application/x-tar", &stream) >= 0)
+                engine_image_save(call->engine, plan, &stream);
+        else
+                json_decref(plan);
+}
+
+static void save_one(ApiCall *call)
+{
+        char *names[] = { call->name, NULL };
+
+        save(call, names);
+}
+
+static void save_several(ApiCall *call)
+{
+        CLEANUP_STRV char **names = NULL;
+        const char *value;
+
+        for (size_t i = 0; (value = http_request_query_nth(call->request, "names", i)); i++)
+                if (strv_append(&names, value) < 0)
+                        break;
+        save(call, names);
+}
+
+static void export(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        CLEANUP_STREAM Stream stream = STREAM_INIT;
+        Container *container;
+        int r = engine_container_find(call->engine, call->name, &container, &error);
+
+        if (r != 0)
+                api_fail(call->request, r, &error);
+        else if (http_request_stream(call->request, 200, "application/octet-stream", &stream) >= 0)
+                container_export(container, &stream);
+}
+
 const ApiRoute api_store_routes[] = {
         { "POST", "/commit", commit, false, true },
+        { "GET", "/images/{name}/get", save_one, false, false },
+        { "GET", "/images/get", save_several, false, false },
+        { "GET", "/containers/{id}/export", export, false, false },
         { NULL, NULL, NULL, false, false },
 };

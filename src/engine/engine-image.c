@@ -82,7 +82,7 @@ void engine_sweep(Engine *engine)
 {
         WorkerJob job = { .run = empty_trash, .userdata = engine->config->data_root, .detached = true };
 
-        if (store_has_trash(engine->store))
+        if (engine->n_readers == 0 && store_has_trash(engine->store))
                 engine_worker_start(engine, &job);
 }
 

@@ -89,8 +89,7 @@ struct Engine {
         LIST_HEAD(, Pull) pulls; /* under way, see engine-pull.c */
         uint64_t last_pull;
         bool closing;         /* this process ends: what systemd keeps stays kept for the next */
-        bool interrupted;     /* the process before this one did not end at rest: what it was asked may be lost */
-        uint64_t opened_us;   /* CLOCK_MONOTONIC */
+        size_t n_readers;     /* workers that read layers */
         size_t n_jobs;        /* starts, stops, workers, waiting clients: see engine_busy() */
         NetworkBridge bridge; /* prefix 0 until it was first needed */
         bool bridge_ready;
