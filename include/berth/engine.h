@@ -132,6 +132,8 @@ typedef struct ImageImport {
         const char *repository, *tag, *message, *platform;
         char *const *changes;
 } ImageImport;
+/* Whether names and changes are right, before the stream is taken. */
+int engine_image_import_check(const ImageImport *import, Error *error);
 int engine_image_import(Engine *engine, Stream *stream, const ImageImport *import, Error *error);
 
 /* --- Registries --------------------------------------------------------------------------------------------------- */
@@ -164,3 +166,19 @@ void engine_image_search(Engine *engine, const char *term, int64_t limit, const 
  * over. */
 int engine_image_save_check(Engine *engine, char *const *names, const char *platform, json_t **ret_plan, Error *error);
 int engine_image_save(Engine *engine, json_t *plan, Stream *stream);
+
+/* Removes images by the filters, one at a time. Answers {"ImagesDeleted", "SpaceReclaimed"}. */
+void engine_image_prune(Engine *engine, const json_t *filters, EngineJsonDone done, void *userdata);
+
+/* --- Space -------------------------------------------------------------------------------------------------------- */
+
+enum {
+        ENGINE_USAGE_IMAGES = 1 << 0,
+        ENGINE_USAGE_CONTAINERS = 1 << 1,
+        ENGINE_USAGE_VOLUMES = 1 << 2,
+        ENGINE_USAGE_BUILD_CACHE = 1 << 3,
+        ENGINE_USAGE_ALL = 15,
+};
+
+/* GET /system/df. */
+void engine_usage(Engine *engine, unsigned what, EngineJsonDone done, void *userdata);

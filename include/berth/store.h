@@ -125,6 +125,11 @@ int store_tag(Store *store, const char *image_id, const char *reference, Error *
 int store_delete(Store *store, const char *name, bool force, bool prune, const StoreUsers *users, json_t **ret_items,
                  Error *error);
 
+/* The names that a prune of images removes, one store_delete() each, as POST /images/prune has it: images without a
+ * tag, or with "dangling" false all that no container uses, by the filters dangling, until, label and label!. An image
+ * that is used is refused by the removal. A vector owned by the caller. OUTCOME_BAD_REQUEST. */
+int store_prune_names(Store *store, const json_t *filters, char ***ret_names, Error *error);
+
 /* Whether there is trash to empty, and emptying it: slow, for a worker (it touches trash only and needs no Store). */
 bool store_has_trash(const Store *store);
 int store_empty_trash(const char *root);
@@ -226,11 +231,11 @@ int store_stage_blob(int staging_fd, const char *staged, const void *data, size_
 /* Makes all that was staged durable. */
 int store_stage_sync(int staging_fd);
 
-/* Writes an archive of images as docker save does: an OCI layout that has manifest.json and repositories, too. LAYER_ROOT
- * as store_layer_root() says; its layers are opened before the first byte is written. -EBADMSG where a layer's files
- * are not what they were. */
-int store_save(const char *layer_root, const json_t *plan,
-               int (*write)(void *userdata, const void *data, size_t size), void *userdata);
+/* Writes an archive of images as docker save does: an OCI layout that has manifest.json and repositories, too.
+ * LAYER_ROOT as store_layer_root() says; its layers are opened before the first byte is written. -EBADMSG where a
+ * layer's files are not what they were. */
+int store_save(const char *layer_root, const json_t *plan, int (*write)(void *userdata, const void *data, size_t size),
+               void *userdata);
 
 /* Writes the layer's tar as it was, byte for byte. LAYER_FD is the layer's directory. -EBADMSG where its files changed.
  */

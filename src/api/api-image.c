@@ -94,10 +94,15 @@ static void create(ApiCall *call)
         tag_text = strdup(http_request_query(request, "tag") ?: "");
         message = strdup(http_request_query(request, "message") ?: "");
         platform = strdup(http_request_query(request, "platform") ?: "");
+        ImageImport import = { repository, tag_text, message, platform, changes };
+        int r = engine_image_import_check(&import, &error);
+        if (r != 0) {
+                api_fail(request, r, &error);
+                return;
+        }
         if (http_request_stream(request, 200, "application/json", &stream) < 0)
                 return;
-        ImageImport import = { repository, tag_text, message, platform, changes };
-        int r = engine_image_import(call->engine, &stream, &import, &error);
+        r = engine_image_import(call->engine, &stream, &import, &error);
         if (r == 0 || stream.fd < 0)
                 return;
         CLEANUP_JSON json_t *body =

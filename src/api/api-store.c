@@ -89,8 +89,53 @@ static void export(ApiCall *call)
                 container_export(container, &stream);
 }
 
+static void answer_found(int result, json_t *object, const Error *error, void *userdata)
+{
+        api_answer(userdata, 200, result, json_incref(object), error);
+}
+
+static void prune(ApiCall *call)
+{
+        CLEANUP_JSON json_t *filters = NULL;
+
+        if (api_query_filters(call, &filters) >= 0)
+                engine_image_prune(call->engine, filters, answer_found, call->request);
+}
+
+static void usage(ApiCall *call)
+{
+        static const struct {
+                const char *name;
+                unsigned what;
+        } types[] = {
+                { "image", ENGINE_USAGE_IMAGES },
+                { "container", ENGINE_USAGE_CONTAINERS },
+                { "volume", ENGINE_USAGE_VOLUMES },
+                { "build-cache", ENGINE_USAGE_BUILD_CACHE },
+        };
+        CLEANUP_ERROR Error error = { 0 };
+        const char *value;
+        unsigned what = 0;
+
+        for (size_t i = 0; (value = http_request_query_nth(call->request, "type", i)); i++) {
+                size_t k = 0;
+
+                while (k < ARRAY_SIZE(types) && !str_equal(types[k].name, value))
+                        k++;
+                if (k == ARRAY_SIZE(types)) {
+                        error_set(&error, OUTCOME_BAD_REQUEST, "unknown object type: %s", value);
+                        api_fail(call->request, OUTCOME_BAD_REQUEST, &error);
+                        return;
+                }
+                what |= types[k].what;
+        }
+        engine_usage(call->engine, what ?: ENGINE_USAGE_ALL, answer_found, call->request);
+}
+
 const ApiRoute api_store_routes[] = {
         { "POST", "/commit", commit, false, true },
+        { "POST", "/images/prune", prune, false, false },
+        { "GET", "/system/df", usage, false, false },
         { "GET", "/images/{name}/get", save_one, false, false },
         { "GET", "/images/get", save_several, false, false },
         { "GET", "/containers/{id}/export", export, false, false },

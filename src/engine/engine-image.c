@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Images: the store's operations with what the engine knows of containers, and loading in a worker. */
 
+#include "berth/change.h"
 #include "berth/file.h"
 #include "berth/json.h"
 #include "engine-private.h"
@@ -28,7 +29,7 @@ static const char *find_user(const char *image_id, bool running, void *userdata)
         return NULL;
 }
 
-static StoreUsers users_of(Engine *engine)
+StoreUsers engine_image_users(Engine *engine)
 {
         engine_ensure_all(engine);
         return (StoreUsers) { .count = count_users, .container = find_user, .userdata = engine };
@@ -88,7 +89,7 @@ void engine_sweep(Engine *engine)
 
 int engine_image_remove(Engine *engine, const char *name, bool force, bool no_prune, json_t **ret_list, Error *error)
 {
-        StoreUsers users = users_of(engine);
+        StoreUsers users = engine_image_users(engine);
         int r = store_delete(engine->store, name, force, !no_prune, &users, ret_list, error);
 
         engine_sweep(engine);
@@ -263,16 +264,50 @@ static char *copy_or_null(const char *s)
         return str_empty(s) ? NULL : strdup(s);
 }
 
-int engine_image_import(Engine *engine, Stream *stream, const ImageImport *import, Error *error)
+static int import_config(const ImageImport *import, json_t **ret_config, Error *error)
+{
+        CLEANUP_JSON json_t *none = json_object(), *config = NULL, *warnings = json_array();
+        int r = fields_normalise("Config", none, &config, warnings, error);
+
+        if (r == 0)
+                r = change_apply(config, import->changes, error);
+        if (r == 0)
+                *ret_config = TAKE_PTR(config);
+        return r;
+}
+
+static int import_reference(const ImageImport *import, char **ret_name, Error *error)
 {
         CLEANUP_REFERENCE StoreReference reference = { 0 };
-        int r = 0;
 
-        if (strv_length(import->changes) > 0)
-                return error_set(error, OUTCOME_NOT_IMPLEMENTED,
-                                 "changes on import are not supported by this version of berth");
-        if (!str_empty(import->repository))
-                r = store_reference_from_query(import->repository, import->tag ? import->tag : "", &reference, error);
+        if (str_empty(import->repository))
+                return 0;
+        int r = store_reference_from_query(import->repository, import->tag ? import->tag : "", &reference, error);
+        if (r == 0 && reference.digest)
+                r = error_set(error, OUTCOME_BAD_REQUEST, "cannot import digest reference");
+        if (r != 0)
+                return r;
+        *ret_name = store_reference_normal(&reference);
+        return *ret_name ? 0 : -ENOMEM;
+}
+
+int engine_image_import_check(const ImageImport *import, Error *error)
+{
+        CLEANUP_JSON json_t *config = NULL;
+        CLEANUP_FREE char *name = NULL;
+        int r = import_reference(import, &name, error);
+
+        return r == 0 ? import_config(import, &config, error) : r;
+}
+
+int engine_image_import(Engine *engine, Stream *stream, const ImageImport *import, Error *error)
+{
+        CLEANUP_JSON json_t *config = NULL;
+        CLEANUP_FREE char *name = NULL;
+        int r = import_reference(import, &name, error);
+
+        if (r == 0)
+                r = import_config(import, &config, error);
         if (r != 0)
                 return r;
         Load *load = calloc(1, sizeof(*load));
@@ -281,9 +316,10 @@ int engine_image_import(Engine *engine, Stream *stream, const ImageImport *impor
         load->engine = engine;
         load->import = true;
         load->staging_fd = -EBADF;
-        load->reference = str_empty(import->repository) ? NULL : store_reference_normal(&reference);
+        load->reference = TAKE_PTR(name);
         load->message = copy_or_null(import->message);
         load->platform = copy_or_null(import->platform);
+        load->config = TAKE_PTR(config);
         stream_move(&load->stream, stream);
         return load_start(load);
 }

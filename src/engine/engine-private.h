@@ -89,6 +89,8 @@ struct Engine {
         LIST_HEAD(, Pull) pulls; /* under way, see engine-pull.c */
         uint64_t last_pull;
         bool closing;         /* this process ends: what systemd keeps stays kept for the next */
+        bool interrupted;     /* the process before this one did not end at rest: what it was asked may be lost */
+        uint64_t opened_us;   /* CLOCK_MONOTONIC */
         size_t n_readers;     /* workers that read layers */
         size_t n_jobs;        /* starts, stops, workers, waiting clients: see engine_busy() */
         NetworkBridge bridge; /* prefix 0 until it was first needed */
@@ -240,6 +242,9 @@ void engine_thaw(Engine *engine, const char *id, const char *group);
 int freeze_wait(const char *group, int timeout_ms);
 /* Ends what a process that was killed had begun. */
 void engine_thaw_leftovers(Engine *engine);
+
+/* engine-image.c: what the store may ask of containers */
+StoreUsers engine_image_users(Engine *engine);
 
 /* Empties what the store has as trash, in a worker; returns at once. */
 void engine_sweep(Engine *engine);

@@ -62,7 +62,8 @@ static int filter_until(List *list, const char *value)
         if (list->has_until)
                 return error_set(list->error, OUTCOME_BAD_REQUEST, "more than one until filter specified");
         if (time_parse_query(value, time_now_ns(), &list->until) < 0)
-                return error_set(list->error, OUTCOME_BAD_REQUEST, "invalid filter 'until=%s'", value);
+                return error_set(list->error, OUTCOME_BAD_REQUEST, "failed to parse value as time or duration: \"%s\"",
+                                 value);
         list->has_until = true;
         return 0;
 }
@@ -87,8 +88,27 @@ static int filter_label(List *list, const char *value)
         return strv_append(&list->labels, value);
 }
 
+/* Go's patterns have brackets that close and backslashes that escape something. */
+static bool pattern_is_valid(const char *p)
+{
+        for (; *p; p++) {
+                if (*p == '\\' && !*++p)
+                        return false;
+                if (*p == '[') {
+                        const char *start = p + 1 + (p[1] == '^');
+
+                        p = *start ? strchr(start + 1, ']') : NULL;
+                        if (!p)
+                                return false;
+                }
+        }
+        return true;
+}
+
 static int filter_reference(List *list, const char *value)
 {
+        if (!pattern_is_valid(value))
+                return error_set(list->error, OUTCOME_BAD_REQUEST, "syntax error in pattern");
         return strv_append(&list->references, value);
 }
 

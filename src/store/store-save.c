@@ -45,7 +45,7 @@ static json_t *find_image(const json_t *images, const char *id)
         json_t *image;
         size_t i;
 
-        json_array_foreach (images, i, image)
+        json_array_foreach(images, i, image)
                 if (str_equal(json_get_string(image, "ID"), id))
                         return image;
         return NULL;
@@ -87,7 +87,7 @@ static int plan_add(Store *store, json_t *images, const char *id, const char *ke
         if (r < 0 || !key || strchr(key, '@'))
                 return r;
         names = json_get_array(image, "References");
-        json_array_foreach (names, i, item)
+        json_array_foreach(names, i, item)
                 if (str_equal(json_string_value(item), key))
                         return 0;
         return json_array_append_new(names, json_string(key)) < 0 ? -ENOMEM : 0;
@@ -102,7 +102,7 @@ static int plan_tags(Store *store, json_t *images, const StoreReference *referen
         int r = name ? 0 : -ENOMEM;
 
         *ret_any = false;
-        json_object_foreach (store->references, key, value) {
+        json_object_foreach(store->references, key, value) {
                 const char *rest = str_after_prefix(key, name);
 
                 if (r < 0)
@@ -280,7 +280,7 @@ static int index_image(Save *save, const json_t *image, json_t *descriptor)
 
         if (json_array_size(names) == 0)
                 return json_array_append(list, descriptor) < 0 ? -ENOMEM : 0;
-        json_array_foreach (names, i, item) {
+        json_array_foreach(names, i, item) {
                 const char *name = json_string_value(item), *tag = strrchr(name, ':');
                 json_t *entry = json_copy(descriptor);
 
@@ -307,7 +307,7 @@ static int list_image(Save *save, const json_t *image, const json_t *layers)
         const char *top = NULL;
         size_t i;
 
-        json_array_foreach ((json_t *) layers, i, item) {
+        json_array_foreach((json_t *) layers, i, item) {
                 char *path CLEANUP_FREE = blob_path(json_get_string(item, "digest"));
 
                 top = json_get_string(item, "digest");
@@ -315,7 +315,7 @@ static int list_image(Save *save, const json_t *image, const json_t *layers)
                 (void) json_object_set(sources, top, item);
         }
         names = json_get_array(image, "References");
-        json_array_foreach (names, i, item) {
+        json_array_foreach(names, i, item) {
                 char *familiar CLEANUP_FREE = store_familiar(json_string_value(item));
                 char *colon = familiar ? strrchr(familiar, ':') : NULL;
                 json_t *repository;
@@ -352,7 +352,7 @@ static int save_image(Save *save, const json_t *image)
         int r;
 
         r = add_document(save, json_get_string_or(image, "Config", ""), time, &config, MEDIA_CONFIG);
-        json_array_foreach (json_get_array(image, "Layers"), i, item) {
+        json_array_foreach(json_get_array(image, "Layers"), i, item) {
                 json_t *layer;
 
                 if (r < 0)
@@ -479,7 +479,7 @@ int store_save(const char *layer_root, const json_t *plan, int (*write)(void *us
         save.repositories = json_object();
         if (!save.index || !save.manifest || !save.repositories)
                 return -ENOMEM;
-        json_array_foreach (json_get_array(plan, "Images"), i, image) {
+        json_array_foreach(json_get_array(plan, "Images"), i, image) {
                 r = save_image(&save, image);
                 if (r < 0)
                         return r;
