@@ -137,6 +137,18 @@ int store_empty_trash(const char *root);
 /* Moves layers and blobs that no image names to the trash. Not while a commit is under way elsewhere. */
 int store_collect(Store *store);
 
+/* --- Checking ------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct StoreCheck {
+        size_t images, layers, blobs, references, faults;
+} StoreCheck;
+
+/* Checks all below ROOT, while nothing changes it: that every blob and every layer's tar, written again, has its
+ * digest, that all is there that something names, and nothing else. TELL gets each fault, a line. Nothing is changed.
+ */
+int store_check(const char *root, void (*tell)(void *userdata, const char *text), void *userdata, StoreCheck *ret);
+
 /* --- Staging and committing --------------------------------------------------------------------------------------- */
 
 /* A fresh directory in staging for one job. The name is owned by the caller, the descriptor too. */

@@ -10,6 +10,7 @@
 #include "berth/file.h"
 #include "berth/log.h"
 #include "berth/runtime.h"
+#include "berth/store.h"
 #include "berth/string.h"
 
 #define CONFIG_FILE BERTH_SYSCONFDIR "/berth/daemon.json"
@@ -214,12 +215,36 @@ static int run(Daemon *daemon)
         return sd_event_loop(daemon->event);
 }
 
+static void print_fault(void *userdata, const char *text)
+{
+        (void) userdata;
+        printf("%s\n", text);
+}
+
+/* 0 where all is well, 1 where not. */
+static int check(Daemon *daemon)
+{
+        StoreCheck result;
+        int r = read_config(daemon);
+
+        if (r >= 0)
+                r = store_check(daemon->config.data_root, print_fault, NULL, &result);
+        if (r < 0) {
+                log_error_errno(r, "Cannot check %s", daemon->config.data_root);
+                return 1;
+        }
+        printf("%zu images, %zu layers, %zu blobs, %zu references: %zu faults\n", result.images, result.layers,
+               result.blobs, result.references, result.faults);
+        return result.faults > 0;
+}
+
 static void usage(void)
 {
         printf("Usage: berthd [OPTIONS]\n\nThe Berth container engine's daemon. systemd starts it by berth.socket.\n\n"
                "Options:\n"
                "  -c, --config-file FILE    configuration (default %s)\n"
                "  -l, --listen unix://PATH  serve this socket too; may be given more than once\n"
+               "      --check               check all images and layers, print each fault, and exit\n"
                "  -r, --missing-routes      list the API's routes that this version does not have\n"
                "  -h, --help                show this help\n"
                "  -v, --version             show the version\n",
@@ -229,11 +254,16 @@ static void usage(void)
 int main(int argc, char **argv)
 {
         static const struct option options[] = {
-                { "config-file", required_argument, NULL, 'c' }, { "listen", required_argument, NULL, 'l' },
-                { "missing-routes", no_argument, NULL, 'r' },    { "help", no_argument, NULL, 'h' },
-                { "version", no_argument, NULL, 'v' },           { 0 },
+                { "config-file", required_argument, NULL, 'c' },
+                { "listen", required_argument, NULL, 'l' },
+                { "missing-routes", no_argument, NULL, 'r' },
+                { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, 'v' },
+                { "check", no_argument, NULL, 'C' },
+                { 0 },
         };
         CLEANUP(daemon_clear) Daemon daemon = { .config_file = CONFIG_FILE };
+        bool checking = false;
         int option;
 
         if (config_init(&daemon.config) < 0)
@@ -245,6 +275,9 @@ int main(int argc, char **argv)
                         break;
                 case 'l':
                         strv_append(&daemon.listen, optarg);
+                        break;
+                case 'C':
+                        checking = true;
                         break;
                 case 'r':
                         api_print_missing_routes(stdout);
@@ -259,6 +292,8 @@ int main(int argc, char **argv)
                         return 2;
                 }
         }
+        if (checking)
+                return check(&daemon);
         int r = runtime_protect_program(argv);
         if (r < 0)
                 log_warning_errno(r, "The daemon's program could not be protected from containers");

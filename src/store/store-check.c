@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Checking all that the store holds, without changing any of it: every digest again, every name that one thing has for
+ * another, and nothing there that nobody names. The store is not opened, as opening mends what a crash left: that is to
+ * be seen here. Each fault is told in one line. */
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "berth/file.h"
+#include "berth/json.h"
+#include "berth/string.h"
+#include "store-headers.h"
+#include "store-private.h"
+#include "store-stage.h"
+#include "store-tree.h"
+
+typedef struct Check {
+        int image_fd, record_fd, blob_fd, layer_fd, staging_fd; /* owned; negative where there is none */
+        json_t *blobs, *layers;                                 /* owned; what images name, as keys */
+        json_t *sizes;                                          /* owned; a layer's size by diff ID */
+        StoreCheck *result;
+        void (*fault)(void *userdata, const char *text);
+        void *userdata;
+} Check;
+
+static void check_clear(Check *check)
+{
+        fd_close(check->image_fd);
+        fd_close(check->record_fd);
+        fd_close(check->blob_fd);
+        fd_close(check->layer_fd);
+        fd_close(check->staging_fd);
+        json_decref(check->blobs);
+        json_decref(check->layers);
+        json_decref(check->sizes);
+}
+
+__attribute__((format(printf, 2, 3))) static void fault(Check *check, const char *format, ...)
+{
+        char *text CLEANUP_FREE = NULL;
+        va_list arguments;
+
+        va_start(arguments, format);
+        if (vasprintf(&text, format, arguments) < 0)
+                text = NULL;
+        va_end(arguments);
+        check->result->faults++;
+        check->fault(check->userdata, text ?: "out of memory");
+}
+
+static int for_each(Check *check, int dirfd, void (*func)(Check *check, const char *name))
+{
+        int fd = dirfd < 0 ? -EBADF : openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir CLEANUP_CLOSEDIR = fd >= 0 ? fdopendir(fd) : NULL;
+        struct dirent *entry;
+
+        if (dirfd < 0)
+                return 0;
+        if (!dir) {
+                int r = -errno;
+
+                fd_close(fd);
+                return r;
+        }
+        while ((errno = 0, entry = readdir(dir)))
+                if (!str_equal(entry->d_name, ".") && !str_equal(entry->d_name, ".."))
+                        func(check, entry->d_name);
+        return errno > 0 ? -errno : 0;
+}
+
+/* --- Layers ------------------------------------------------------------------------------------------------------- */
+
+typedef struct Digest {
+        StoreHasher *hasher;
+        int64_t size;
+} Digest;
+
+static int digest_data(void *userdata, const void *data, size_t size)
+{
+        Digest *digest = userdata;
+
+        digest->size += (int64_t) size;
+        return store_hasher_update(digest->hasher, data, size);
+}
+
+/* The tar is made again: its digest tells of every byte of headers and files. */
+static void check_content(Check *check, const char *name, int fd, const json_t *record)
+{
+        StoreHasher *hasher CLEANUP_HASHER = NULL;
+        Digest digest = {};
+        char found[STORE_DIGEST_SIZE];
+        int r;
+
+        r = store_hasher_new(true, &hasher);
+        digest.hasher = hasher;
+        if (r >= 0)
+                r = store_layer_write_tar(fd, digest_data, &digest);
+        if (r >= 0)
+                r = store_hasher_finish(hasher, found);
+        if (r < 0)
+                fault(check, "layer/%s: its tar cannot be written again: %s", name,
+                      r == -EBADMSG ? "its files or headers have changed" : strerror(-r));
+        else if (!str_equal(found, json_get_string(record, "DiffID")))
+                fault(check, "layer/%s: its tar has the digest %s", name, found);
+        else if (digest.size != json_get_int(record, "TarSize", -1))
+                fault(check, "layer/%s: its tar has %lld bytes", name, (long long) digest.size);
+}
+
+static void check_layer_files(Check *check, const char *name, int fd)
+{
+        static const char *const known[] = { STORE_TREE_FS, STORE_TREE_KEPT, STORE_HEADERS_NAME, STORE_LAYER_RECORD };
+        int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir CLEANUP_CLOSEDIR = copy >= 0 ? fdopendir(copy) : NULL;
+        struct dirent *entry;
+
+        while (dir && (entry = readdir(dir))) {
+                bool found = str_equal(entry->d_name, ".") || str_equal(entry->d_name, "..");
+
+                for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+                        found = found || str_equal(entry->d_name, known[i]);
+                if (!found)
+                        fault(check, "layer/%s/%s: belongs to nothing", name, entry->d_name);
+        }
+}
+
+static void check_layer(Check *check, const char *name)
+{
+        int fd CLEANUP_CLOSE = openat(check->layer_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        json_t *record CLEANUP_JSON = NULL;
+        char expected[STORE_LAYER_ID_LENGTH + 1];
+        const char *diff_id;
+        int r;
+
+        check->result->layers++;
+        r = fd < 0 ? -errno : json_read_at(fd, STORE_LAYER_RECORD, &record);
+        diff_id = json_get_string(record, "DiffID");
+        if (r < 0 || !store_digest_is_valid(diff_id)) {
+                fault(check, "layer/%s: no record: %s", name, strerror(r < 0 ? -r : EBADMSG));
+                return;
+        }
+        store_layer_name(diff_id, expected);
+        if (!str_equal(expected, name))
+                fault(check, "layer/%s: holds the layer %s", name, diff_id);
+        if (!json_object_get(check->layers, diff_id))
+                fault(check, "layer/%s: no image names it", name);
+        (void) json_set_int(check->sizes, diff_id, json_get_int(record, "Size", -1));
+        check_layer_files(check, name, fd);
+        check_content(check, name, fd, record);
+}
+
+/* --- Images ------------------------------------------------------------------------------------------------------- */
+
+static void note_names(json_t *set, const json_t *names)
+{
+        json_t *item;
+        size_t i;
+
+        json_array_foreach(names, i, item)
+                if (json_is_string(item))
+                        (void) json_object_set_new(set, json_string_value(item), json_true());
+}
+
+static void check_configuration(Check *check, const char *hex, const json_t *record)
+{
+        json_t *config CLEANUP_JSON = NULL, *diff_ids;
+        int r = json_read_at(check->blob_fd, hex, &config);
+
+        if (r < 0) {
+                fault(check, "image %.12s: no configuration: %s", hex, strerror(-r));
+                return;
+        }
+        diff_ids = json_get_array(json_get_object(config, "rootfs"), "diff_ids");
+        if (json_array_size(diff_ids) + json_array_size(json_get_array(record, "Layers")) > 0 &&
+            !json_equal(diff_ids, json_get_array(record, "Layers")))
+                fault(check, "image %.12s: its record names other layers than its configuration", hex);
+}
+
+static void check_record(Check *check, const char *name)
+{
+        json_t *record CLEANUP_JSON = NULL, *item, *blobs;
+        char *hex CLEANUP_FREE = strndup(name, strcspn(name, "."));
+        size_t i;
+        int r;
+
+        if (!hex || strlen(hex) != ID_LENGTH || !id_is_prefix(hex) || !str_has_suffix(name, ".json") ||
+            strlen(name) != ID_LENGTH + 5) {
+                fault(check, "image/record/%s: belongs to nothing", name);
+                return;
+        }
+        check->result->images++;
+        r = json_read_at(check->record_fd, name, &record);
+        if (r < 0) {
+                fault(check, "image %.12s: no record: %s", hex, strerror(-r));
+                return;
+        }
+        blobs = json_get_array(record, "Blobs");
+        note_names(check->blobs, blobs);
+        note_names(check->layers, json_get_array(record, "Layers"));
+        check_configuration(check, hex, record);
+        json_array_foreach(blobs, i, item) {
+                const char *digest = json_string_value(item);
+
+                if (!store_digest_is_valid(digest) ||
+                    faccessat(check->blob_fd, store_digest_hex(digest), F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+                        fault(check, "image %.12s: its blob %s is missing", hex, digest ?: "?");
+        }
+}
+
+/* After the layers were read. */
+static void check_record_sizes(Check *check, const char *name)
+{
+        json_t *record CLEANUP_JSON = NULL, *item, *sizes, *size;
+        int64_t total = 0;
+        size_t i;
+
+        if (json_read_at(check->record_fd, name, &record) < 0)
+                return;
+        sizes = json_get_array(record, "Sizes");
+        json_array_foreach(json_get_array(record, "Layers"), i, item) {
+                size = json_object_get(check->sizes, json_string_value(item) ?: "");
+                total += json_integer_value(size);
+                if (!size)
+                        fault(check, "image %.12s: its layer %s is missing", name, json_string_value(item) ?: "?");
+                else if (!json_equal(size, json_array_get(sizes, i)))
+                        fault(check, "image %.12s: its record has another size of layer %s", name,
+                              json_string_value(item));
+        }
+        if (total != json_get_int(record, "Size", -1))
+                fault(check, "image %.12s: its record has another size than its layers", name);
+}
+
+static void check_blob(Check *check, const char *name)
+{
+        char *data CLEANUP_FREE = NULL, digest[STORE_DIGEST_SIZE], found[STORE_DIGEST_SIZE];
+        size_t size;
+        int r;
+
+        check->result->blobs++;
+        r = file_read_at(check->blob_fd, name, STORE_BLOB_SIZE_MAX, &data, &size);
+        if (r >= 0)
+                r = store_digest_data(data, size, found);
+        snprintf(digest, sizeof(digest), "%s%.64s", STORE_DIGEST_PREFIX, name);
+        if (r < 0)
+                fault(check, "blob %.12s: cannot be read: %s", name, strerror(-r));
+        else if (!str_equal(digest, found))
+                fault(check, "blob %.12s: has the digest %s", name, found);
+        if (!json_object_get(check->blobs, digest))
+                fault(check, "blob %.12s: no image names it", name);
+}
+
+/* --- References, and what is left over ---------------------------------------------------------------------------- */
+
+static int check_references(Check *check)
+{
+        json_t *references CLEANUP_JSON = NULL, *value;
+        const char *key;
+        int r;
+
+        r = check->image_fd < 0 ? -ENOENT : json_read_at(check->image_fd, STORE_REFERENCES_NAME, &references);
+        if (r == -ENOENT)
+                return 0;
+        if (r == -EBADMSG) {
+                fault(check, "image/" STORE_REFERENCES_NAME ": cannot be read");
+                return 0;
+        }
+        json_object_foreach(references, key, value) {
+                StoreReference reference CLEANUP_REFERENCE = {};
+                const char *id = json_string_value(value);
+                char *normal CLEANUP_FREE = NULL, *record CLEANUP_FREE = NULL;
+
+                check->result->references++;
+                if (store_reference_parse(key, &reference, NULL) == 0)
+                        normal = store_reference_normal(&reference);
+                if (!str_equal(normal, key) || !(reference.tag || reference.digest))
+                        fault(check, "reference %s: is no full name", key);
+                if (store_digest_is_valid(id))
+                        record = str_printf("%s.json", store_digest_hex(id));
+                if (!record || faccessat(check->record_fd, record, F_OK, 0) < 0)
+                        fault(check, "reference %s: there is no image %s", key, id ?: "?");
+        }
+        return r < 0 ? r : 0;
+}
+
+static void check_leftover(Check *check, const char *name)
+{
+        fault(check, "staging/%s: left over", name);
+}
+
+static void check_image_file(Check *check, const char *name)
+{
+        if (!str_equal(name, "record") && !str_equal(name, "blobs") && !str_equal(name, STORE_REFERENCES_NAME))
+                fault(check, "image/%s: belongs to nothing", name);
+}
+
+static int open_part(const char *root, const char *name, int *ret_fd)
+{
+        char *path CLEANUP_FREE = path_join(root, name);
+
+        if (!path)
+                return -ENOMEM;
+        *ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return *ret_fd < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int store_check(const char *root, void (*tell)(void *userdata, const char *text), void *userdata, StoreCheck *ret)
+{
+        StoreCheck result = {};
+        Check check CLEANUP(check_clear) = { .image_fd = -EBADF, .record_fd = -EBADF, .blob_fd = -EBADF };
+        int r;
+
+        check.layer_fd = check.staging_fd = -EBADF;
+        check.result = &result;
+        check.fault = tell;
+        check.userdata = userdata;
+        check.blobs = json_object();
+        check.layers = json_object();
+        check.sizes = json_object();
+        r = check.blobs && check.layers && check.sizes ? open_part(root, "image", &check.image_fd) : -ENOMEM;
+        if (r >= 0)
+                r = open_part(root, "image/record", &check.record_fd);
+        if (r >= 0)
+                r = open_part(root, "image/blobs/sha256", &check.blob_fd);
+        if (r >= 0)
+                r = open_part(root, "layer", &check.layer_fd);
+        if (r >= 0)
+                r = open_part(root, "staging", &check.staging_fd);
+        if (r >= 0)
+                r = for_each(&check, check.image_fd, check_image_file);
+        if (r >= 0)
+                r = for_each(&check, check.record_fd, check_record);
+        if (r >= 0)
+                r = for_each(&check, check.blob_fd, check_blob);
+        if (r >= 0)
+                r = for_each(&check, check.layer_fd, check_layer);
+        if (r >= 0)
+                r = for_each(&check, check.record_fd, check_record_sizes);
+        if (r >= 0)
+                r = check_references(&check);
+        if (r >= 0)
+                r = for_each(&check, check.staging_fd, check_leftover);
+        if (r >= 0)
+                *ret = result;
+        return r;
+}
