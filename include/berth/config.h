@@ -37,6 +37,7 @@ typedef struct Config {
         char *search_endpoint;                     /* URL of docker.io's index */
         uint32_t downloads, uploads;               /* at the same time, of one pull or push */
         uint32_t download_attempts;
+        int log_level; /* of syslog(3); what is less urgent is not logged. DEBUG logs everything. */
 } Config;
 
 /* Fills CONFIG with the defaults. */
@@ -46,5 +47,8 @@ void config_clear(Config *config);
 /* Merges a configuration file and its drop-ins (FILE.d/NAME.json, by name) into CONFIG. On a refusal ret_message says
  * which file and key; a known key that has no effect here is added to ret_warnings. A missing FILE is success. */
 int config_read(Config *config, const char *file, char ***ret_warnings, char **ret_message);
+
+/* The least urgent level that is logged. */
+int config_log_level(const Config *config);
 
 #define CLEANUP_CONFIG CLEANUP(config_clear)

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <syslog.h>
 
 #include "berth/config.h"
 #include "berth/file.h"
@@ -39,7 +40,7 @@ static const Key keys[] = {
         { "hosts", KEY_STRINGS, offsetof(Config, hosts) },
         { "log-driver", KEY_STRING, offsetof(Config, log_driver) },
         { "debug", KEY_BOOLEAN, offsetof(Config, debug) },
-        { "log-level", KEY_LOG_LEVEL, offsetof(Config, debug) },
+        { "log-level", KEY_LOG_LEVEL, offsetof(Config, log_level) },
         { "bip", KEY_BRIDGE_ADDRESS, 0 },
         { "mtu", KEY_NUMBER, offsetof(Config, mtu) },
         { "dns", KEY_STRINGS, offsetof(Config, dns) },
@@ -81,6 +82,7 @@ int config_init(Config *config)
                 .group = strdup("berth"),
                 .log_driver = strdup("journald"),
                 .idle_timeout_us = 10 * 1000000,
+                .log_level = LOG_INFO,
                 .shm_size = 64 * 1024 * 1024,
                 .log_spool_size = 256 * 1024 * 1024,
                 .search_endpoint = strdup("https://index.docker.io/v1/"),
@@ -92,6 +94,11 @@ int config_init(Config *config)
                                config->cgroup_parent && config->group && config->log_driver && config->search_endpoint
                        ? 0
                        : -ENOMEM;
+}
+
+int config_log_level(const Config *config)
+{
+        return config->debug ? LOG_DEBUG : config->log_level;
 }
 
 void config_clear(Config *config)
@@ -232,6 +239,25 @@ static const char *set_proxies(Config *config, const json_t *value)
         return NULL;
 }
 
+static const char *set_log_level(int *member, const json_t *value)
+{
+        static const struct {
+                const char *name;
+                int level;
+        } levels[] = { { "debug", LOG_DEBUG },
+                       { "info", LOG_INFO },
+                       { "warn", LOG_WARNING },
+                       { "error", LOG_ERR },
+                       { "fatal", LOG_CRIT } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+                if (json_is_string(value) && str_equal(levels[i].name, json_string_value(value))) {
+                        *member = levels[i].level;
+                        return NULL;
+                }
+        return "must be one of debug, info, warn, error, fatal";
+}
+
 /* NULL, or what is wrong with the value. */
 static const char *apply(Config *config, const Key *key, const json_t *value)
 {
@@ -248,10 +274,7 @@ static const char *apply(Config *config, const Key *key, const json_t *value)
                 *(bool *) member = json_is_true(value);
                 return NULL;
         case KEY_LOG_LEVEL:
-                if (!json_is_string(value))
-                        return "must be one of debug, info, warn, error, fatal";
-                *(bool *) member = str_equal(json_string_value(value), "debug");
-                return NULL;
+                return set_log_level((int *) member, value);
         case KEY_SECONDS:
                 if (!json_is_number(value) || json_number_value(value) < -1 || json_number_value(value) > 1e9)
                         return "must be a number of seconds, or -1 for never";

@@ -81,8 +81,11 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
                 log_error("The configuration is not reloaded: %s", message ? message : "out of memory");
         else {
                 daemon->config.debug = fresh.debug;
+                daemon->config.log_level = fresh.log_level;
                 daemon->config.idle_timeout_us = fresh.idle_timeout_us;
-                log_set_max_level(fresh.debug ? LOG_DEBUG : LOG_INFO);
+                strv_free(daemon->config.labels);
+                daemon->config.labels = TAKE_PTR(fresh.labels);
+                log_set_max_level(config_log_level(&daemon->config));
         }
         sd_notify(0, "READY=1");
         return 0;
@@ -166,7 +169,7 @@ static int read_config(Daemon *daemon)
         }
         for (char **warning = warnings; warning && *warning; warning++)
                 log_warning("%s", *warning);
-        log_set_max_level(daemon->config.debug ? LOG_DEBUG : LOG_INFO);
+        log_set_max_level(config_log_level(&daemon->config));
         return 0;
 }
 

@@ -93,6 +93,8 @@ static void test_refusals(void **state)
                 { "{\"dns\":[1]}", "dns" },
                 { "{\"dns\":\"1.1.1.1\"}", "dns" },
                 { "{\"debug\":\"yes\"}", "debug" },
+                { "{\"log-level\":\"loud\"}", "log-level" },
+                { "{\"log-level\":true}", "log-level" },
                 { "{\"data-root\":\"\"}", "data-root" },
                 { "{\"mtu\":70000}", "mtu" },
                 { "{\"default-shm-size\":\"big\"}", "default-shm-size" },
