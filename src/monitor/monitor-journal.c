@@ -225,7 +225,7 @@ static int send_entry(const MonitorJournal *journal, int socket, size_t offset, 
 }
 
 /* Sends again what may be lost. */
-static int send_again(MonitorJournal *journal)
+static int send_again(MonitorJournal *journal, int64_t now)
 {
         MonitorQueue *queue = &journal->queue;
         char extra[160];
@@ -245,6 +245,7 @@ static int send_again(MonitorJournal *journal)
                 record->resend = false;
                 journal->resend--;
                 journal->order_lost = true;
+                journal->confirm_ns = now + MSEC;
         }
         return 0;
 }
@@ -320,11 +321,14 @@ void monitor_journal_send(MonitorJournal *journal, int64_t now)
         if (journal->blocked || !connect_journal(journal, now))
                 return;
         if (journal->resend > 0) {
-                r = send_again(journal);
+                r = send_again(journal, now);
                 if (r >= 0)
                         sent(journal, now);
         }
-        while (r >= 0 && (queue->sent < queue->tail || monitor_journal_refill(journal, now) > 0)) {
+        /* What comes now would leave after the record that was sent again; the order is known again when that is
+         * stored. */
+        while (r >= 0 && !journal->order_lost &&
+               (queue->sent < queue->tail || monitor_journal_refill(journal, now) > 0)) {
                 r = send_batch(journal);
                 if (r > 0)
                         sent(journal, now);
@@ -364,9 +368,14 @@ static void daemon_died(MonitorJournal *journal, int64_t now)
         journal->daemon = fd_close(journal->daemon);
         if (queue->head < queue->tail)
                 journal->retry_ns = now + RETRY_NS;
-        if (journal->socket < 0 || queue->head == queue->sent || journal->order_lost ||
-            ioctl(journal->socket, SIOCOUTQ, &queued) < 0)
+        if (journal->socket < 0 || queue->head == queue->sent || ioctl(journal->socket, SIOCOUTQ, &queued) < 0)
                 return;
+        /* It died again before the last one's doubtful record was known to be stored: now any may be lost. */
+        if (journal->order_lost) {
+                resend_all(journal);
+                monitor_journal_send(journal, now);
+                return;
+        }
         if (queued > 0 && journal->barrier_sent)
                 queued -= datagram_cost(journal, SIZE_MAX);
         for (; offset < queue->sent; offset = monitor_queue_next(queue, offset))
@@ -389,7 +398,7 @@ static void look(MonitorJournal *journal, int64_t now)
 {
         MonitorQueue *queue = &journal->queue;
 
-        if (journal->socket >= 0 && queue->sent == queue->tail && journal->resend == 0) {
+        if (journal->socket >= 0 && (queue->sent == queue->tail || journal->order_lost) && journal->resend == 0) {
                 int queued = queue_size(journal);
 
                 if (queued == 0 || !journal->barrier_sent) {
@@ -406,7 +415,9 @@ static void look(MonitorJournal *journal, int64_t now)
                 return;
         }
         if (journal->hurry)
-                journal->confirm_step = MIN(2 * journal->confirm_step, HURRY_MAX_NS);
+                journal->confirm_step = MIN(MAX(2 * journal->confirm_step, HURRY_FIRST_NS), HURRY_MAX_NS);
+        else if (journal->order_lost)
+                journal->confirm_step = CONFIRM_AGAIN_NS;
         else
                 journal->confirm_step =
                         journal->barrier_sent && journal->confirm_step == CONFIRM_NS ? CONFIRM_AGAIN_NS : CONFIRM_NS;
@@ -483,8 +494,8 @@ void monitor_journal_dispatch(MonitorJournal *journal, const struct pollfd *fds,
         }
         if (journal->confirm_ns > 0 && now >= journal->confirm_ns) {
                 look(journal, now);
-                /* There may be room for more of it now. */
-                if (journal->spool.active)
+                /* There may be room for more of it now, or the order is known again. */
+                if (journal->spool.active || (journal->queue.sent < journal->queue.tail && !journal->order_lost))
                         monitor_journal_send(journal, now);
         }
 }

@@ -241,17 +241,18 @@ class Spool(unittest.TestCase):
         name = new_name("journald")
         wanted = numbers(1, LINES // 2)
         self.burst(name, last=LINES // 2)
-        for command in (("systemctl", "restart", "systemd-journald.service"),
-                        ("systemctl", "kill", "--signal=KILL", "systemd-journald.service")):
-            time.sleep(0.5)
+        kill_it = ("systemctl", "kill", "--signal=KILL", "systemd-journald.service")
+        for pause, command in ((0.5, ("systemctl", "restart", "systemd-journald.service")), (0.5, kill_it), (0.2, kill_it), (1, kill_it)):
+            time.sleep(pause)
             run(*command)
+        self.assertTrue(listed(SPOOLS), "it was still draining")
         self.assert_logs(name, wanted)
         self.drained()
         run("journalctl", "--sync")
-        # The record that journald was working on may be there twice, marked.
+        # A record that journald was working on may be there twice, marked; all that were under way, when it dies twice at once.
         found = run(*JOURNAL, f"CONTAINER_NAME={name}", text=False, timeout=120).splitlines()
         self.assertEqual(set(found), set(wanted.splitlines()))
-        self.assertLessEqual(len(found), LINES // 2 + 2)
+        self.assertLessEqual(len(found), LINES // 2 + 500)
 
     def test_daemon_goes_while_idle(self):
         name = new_name("idle")
