@@ -257,5 +257,6 @@ int store_layer_write_tar(int layer_fd, int (*write)(void *userdata, const void 
 int store_layer_open(const char *layer_root, const char *diff_id);
 
 /* Takes from a worker what it does not need: other descriptors (all but 0 to 2 and KEEP), the network, the file system
- * but for STAGING_FD, which becomes its root, new privileges, and capabilities beyond those that unpacking needs. */
+ * but for STAGING_FD, which becomes its root, new privileges, and capabilities, system calls and
+ * memory beyond those that unpacking needs. */
 int store_worker_confine(int staging_fd, const int *keep, size_t n_keep);

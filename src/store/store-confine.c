@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Confinement of a worker that reads what strangers wrote. Its root directory becomes its staging directory, so that
  * even a path that slipped through leads nowhere else; it has no network, no descriptors it was not given, and the
- * capabilities that making files with all their attributes takes. */
+ * capabilities and system calls that making files with all their attributes takes. */
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
@@ -11,6 +11,7 @@
 
 #include "berth/file.h"
 #include "berth/store.h"
+#include "store-seccomp.h"
 
 /* FSETID: set-id bits survive; SYS_ADMIN: trusted.* attributes, which overlayfs reads. */
 static const int needed_capabilities[] = { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER,   CAP_FSETID,
@@ -81,5 +82,6 @@ int store_worker_confine(int staging_fd, const int *keep, size_t n_keep)
                 return -errno;
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                 return -errno;
-        return drop_capabilities();
+        r = drop_capabilities();
+        return r < 0 ? r : store_seccomp_apply();
 }

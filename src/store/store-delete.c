@@ -214,6 +214,15 @@ static int remove_image(Delete *delete, const char *id, char **ret_parent)
         return store_staging_discard(delete->store, job);
 }
 
+/* Nobody would notice that it is gone: it has neither names nor children. */
+static bool is_dangling(const Delete *delete, const char *id)
+{
+        size_t children = 0;
+
+        return json_array_size(store_references_of(delete->store, id)) == 0 &&
+               store_index_children(delete->store, id, &children) >= 0 && children == 0;
+}
+
 /* Removes the image unless something is in the way. QUIET: then the untagging alone was what could be done. */
 static int delete_image(Delete *delete, const char *image_id, bool force, bool quiet)
 {
@@ -227,7 +236,7 @@ static int delete_image(Delete *delete, const char *image_id, bool force, bool q
                 int r;
 
                 r = check_conflict(delete, id, CONFLICT_HARD | (force ? 0 : CONFLICT_SOFT), &used);
-                if (r > 0 && quiet && (used || json_array_size(store_references_of(delete->store, id)) > 0)) {
+                if (r > 0 && quiet && (used || !is_dangling(delete, id))) {
                         error_clear(delete->error);
                         return 0;
                 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One entry's headers. What does not fit its field, and times with a fraction, go to a pax record (POSIX.1-2001); a
- * sparse file is written in GNU's form 1.0, whose map stands in front of the content. Bytes of names are passed on as
- * they are. */
+/* One entry's headers. What does not fit its field, and times with a fraction, go to a pax record (POSIX.1-2001). Bytes
+ * of names are passed on as they are. */
 #include "store-pack-header.h"
 
 #include <string.h>
@@ -141,44 +140,12 @@ static int append_records(Buffer *buffer, const Buffer *records)
         return r < 0 ? r : append_padding(buffer, records->size);
 }
 
-static int sparse_map(const StoreTarEntry *entry, Buffer *map, int64_t *ret_stored)
-{
-        int64_t stored = 0;
-        int r;
-
-        r = buffer_printf(map, "%zu\n", entry->n_extents);
-        for (size_t i = 0; r >= 0 && i < entry->n_extents; i++) {
-                stored += entry->extents[i].size;
-                r = buffer_printf(map, "%lld\n%lld\n", (long long) entry->extents[i].offset,
-                                  (long long) entry->extents[i].size);
-        }
-        if (r >= 0)
-                r = append_padding(map, map->size);
-        *ret_stored = stored + (int64_t) map->size;
-        return r;
-}
-
-static int put_sparse(Ustar *header, Buffer *records, const StoreTarEntry *entry)
-{
-        int r;
-
-        memcpy(header->name, "GNUSparseFile.0/file", 20);
-        r = add_number(records, "GNU.sparse.major", 1);
-        if (r >= 0)
-                r = add_number(records, "GNU.sparse.minor", 0);
-        if (r >= 0)
-                r = add_record(records, "GNU.sparse.name", entry->path, strlen(entry->path));
-        return r < 0 ? r : add_number(records, "GNU.sparse.realsize", entry->size);
-}
-
 static int put_names(Ustar *header, Buffer *records, const StoreTarEntry *entry)
 {
         size_t link = entry->link ? strlen(entry->link) : 0;
         int r = 0;
 
-        if (entry->sparse)
-                r = put_sparse(header, records, entry);
-        else if (!put_path(header, entry->path))
+        if (!put_path(header, entry->path))
                 r = add_record(records, "path", entry->path, strlen(entry->path));
         if (link <= FIELD_NAME_SIZE)
                 memcpy(header->link, entry->link ?: "", link);
@@ -200,8 +167,9 @@ static int put_owner(Ustar *header, Buffer *records, const StoreTarEntry *entry)
         return r;
 }
 
-static int put_size_and_time(Ustar *header, Buffer *records, const StoreTarEntry *entry, int64_t stored)
+static int put_size_and_time(Ustar *header, Buffer *records, const StoreTarEntry *entry)
 {
+        int64_t stored = entry->type == '0' ? entry->size : 0;
         bool fits = entry->mtime.tv_sec >= 0 && entry->mtime.tv_sec <= OCTAL_SIZE_MAX;
         int r = 0;
 
@@ -228,27 +196,21 @@ static int put_attributes(Buffer *records, const StoreTarEntry *entry)
 
 int store_pack_header(Buffer *buffer, const StoreTarEntry *entry)
 {
-        Buffer records CLEANUP_BUFFER = {}, map CLEANUP_BUFFER = {};
+        Buffer records CLEANUP_BUFFER = {};
         Ustar header = { .type = entry->type };
-        int64_t stored = entry->type == '0' ? entry->size : 0;
-        int r = 0;
+        int r;
 
-        if (entry->sparse)
-                r = sparse_map(entry, &map, &stored);
         put_octal(header.mode, sizeof(header.mode), entry->mode & 07777);
         put_octal(header.major, sizeof(header.major), entry->major);
         put_octal(header.minor, sizeof(header.minor), entry->minor);
-        if (r >= 0)
-                r = put_names(&header, &records, entry);
+        r = put_names(&header, &records, entry);
         if (r >= 0)
                 r = put_owner(&header, &records, entry);
         if (r >= 0)
-                r = put_size_and_time(&header, &records, entry, stored);
+                r = put_size_and_time(&header, &records, entry);
         if (r >= 0)
                 r = put_attributes(&records, entry);
         if (r >= 0)
                 r = append_records(buffer, &records);
-        if (r >= 0)
-                r = finish_header(buffer, &header);
-        return r < 0 ? r : buffer_append(buffer, map.data ?: "", map.size);
+        return r < 0 ? r : finish_header(buffer, &header);
 }

@@ -5,9 +5,8 @@
 #include "berth/buffer.h"
 #include "store-tar.h"
 
-/* Appends an entry's headers. SIZE is the number of stored bytes that will follow; of a sparse entry with the map,
- * which is appended here. A directory's path ends in a slash. -E2BIG where the attributes are more than a reader takes.
- */
+/* Appends an entry's headers. A regular file's size is the number of bytes that will follow; sparse ones have no form
+ * of their own. A directory's path ends in a slash. -E2BIG where the attributes are more than a reader takes. */
 int store_pack_header(Buffer *buffer, const StoreTarEntry *entry);
 
 /* The number of bytes after SIZE to a whole block. */

@@ -4,6 +4,8 @@
  * tree may belong to a running container. Attributes can be read by name alone, and of links and devices not by
  * descriptor: so the working directory is the directory at hand.
  *
+ * Holes are written out: few readers of layers bring a sparse file's form back byte for byte.
+ *
  * The headers promise a size. A file that shrinks meanwhile is filled up with zeros, one that grows is cut. Sockets are
  * left out, as everywhere. */
 #include "store-pack.h"
@@ -22,9 +24,6 @@
 #include "store-tree.h"
 
 #define PACK_BLOCK (256u * 1024)
-/* Holes that are smaller together are written out. */
-#define PACK_HOLES_MIN (64 * 1024)
-#define PACK_EXTENTS_MAX 100000u
 #define OVERLAY_PREFIX "trusted.overlay."
 #define OVERLAY_OPAQUE OVERLAY_PREFIX "opaque"
 #define WHITEOUT_PREFIX ".wh."
@@ -55,9 +54,7 @@ struct StorePack {
         bool cloned; /* file_fd is a copy that shares its blocks */
         bool clones; /* the file system is not known to be unable */
         bool started, ended;
-        int64_t stored; /* bytes of content the headers promised */
-        size_t extent;
-        int64_t offset, left; /* of the extent at hand */
+        int64_t offset, left; /* of the content */
         StoreTarEntry entry;
         uint8_t *buffer; /* owned */
 };
@@ -342,56 +339,6 @@ static int read_target(StoreTarEntry *entry, const char *name)
         return entry->link ? 0 : -ENOMEM;
 }
 
-static int add_extent(StoreTarEntry *entry, size_t *allocated, int64_t offset, int64_t size)
-{
-        if (entry->n_extents == *allocated) {
-                size_t want = MAX(*allocated * 2, (size_t) 16);
-                StoreTarExtent *grown = reallocarray(entry->extents, want, sizeof(*grown));
-
-                if (!grown)
-                        return -ENOMEM;
-                entry->extents = grown;
-                *allocated = want;
-        }
-        entry->extents[entry->n_extents++] = (StoreTarExtent) { offset, size };
-        return 0;
-}
-
-/* Where the file has data. Few holes, or very many, are no holes. */
-static int find_extents(StoreTarEntry *entry, int fd)
-{
-        int64_t at = 0, holes = 0;
-        size_t allocated = 0;
-        int r = 0;
-
-        while (r >= 0 && at < entry->size && entry->n_extents < PACK_EXTENTS_MAX) {
-                int64_t data = lseek(fd, at, SEEK_DATA), hole;
-
-                if (data < 0 && errno != ENXIO)
-                        return -errno;
-                if (data < 0 || data >= entry->size) {
-                        holes += entry->size - at;
-                        at = entry->size;
-                        break;
-                }
-                hole = lseek(fd, data, SEEK_HOLE);
-                hole = hole < 0 ? entry->size : MIN(hole, entry->size);
-                holes += data - at;
-                r = add_extent(entry, &allocated, data, hole - data);
-                at = hole;
-        }
-        if (r < 0)
-                return r;
-        entry->sparse = at >= entry->size && holes >= PACK_HOLES_MIN;
-        if (!entry->sparse) {
-                free(TAKE_PTR(entry->extents));
-                entry->n_extents = 0;
-                return 0;
-        }
-        /* GNU tar ends the map where the file ends. */
-        return add_extent(entry, &allocated, entry->size, 0);
-}
-
 /* A copy that shares the blocks, if that is possible. */
 static void share_file(StorePack *pack)
 {
@@ -419,7 +366,6 @@ static int open_file(StorePack *pack, const char *name)
 {
         StoreTarEntry *entry = &pack->entry;
         struct stat st;
-        int r;
 
         pack->file_fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
         if (pack->file_fd < 0)
@@ -430,17 +376,8 @@ static int open_file(StorePack *pack, const char *name)
                 return -ESTALE;
         entry->size = st.st_size;
         share_file(pack);
-        if (st.st_blocks * 512 < st.st_size) {
-                r = find_extents(entry, pack->file_fd);
-                if (r < 0)
-                        return r;
-        }
-        pack->extent = 0;
-        pack->offset = entry->sparse ? entry->extents[0].offset : 0;
-        pack->left = entry->sparse ? entry->extents[0].size : entry->size;
-        pack->stored = pack->left;
-        for (size_t i = 1; i < entry->n_extents; i++)
-                pack->stored += entry->extents[i].size;
+        pack->offset = 0;
+        pack->left = entry->size;
         return 0;
 }
 
@@ -605,13 +542,8 @@ static ssize_t lend_content(StorePack *pack, const uint8_t **ret)
 {
         ssize_t n;
 
-        while (pack->left == 0 && pack->extent + 1 < pack->entry.n_extents) {
-                pack->extent++;
-                pack->offset = pack->entry.extents[pack->extent].offset;
-                pack->left = pack->entry.extents[pack->extent].size;
-        }
         if (pack->left == 0) {
-                size_t padding = store_pack_padding(pack->stored);
+                size_t padding = store_pack_padding(pack->entry.size);
 
                 pack->file_fd = fd_close(pack->file_fd);
                 memset(pack->buffer, 0, padding);

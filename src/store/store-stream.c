@@ -104,22 +104,36 @@ int store_stream_drain(StoreStream *stream)
         }
 }
 
-static ssize_t input_next(StoreStream *stream, const uint8_t **ret)
+static ssize_t input_read(StoreInputStream *input, void *buffer, size_t size)
 {
-        StoreInputStream *input = (StoreInputStream *) stream;
         ssize_t n;
 
         if (input->read)
-                n = input->read(input->userdata, input->buffer, INPUT_BLOCK_SIZE);
-        else
-                do
-                        n = read(input->fd, input->buffer, INPUT_BLOCK_SIZE);
-                while (n < 0 && errno == EINTR);
-        if (n < 0)
-                return input->read ? n : -errno;
-        input->total += n;
+                return input->read(input->userdata, buffer, size);
+        do
+                n = read(input->fd, buffer, size);
+        while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : n;
+}
+
+/* Whole blocks, however small the pieces that come: what is above sees long runs. */
+static ssize_t input_next(StoreStream *stream, const uint8_t **ret)
+{
+        StoreInputStream *input = (StoreInputStream *) stream;
+        size_t filled = 0;
+
+        while (filled < INPUT_BLOCK_SIZE) {
+                ssize_t n = input_read(input, input->buffer + filled, INPUT_BLOCK_SIZE - filled);
+
+                if (n < 0)
+                        return n;
+                if (n == 0)
+                        break;
+                filled += (size_t) n;
+        }
+        input->total += filled;
         *ret = input->buffer;
-        return n;
+        return (ssize_t) filled;
 }
 
 int store_input_stream_init(StoreInputStream *input, int fd, ssize_t (*read)(void *, void *, size_t), void *userdata)

@@ -19,6 +19,8 @@
 #include "store-tar.h"
 #include "store-tree.h"
 
+/* Zeros that are not written: at such a boundary, so many of them. */
+#define HOLE_SIZE (64 * 1024)
 #define WHITEOUT_PREFIX ".wh."
 #define WHITEOUT_META_PREFIX ".wh..wh."
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
@@ -58,6 +60,32 @@ static int show_raw(void *userdata, const void *data, size_t size)
         return store_headers_raw(&unpack->headers, data, size);
 }
 
+static bool is_zero(const uint8_t *data, size_t size)
+{
+        return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
+}
+
+/* Writes at OFFSET of a file that has its size already; whole runs of zeros stay holes. */
+static int write_run(int fd, const uint8_t *data, size_t size, int64_t offset)
+{
+        while (size > 0) {
+                size_t n = MIN(size, (size_t) (HOLE_SIZE - offset % HOLE_SIZE));
+
+                if (n < HOLE_SIZE || !is_zero(data, n))
+                        for (size_t done = 0; done < n;) {
+                                ssize_t written = pwrite(fd, data + done, n - done, offset + (int64_t) done);
+
+                                if (written < 0)
+                                        return -errno;
+                                done += (size_t) written;
+                        }
+                data += n;
+                size -= n;
+                offset += (int64_t) n;
+        }
+        return 0;
+}
+
 /* Copies SIZE stored bytes to OFFSET of a new file, unless it HAS them, and refers to them in the header record. */
 static int copy_extent(Unpack *unpack, int fd, bool has, const char *real, int64_t offset, int64_t size)
 {
@@ -65,19 +93,15 @@ static int copy_extent(Unpack *unpack, int fd, bool has, const char *real, int64
 
         while (left > 0) {
                 const uint8_t *data;
-                ssize_t n = store_tar_data(&unpack->tar, (size_t) MIN(left, (int64_t) INT32_MAX), &data),
-                        done = has ? n : 0;
+                ssize_t n = store_tar_data(&unpack->tar, (size_t) MIN(left, (int64_t) INT32_MAX), &data);
+                int r;
 
                 if (n <= 0)
-                        return n < 0 ? n : -EBADMSG;
-                while (done < n) {
-                        ssize_t written = pwrite(fd, data + done, (size_t) (n - done), at);
-
-                        if (written < 0)
-                                return -errno;
-                        done += written;
-                        at += written;
-                }
+                        return n < 0 ? (int) n : -EBADMSG;
+                r = has ? 0 : write_run(fd, data, (size_t) n, at);
+                if (r < 0)
+                        return r;
+                at += n;
                 left -= n;
         }
         return store_headers_file(&unpack->headers, real, offset, size);
@@ -89,10 +113,10 @@ static int copy_content(Unpack *unpack, int fd, const char *real, const StoreTar
         int r;
 
         unpack->result.size += entry->size;
+        if ((entry->sparse || entry->size >= HOLE_SIZE) && !has && ftruncate(fd, entry->size) < 0)
+                return -errno;
         if (!entry->sparse)
                 return copy_extent(unpack, fd, has, real, 0, entry->size);
-        if (ftruncate(fd, entry->size) < 0)
-                return -errno;
         for (size_t i = 0; i < entry->n_extents; i++) {
                 r = copy_extent(unpack, fd, has, real, entry->extents[i].offset, entry->extents[i].size);
                 if (r < 0)
