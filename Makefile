@@ -66,7 +66,7 @@ PKGS_http := libsystemd jansson
 PKGS_mount := mount jansson
 PKGS_unit := libsystemd jansson
 PKGS_store := libarchive libcrypto libisal libseccomp jansson
-PKGS_registry := zlib jansson
+PKGS_registry := libisal jansson
 PKGS_journal := libsystemd jansson
 PKGS_network := libmnl jansson
 PKGS_runtime := libseccomp libcap jansson
@@ -199,7 +199,7 @@ uninstall: ## removes what install put there
 
 # --- Whole checks -------------------------------------------------------------------------------------------------
 DEPS := build-essential pkg-config libsystemd-dev libmount-dev libjansson-dev libarchive-dev libcmocka-dev libseccomp-dev \
-	libcap-dev libhttp-parser-dev libmnl-dev libssl-dev libisal-dev zlib1g-dev libcurl4-openssl-dev python3 systemd-dev \
+	libcap-dev libhttp-parser-dev libmnl-dev libssl-dev libisal-dev libcurl4-openssl-dev python3 systemd-dev \
 	clang libclang-rt-dev clang-format-19
 DEPS_HOST := systemd-container mmdebstrap debian-archive-keyring dbus busybox-static nftables iproute2 util-linux tar gzip zstd \
 	qemu-system-x86 e2fsprogs

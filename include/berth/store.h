@@ -253,6 +253,9 @@ int store_save(const char *layer_root, const json_t *plan, int (*write)(void *us
  */
 int store_layer_write_tar(int layer_fd, int (*write)(void *userdata, const void *data, size_t size), void *userdata);
 
+/* The size of a layer's tar. */
+int store_layer_tar_size(const char *layer_root, const char *diff_id, int64_t *ret_size);
+
 /* Opens a layer's directory by its diff ID, checking that it is that layer's. */
 int store_layer_open(const char *layer_root, const char *diff_id);
 

@@ -136,12 +136,12 @@ static int add_image(Push *push, const char *tag, const char *id, const char *pl
         return grown[push->n_images - 1].tag && grown[push->n_images - 1].id ? 0 : -ENOMEM;
 }
 
-static int find_images(Push *push, const ImagePush *request, Error *error)
+static int find_images(Push *push, const char *platform, Error *error)
 {
         CLEANUP_FREE char *normal = store_reference_normal_name(&push->reference),
                           *familiar = store_reference_familiar_name(&push->reference);
         CLEANUP_JSON json_t *tags = NULL;
-        const char *tag;
+        const char *wanted = push->reference.tag, *tag;
         json_t *id;
         int r = normal && familiar ? store_repository_tags(push->engine->store, normal, &tags) : -ENOMEM;
 
@@ -149,37 +149,35 @@ static int find_images(Push *push, const ImagePush *request, Error *error)
                 return r;
         if (json_object_size(tags) == 0)
                 return error_set(error, OUTCOME_FAILED, "An image does not exist locally with the tag: %s", familiar);
-        if (str_empty(request->tag)) {
+        if (push->reference.digest)
+                return error_set(error, OUTCOME_FAILED, "cannot push a digest reference");
+        if (!wanted) {
                 json_object_foreach(tags, tag, id) {
-                        r = add_image(push, tag, json_string_value(id), request->platform, error);
+                        r = add_image(push, tag, json_string_value(id), platform, error);
                         if (r != 0)
                                 return r;
                 }
                 return 0;
         }
-        id = json_object_get(tags, request->tag);
+        id = json_object_get(tags, wanted);
         if (!id)
-                return error_set(error, OUTCOME_FAILED, "tag does not exist: %s:%s", familiar, request->tag);
-        return add_image(push, request->tag, json_string_value(id), request->platform, error);
+                return error_set(error, OUTCOME_FAILED, "tag does not exist: %s:%s", familiar, wanted);
+        return add_image(push, wanted, json_string_value(id), platform, error);
 }
 
 /* --- The beginning ------------------------------------------------------------------------------------------------ */
 
+/* With a tag to push, or without one for all. As Docker does it the name's own tag counts where there is no other, and
+ * a digest that is not overruled by a tag is refused behind the first line. */
 static int parse_reference(const ImagePush *request, StoreReference *ret, Error *error)
 {
-        CLEANUP_REFERENCE StoreReference checked = { 0 };
         int r = store_reference_parse(request->name, ret, error);
 
-        free(TAKE_PTR(ret->tag));
-        if (r == 0 && ret->digest)
-                return error_set(error, OUTCOME_BAD_REQUEST, "cannot push a digest reference");
-        /* A tag that breaks the grammar must not become part of a path. */
-        if (r == 0 && !str_empty(request->tag)) {
-                r = store_reference_parse("x", &checked, error);
-                if (r == 0)
-                        r = store_reference_set_tag(&checked, request->tag, error);
-        }
-        return r;
+        if (r != 0 || str_empty(request->tag))
+                return r;
+        if (ret->digest)
+                return error_set(error, OUTCOME_BAD_REQUEST, "cannot import digest reference");
+        return store_reference_set_tag(ret, request->tag, error);
 }
 
 static int start_worker(Push *push)
@@ -203,7 +201,7 @@ static int start_push(Push *push, const ImagePush *request, Error *error)
         int r = line ? registry_work_send(&push->work, json_pack("{ss}", "status", line)) : -ENOMEM;
 
         if (r == 0)
-                r = find_images(push, request, error);
+                r = find_images(push, request->platform, error);
         if (r == 0)
                 r = store_staging_create(push->engine->store, &push->staging, &push->staging_fd);
         return r == 0 ? start_worker(push) : r;

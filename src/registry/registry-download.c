@@ -4,20 +4,15 @@
  * endpoint if this one gives no more. */
 #include "registry-download.h"
 
-#include <grp.h>
-#include <linux/capability.h>
-#include <linux/close_range.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "berth/digest.h"
 #include "berth/file.h"
 #include "berth/string.h"
 #include "registry-pool.h"
+#include "registry-privilege.h"
 #include "registry-progress.h"
 
-#define NOBODY 65534
 #define TELL_NS (INT64_C(100) * 1000000)
 #define DELAY_SECONDS_MAX 16
 
@@ -41,36 +36,6 @@ static void download_clear(Download *download)
         fd_close(download->fd);
 }
 
-/* --- Giving up privileges ----------------------------------------------------------------------------------------- */
-
-static int become_nobody(void)
-{
-        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-        struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
-
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-                return -errno;
-        /* Without root (a test of the module alone) there is nothing to give up. */
-        if (geteuid() == 0 &&
-            (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0))
-                return -errno;
-        if (syscall(SYS_capset, &header, none) < 0)
-                return -errno;
-        /* A change of identity ends this, as it does dumpability. */
-        return prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ? -errno : 0;
-}
-
-static int close_others(int a, int b)
-{
-        unsigned low = (unsigned) MIN(a, b), high = (unsigned) MAX(a, b);
-
-        if ((low > 3 && syscall(SYS_close_range, 3, low - 1, 0) < 0) ||
-            (high > low + 1 && syscall(SYS_close_range, low + 1, high - 1, 0) < 0) ||
-            syscall(SYS_close_range, high + 1, ~0U, 0) < 0)
-                return -errno;
-        return 0;
-}
-
 int registry_download_start(RegistrySession *session, RegistryUnpacker *unpacker, int socket, int staging_fd)
 {
         CLEANUP_ERROR Error ignored = { 0 };
@@ -81,9 +46,9 @@ int registry_download_start(RegistrySession *session, RegistryUnpacker *unpacker
         for (size_t i = 0; i < session->n_endpoints && r == 0; i++)
                 r = registry_client_prepare(session->client, session->endpoints[i].name, &ignored);
         if (r == 0)
-                r = close_others(socket, unpacker->socket);
+                r = registry_close_others(socket, unpacker->socket);
         if (r == 0)
-                r = become_nobody();
+                r = registry_become_nobody();
         return r == 0 && getppid() != parent ? -ESRCH : r;
 }
 

@@ -11,7 +11,7 @@
 
 #define REDIRECTS_MAX 10
 #define CONNECT_SECONDS 30L
-#define STALL_SECONDS 120L
+#define STALL_SECONDS 120u
 #define BUFFER_SIZE (512L * 1024)
 #define HEADER_SIZE_MAX (64u * 1024)
 #define TRUSTS_MAX 16
@@ -42,6 +42,8 @@ void registry_response_clear(RegistryResponse *response)
         free(response->challenge);
         free(response->retry_after);
         free(response->content_range);
+        free(response->range);
+        free(response->chunk_min);
         free(response->link);
         free(response->token);
         buffer_clear(&response->body);
@@ -66,6 +68,8 @@ static void take_header(RegistryResponse *response, const char *name, size_t nam
                       { "www-authenticate", &response->challenge },
                       { "retry-after", &response->retry_after },
                       { "content-range", &response->content_range },
+                      { "range", &response->range },
+                      { "oci-chunk-min-length", &response->chunk_min },
                       { "link", &response->link },
                       { "x-docker-token", &response->token } };
 
@@ -286,6 +290,14 @@ static void set_callbacks(CURL *easy, Exchange *exchange)
                 registry_curl.easy_setopt(easy, pointers[i].option, pointers[i].value);
 }
 
+/* -1: chunked. */
+static curl_off_t upload_size(const RegistryRequest *request)
+{
+        if (request->read)
+                return request->read_size > 0 ? request->read_size : -1;
+        return (curl_off_t) request->body_size;
+}
+
 static void set_method(CURL *easy, const RegistryRequest *request)
 {
         registry_curl.easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
@@ -293,8 +305,7 @@ static void set_method(CURL *easy, const RegistryRequest *request)
                 registry_curl.easy_setopt(easy, CURLOPT_NOBODY, 1L);
         else if (request->read || request->body) {
                 registry_curl.easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-                registry_curl.easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
-                                          (curl_off_t) (request->read ? -1 : (curl_off_t) request->body_size));
+                registry_curl.easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, upload_size(request));
         }
 }
 
@@ -399,7 +410,7 @@ static int perform(RegistryClient *client, const RegistryRequest *request, const
         registry_curl.easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_SIZE);
         registry_curl.easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
         registry_curl.easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
-        registry_curl.easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, STALL_SECONDS);
+        registry_curl.easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long) (request->patience ?: STALL_SECONDS));
         registry_curl.easy_setopt(easy, CURLOPT_TIMEOUT, (long) request->timeout);
         registry_curl.easy_setopt(easy, CURLOPT_USERAGENT, "berth/" BERTH_VERSION);
         set_callbacks(easy, &exchange);

@@ -13,8 +13,9 @@ typedef struct RegistryResponse {
         int status;      /* 0: none came */
         char reason[64]; /* with the status in front: "404 Not Found" */
         char *type, *location, *digest, *challenge, *retry_after, *content_range, *link, *token; /* owned */
-        int64_t length; /* negative: not said */
-        Buffer body;    /* unless it went to the request's write() */
+        char *range, *chunk_min; /* owned; of an upload: what has arrived, the least size of a chunk */
+        int64_t length;          /* negative: not said */
+        Buffer body;             /* unless it went to the request's write() */
 } RegistryResponse;
 
 void registry_response_clear(RegistryResponse *response);
@@ -26,15 +27,17 @@ typedef struct RegistryRequest {
         const char *authorization; /* sent to the URL's own host only; may be NULL */
         const void *body;          /* NULL: none */
         size_t body_size;
-        /* The body as a stream of unknown length, instead: bytes read, 0 at the end, negative errno. */
+        /* The body as a stream, instead: bytes read, 0 at the end, negative errno. */
         ssize_t (*read)(void *userdata, void *data, size_t size);
+        int64_t read_size; /* of the stream; 0: not known before its end */
         /* Takes the body of a success (2xx); not 0 ends the exchange and is returned. */
         int (*write)(void *userdata, const RegistryResponse *response, const void *data, size_t size);
         void *userdata; /* of both */
         /* Asked a few times a second; not 0 ends the exchange and is returned. */
         int (*tick)(void *userdata);
         void *tick_userdata;
-        unsigned timeout; /* seconds for the whole exchange; 0: none */
+        unsigned timeout;  /* seconds for the whole exchange; 0: none */
+        unsigned patience; /* seconds in which no byte moves; 0: two minutes */
 } RegistryRequest;
 
 /* CONFIG is borrowed. -ELIBACC with words where libcurl is missing. */

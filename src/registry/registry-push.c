@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A push, in its job process: the layers by a pool of uploaders, then the configuration and the manifest. The manifest
  * is one that is kept for the image, byte for byte, if the repository ends up with the blobs that it names; else a new
- * one of what the repository has. */
+ * one of what the repository has: OCI's where the image came so, or where a layer is compressed in a way that schema 2
+ * has no name for. */
 #include <string.h>
 
 #include "berth/digest.h"
 #include "berth/file.h"
 #include "berth/json.h"
 #include "berth/string.h"
+#include "registry-blob.h"
 #include "registry-manifest.h"
+#include "registry-media.h"
 #include "registry-pool.h"
 #include "registry-progress.h"
 #include "registry-upload.h"
 
 #define SCOPES_MAX 8
-#define MANIFEST_ATTEMPTS 5
 
 typedef enum LayerState {
         LAYER_READY,
@@ -27,22 +29,25 @@ typedef struct Layer {
         const json_t *wanted; /* borrowed; of the kept manifest */
         json_t *sources;      /* owned */
         json_t *descriptor;   /* owned; once it is done */
+        int64_t tar_size;
         LayerState state;
 } Layer;
 
 typedef struct Push {
         const RegistryPush *request;
         RegistrySession session;
-        char *layer_root; /* owned */
-        char *repository; /* owned; the normal name */
-        json_t *result;   /* owned */
-        json_t *present;  /* owned; diff ID to descriptor, of what earlier tags pushed */
+        char *layer_root;      /* owned */
+        char *repository;      /* owned; the normal name */
+        json_t *result;        /* owned */
+        json_t *present;       /* owned; diff ID to descriptor, of what earlier tags pushed */
+        RegistryReader reader; /* of an uploader */
         unsigned n_blobs;
 
         /* Of the image at hand. */
         const RegistryPushImage *image;
         json_t *manifest;          /* owned; parsed: the kept one that is tried */
         const char *manifest_text; /* borrowed */
+        bool oci;                  /* it is OCI's */
         Layer *layers;             /* owned; each once, topmost first */
         size_t n;
         Error *error;
@@ -58,12 +63,14 @@ static void image_clear(Push *push)
         push->n = 0;
         json_decref(TAKE_PTR(push->manifest));
         push->manifest_text = NULL;
+        push->oci = false;
 }
 
 static void push_clear(Push *push)
 {
         image_clear(push);
         registry_session_clear(&push->session);
+        registry_reader_clear(&push->reader);
         free(push->layer_root);
         free(push->repository);
         json_decref(push->result);
@@ -137,6 +144,7 @@ static void choose_manifest(Push *push)
                 json_decref(push->manifest);
                 push->manifest = TAKE_PTR(manifest.json);
                 push->manifest_text = data;
+                push->oci = str_equal(manifest.type, REGISTRY_TYPE_OCI_MANIFEST);
         }
 }
 
@@ -146,6 +154,22 @@ static Layer *find_layer(const Push *push, const char *diff_id)
                 if (str_equal(push->layers[i].diff_id, diff_id))
                         return &push->layers[i];
         return NULL;
+}
+
+/* What an earlier tag's layer became will do for this one too, unless the kept manifest knows it as another blob. */
+static json_t *present_descriptor(const Push *push, const Layer *layer)
+{
+        json_t *descriptor = json_object_get(push->present, layer->diff_id);
+        const char *wanted = json_get_string(layer->wanted, "digest");
+
+        return wanted && !str_equal(wanted, json_get_string(descriptor, "digest")) ? NULL : descriptor;
+}
+
+static int64_t tar_size(const Push *push, const char *diff_id)
+{
+        int64_t size = 0;
+
+        return store_layer_tar_size(push->layer_root, diff_id, &size) < 0 ? 0 : size;
 }
 
 static int plan_layers(Push *push)
@@ -166,7 +190,8 @@ static int plan_layers(Push *push)
                 Layer *layer = &push->layers[push->n++];
                 snprintf(layer->diff_id, sizeof(layer->diff_id), "%s", diff_id);
                 layer->wanted = json_array_get(descriptors, i);
-                layer->descriptor = json_incref(json_object_get(push->present, diff_id));
+                layer->descriptor = json_incref(present_descriptor(push, layer));
+                layer->tar_size = tar_size(push, diff_id);
                 if (layer->descriptor)
                         layer->state = LAYER_DONE;
                 int r = store_layer_sources(push->layer_root, diff_id, &layer->sources);
@@ -183,8 +208,9 @@ static int announce_layers(const Push *push)
 
         for (size_t i = 0; i < push->n && r >= 0; i++)
                 r = emit(push, registry_message(registry_short_id(push->layers[i].diff_id).text, "Preparing"));
-        for (size_t i = slots; i < push->n && r >= 0; i++)
-                r = emit(push, registry_message(registry_short_id(push->layers[i].diff_id).text, "Waiting"));
+        for (size_t i = 0, busy = 0; i < push->n && r >= 0; i++)
+                if (push->layers[i].state != LAYER_DONE && busy++ >= slots)
+                        r = emit(push, registry_message(registry_short_id(push->layers[i].diff_id).text, "Waiting"));
         for (size_t i = 0; i < push->n && r >= 0; i++)
                 if (push->layers[i].state == LAYER_DONE)
                         r = emit(push, registry_message(registry_short_id(push->layers[i].diff_id).text,
@@ -197,20 +223,19 @@ static int announce_layers(const Push *push)
 static int start_uploader(void *userdata, int socket)
 {
         Push *push = userdata;
-        (void) socket;
 
-        /* The job's own descriptors are the client's and the engine's: not for here. */
+        /* The client's connection is not for here. */
         push->session.tick = NULL;
-        return 0;
+        return registry_upload_start(&push->session, &push->reader, push->layer_root, socket);
 }
 
 static int upload(void *userdata, unsigned task, json_t **ret)
 {
         Push *push = userdata;
         const Layer *layer = &push->layers[task];
-        RegistryLayerUpload request = { layer->diff_id, layer->wanted, layer->sources, push->layer_root };
+        RegistryLayerUpload request = { layer->diff_id, layer->wanted, layer->sources, layer->tar_size };
 
-        return registry_upload_layer(&push->session, &request, ret);
+        return registry_upload_layer(&push->session, &push->reader, &request, ret);
 }
 
 static int next_layer(void *userdata)
@@ -310,55 +335,53 @@ static bool manifest_holds(const Push *push)
         return true;
 }
 
-/* Schema 2, unless a layer is compressed in a way that it has no name for. */
-static int build_manifest(const Push *push, char **ret)
+/* Whether a manifest of schema 2 can name all layers. */
+static bool all_gzip(const Push *push)
+{
+        for (size_t i = 0; i < push->n; i++)
+                if (!registry_type_is_gzip(json_get_string(push->layers[i].descriptor, "mediaType")))
+                        return false;
+        return true;
+}
+
+static int build_manifest(const Push *push, bool oci, char **ret)
 {
         CLEANUP_JSON json_t *layers = json_array();
-        bool all_gzip = true;
         json_t *diff_id;
         size_t i;
 
         json_array_foreach((json_t *) push->image->layers, i, diff_id) {
-                const Layer *layer = find_layer(push, json_string_value(diff_id));
+                const json_t *descriptor = find_layer(push, json_string_value(diff_id))->descriptor;
+                CLEANUP_JSON json_t *copy = json_deep_copy(descriptor);
+                const char *type = registry_layer_type(json_get_string_or(descriptor, "mediaType", ""), oci);
 
-                all_gzip = all_gzip && registry_type_is_gzip(json_get_string(layer->descriptor, "mediaType"));
-        }
-        json_array_foreach((json_t *) push->image->layers, i, diff_id) {
-                CLEANUP_JSON json_t *descriptor =
-                        json_deep_copy(find_layer(push, json_string_value(diff_id))->descriptor);
-
-                if (!descriptor ||
-                    (all_gzip && json_set_string(descriptor, "mediaType", REGISTRY_TYPE_DOCKER_LAYER) < 0) ||
-                    json_array_append(layers, descriptor) < 0)
+                if (!copy || json_set_string(copy, "mediaType", type) < 0 || json_array_append(layers, copy) < 0)
                         return -ENOMEM;
         }
-        *ret = registry_manifest_build(push->image->id, strlen(push->image->config), layers, !all_gzip);
+        *ret = registry_manifest_build(push->image->id, strlen(push->image->config), layers, oci);
         return *ret ? 0 : -ENOMEM;
 }
 
-static int put_manifest(Push *push, const char *text, const char *type)
+static int put_manifest(Push *push, const RegistryManifest *manifest, const char *text, int *ret_status)
 {
+        CLEANUP_REGISTRY_RESPONSE RegistryResponse response = { 0 };
         CLEANUP_FREE char *path = registry_session_path(&push->session, "manifests", push->image->tag);
-        CLEANUP_FREE char *header = str_printf("Content-Type: %s", type);
+        CLEANUP_FREE char *header = str_printf("Content-Type: %s", manifest->type);
         char *const headers[] = { header, NULL };
         RegistryRequest request = {
                 .method = "PUT", .url = path, .headers = headers, .body = text, .body_size = strlen(text)
         };
+        int r = path && header ? registry_send_patiently(&push->session, &request, &response, push->error) : -ENOMEM;
 
-        if (!path || !header)
-                return -ENOMEM;
-        for (unsigned attempt = 1;; attempt++) {
-                CLEANUP_REGISTRY_RESPONSE RegistryResponse response = { 0 };
-                unsigned seconds = 1u << (attempt - 1);
-                int r = registry_session_send(&push->session, &request, &response, push->error);
-
-                if (r == 0 && response.status >= 200 && response.status < 300)
-                        return 0;
-                if (attempt == MANIFEST_ATTEMPTS || !registry_worth_retry(r, &response, &seconds))
-                        return r != 0 ? r : registry_refuse(&response, NULL, push->error);
-                error_clear(push->error);
-                sleep(seconds);
-        }
+        if (r != 0)
+                return r;
+        *ret_status = response.status;
+        if (response.status < 200 || response.status > 299)
+                return registry_refuse(&response, NULL, push->error);
+        if (response.digest && !str_equal(response.digest, manifest->digest))
+                return error_set(push->error, OUTCOME_FAILED, "the registry took manifest %s for %s", manifest->digest,
+                                 response.digest);
+        return 0;
 }
 
 static int stage(Push *push, const char *text, json_t **ret)
@@ -384,30 +407,51 @@ static int add_result(Push *push, const char *text, const char *digest)
         return image && json_array_append_new(json_get_array(push->result, "Images"), image) >= 0 ? 0 : -ENOMEM;
 }
 
-static int push_manifest(Push *push)
+static int emit_pushed(const Push *push, const char *digest, size_t size)
+{
+        const char *tag = push->image->tag;
+        int r = emit(push, registry_message_printf(NULL, "%s: digest: %s size: %zu", tag, digest, size));
+
+        return r != 0 ? r
+                      : emit(push, json_pack("{s{} s{ss ss sI}}", "progressDetail", "aux", "Tag", tag, "Digest", digest,
+                                             "Size", (json_int_t) size));
+}
+
+static int push_text(Push *push, const char *text, int *ret_status)
 {
         CLEANUP_REGISTRY_MANIFEST RegistryManifest parsed = { 0 };
+        int r = registry_manifest_parse(text, strlen(text), NULL, push->image->tag, &parsed, push->error);
+
+        if (r == 0)
+                r = put_manifest(push, &parsed, text, ret_status);
+        if (r == 0)
+                r = add_result(push, text, parsed.digest);
+        return r != 0 ? r : emit_pushed(push, parsed.digest, strlen(text));
+}
+
+static int push_manifest(Push *push)
+{
         CLEANUP_FREE char *built = NULL;
         const RegistryPushImage *image = push->image;
+        bool gzip = all_gzip(push), oci = push->oci || !gzip;
         const char *text = push->manifest_text;
-        int r = registry_upload_blob(&push->session, image->id, image->config, strlen(image->config), push->error);
+        int status = 0;
+        int r = registry_blob_put(&push->session, image->id, image->config, strlen(image->config), push->error);
 
         if (r == 0 && !manifest_holds(push)) {
-                r = build_manifest(push, &built);
+                r = build_manifest(push, oci, &built);
                 text = built;
         }
         if (r == 0)
-                r = registry_manifest_parse(text, strlen(text), NULL, image->tag, &parsed, push->error);
-        if (r == 0)
-                r = put_manifest(push, text, parsed.type);
-        if (r == 0)
-                r = add_result(push, text, parsed.digest);
-        if (r == 0)
-                r = emit(push, registry_message_printf(NULL, "%s: digest: %s size: %zu", image->tag, parsed.digest,
-                                                       strlen(text)));
-        if (r == 0)
-                r = emit(push, json_pack("{s{} s{ss ss sI}}", "progressDetail", "aux", "Tag", image->tag, "Digest",
-                                         parsed.digest, "Size", (json_int_t) strlen(text)));
+                r = push_text(push, text, &status);
+        /* A registry of before OCI may still take what Docker's images look like. */
+        if (r > 0 && oci && gzip && (status == 400 || status == 415)) {
+                error_clear(push->error);
+                free(TAKE_PTR(built));
+                r = build_manifest(push, false, &built);
+                if (r == 0)
+                        r = push_text(push, built, &status);
+        }
         return r;
 }
 
@@ -457,6 +501,21 @@ static int add_scopes(Push *push)
         return 0;
 }
 
+/* Who may push need not be allowed to read elsewhere: then nothing is mounted. */
+static int connect_registry(Push *push)
+{
+        char **scopes = push->session.scopes;
+        int r = registry_session_connect(&push->session, push->error);
+
+        if (r <= 0 || r == OUTCOME_UNAVAILABLE || strv_length(scopes) < 2)
+                return r;
+        for (size_t i = 1; scopes[i]; i++)
+                free(TAKE_PTR(scopes[i]));
+        push->session.current = 0;
+        error_clear(push->error);
+        return registry_session_connect(&push->session, push->error);
+}
+
 static int check_client(void *userdata)
 {
         const Push *push = userdata;
@@ -472,6 +531,7 @@ int registry_push(const RegistryPush *request, json_t **ret_result, Error *error
                       .error = error,
                       .layer_root = path_join(request->root, "layer"),
                       .repository = store_reference_normal_name(reference),
+                      .reader.socket = -EBADF,
                       .result = json_pack("{s[] s[] s[]}", "Layers", "Images", "Sources"),
                       .present = json_object() };
         int r;
@@ -485,7 +545,7 @@ int registry_push(const RegistryPush *request, json_t **ret_result, Error *error
         if (r == 0)
                 r = add_scopes(&push);
         if (r == 0)
-                r = registry_session_connect(&push.session, error);
+                r = connect_registry(&push);
         for (size_t i = 0; i < request->n_images && r == 0; i++)
                 r = push_image(&push, &request->images[i]);
         if (r == 0)

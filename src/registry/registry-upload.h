@@ -1,30 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Blobs to a registry. */
+/* Layers to a repository. */
 #pragma once
 
+#include "registry-reader.h"
 #include "registry-session.h"
 
-/* A layer as it will be in the target repository. */
+/* A layer as it will be in the repository; all borrowed. */
 typedef struct RegistryLayerUpload {
-        const char *diff_id;  /* all borrowed */
-        const json_t *wanted; /* the descriptor that a known manifest has for it; NULL: none */
-        const json_t *sources;
-        const char *layer_root;
+        const char *diff_id;
+        const json_t *wanted;  /* the descriptor that a known manifest has for it; NULL: none */
+        const json_t *sources; /* what is known of it, see store_layer_sources() */
+        int64_t tar_size;
 } RegistryLayerUpload;
 
+/* Makes this process an uploader: starts its reader, closes all descriptors but the pool's SOCKET, and gives its
+ * privileges up. */
+int registry_upload_start(RegistrySession *session, RegistryReader *reader, const char *layer_root, int socket);
+
 /* Makes the repository have the layer; progress goes to the pool. RET is {"Descriptor":{"mediaType","size","digest"}}
- * or
- * {"Outcome","Message"}. */
-int registry_upload_layer(RegistrySession *session, const RegistryLayerUpload *layer, json_t **ret);
-
-/* Makes the repository have a small blob. */
-int registry_upload_blob(RegistrySession *session, const char *digest, const void *data, size_t size, Error *error);
-
-/* Whether the repository has a blob. */
-int registry_blob_exists(RegistrySession *session, const char *digest, bool *ret, Error *error);
-
-/* Whether a layer of the media type is a tar compressed by gzip, which any manifest can name. */
-bool registry_type_is_gzip(const char *media_type);
-
-/* Whether an answer is worth another attempt, and after how many seconds (unchanged where the server does not say). */
-bool registry_worth_retry(int result, const RegistryResponse *response, unsigned *ret_seconds);
+ * or {"Outcome","Message"}. */
+int registry_upload_layer(RegistrySession *session, RegistryReader *reader, const RegistryLayerUpload *layer,
+                          json_t **ret);

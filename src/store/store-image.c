@@ -222,6 +222,18 @@ int store_layer_open(const char *layer_root, const char *diff_id)
         return fd;
 }
 
+int store_layer_tar_size(const char *layer_root, const char *diff_id, int64_t *ret_size)
+{
+        int fd CLEANUP_CLOSE = store_layer_open(layer_root, diff_id);
+        json_t *record CLEANUP_JSON = NULL;
+        int r = fd < 0 ? fd : json_read_at(fd, STORE_LAYER_RECORD, &record);
+
+        if (r < 0)
+                return r;
+        *ret_size = json_get_int(record, "TarSize", 0);
+        return 0;
+}
+
 int store_tag(Store *store, const char *image_id, const char *text, Error *error)
 {
         StoreReference reference CLEANUP_REFERENCE = {};
