@@ -75,16 +75,53 @@ void container_remove(Container *container, bool force, bool volumes, EngineDone
 typedef void (*EngineJsonDone)(int result, json_t *object, const Error *error, void *userdata);
 void engine_container_prune(Engine *engine, const json_t *filters, EngineJsonDone done, void *userdata);
 
+#define DETACH_KEYS_MAX 64
+#define DETACH_KEYS_DEFAULT "ctrl-p,ctrl-q"
+
 typedef struct ContainerAttach {
         bool standard_input, standard_output, standard_error;
         bool multiplexed;
-        char detach_keys[64]; /* the bytes */
+        char detach_keys[DETACH_KEYS_MAX]; /* the bytes */
         size_t n_detach_keys;
 } ContainerAttach;
+
+/* "ctrl-p,ctrl-q" to bytes. -EINVAL. */
+int detach_keys_parse(const char *text, char ret_keys[static DETACH_KEYS_MAX], size_t *ret_n);
 
 /* Hands a raw stream to the container's monitor, or keeps it until the container starts. Takes FD and the bytes already
  * RECEIVED from it over, in any case. */
 int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received, Error *error);
+
+/* --- Exec: further processes in a running container --------------------------------------------------------------- */
+
+typedef struct Exec Exec;
+
+/* BODY is POST /containers/ID/exec's. Answers {"Id"}. */
+int container_exec_create(Container *container, const json_t *body, json_t **ret_response, Error *error);
+
+/* By full ID. "No such exec instance: X". */
+int engine_exec_find(Engine *engine, const char *id, Exec **ret_exec, Error *error);
+int exec_inspect(Exec *exec, json_t **ret_object);
+
+/* What keeps it from being started now, as far as its container goes. */
+int exec_refusal(Exec *exec, Error *error);
+
+typedef struct ExecStart {
+        bool detach, terminal;
+        int64_t rows, columns; /* 0: as it was created */
+} ExecStart;
+
+/* BODY is POST /exec/ID/start's. */
+int exec_start_parse(const json_t *body, ExecStart *ret_start, Error *error);
+
+/* FD is the client's raw stream, -EBADF for a detached start; taken over with the bytes already RECEIVED from it. A
+ * failure is told on the stream, where there is one; then DONE may be NULL. */
+void exec_start(Exec *exec, const ExecStart *start, int fd, Buffer *received, EngineDone done, void *userdata);
+
+/* One that is not started yet is waited for. */
+void exec_resize(Exec *exec, int64_t rows, int64_t columns, EngineDone done, void *userdata);
+
+/* --- Waiting and logs --------------------------------------------------------------------------------------------- */
 
 /* Docker's wait: "not-running" (default), "next-exit", "removed". Takes the streamed response over and writes the
  * result to it when the time has come, also in a later process of this daemon. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The contract between the engine and berth-monitor, the guardian of one container.
+/* The contract between the engine and berth-monitor, the guardian of one container or of one further process in it.
  *
  * Command line (every option takes one argument):
  *   --id ID --name NAME --image REFERENCE --tag TAG   what log records say of the container
  *   --run NUMBER          the start this is, copied into the exit record
- *   --directory PATH      the container's durable directory, where exit.json is written
+ *   --directory PATH      the container's durable directory, where exit.json is written; of a further process, its own
  *   --notify PATH         the engine's API socket, told when the container has ended
  *   --listen FD           listening SOCK_SEQPACKET socket for the engine's requests
  *   --log-driver NAME     journald or none
@@ -22,6 +22,7 @@
  *                         i (its bytes are standard input), o, e (gets output, errors), m (output is framed with
  *                         Docker's 8-byte headers). KEYS is the detach sequence in hexadecimal, or -. The detach
  *                         sequence is looked for only where the container has a terminal.
+ *                         Behind the words may stand a line feed and bytes the client had sent already.
  *   resize ROWS COLUMNS   the terminal's new size
  * All requests that wait when the monitor starts are served before the first byte of output is read, so a client that
  * attached before the start misses nothing.

@@ -57,6 +57,24 @@ typedef struct RuntimeStart {
 /* Runs in the forked child. Closes every descriptor but those named in START. Never returns. */
 _Noreturn void runtime_container_main(const RuntimeStart *start);
 
+/* A further process in a container that runs. */
+typedef struct RuntimeExec {
+        /* As above; of config, process, annotations and linux.seccomp count, and all that concerns the overlay, the
+         * network and RUNTIME_GO does not: nothing is waited for. */
+        RuntimeStart start;
+        int container;     /* pidfd of the container's first process, whose namespaces are joined */
+        pid_t pid;         /* the same process */
+        const char *scope; /* the cgroup directory of the container's scope */
+
+        /* Called in the child with what the engine is told, before it is: the process runs (report->error is 0), or why
+         * it does not. Text is "" or the reason. What it writes is there even if the engine no longer is. */
+        void (*started)(const RuntimeReport *report, const char *text, void *userdata);
+        void *userdata;
+} RuntimeExec;
+
+/* Runs in the forked child as runtime_container_main() does, and ends as berth-monitor in the scope's monitor group. */
+_Noreturn void runtime_exec_main(const RuntimeExec *exec);
+
 /* May be called in the engine before the fork: keeps what most starts have in common (the program of the device rules,
  * the libraries' first calls) so that the child need not make it again. */
 void runtime_warm_up(const json_t *config);

@@ -29,6 +29,9 @@ typedef struct SpecInput {
  * and the annotation berth.group-add HostConfig.GroupAdd. Sources of HostConfig.Binds that are missing are made. */
 int spec_generate(const SpecInput *input, json_t **ret_config, Error *ret_error);
 
+/* Appends the names of all capabilities. */
+void spec_all_capabilities(json_t *list);
+
 /* The paths masked and made read-only in a container that is not privileged and names none. */
 int spec_default_paths(json_t **ret_masked, json_t **ret_read_only);
 

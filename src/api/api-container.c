@@ -4,9 +4,6 @@
 
 #include <string.h>
 
-#define RAW_STREAM "application/vnd.docker.raw-stream"
-#define MULTIPLEXED_STREAM "application/vnd.docker.multiplexed-stream"
-
 /* The route's container, or NULL after the request was answered. */
 static Container *find(ApiCall *call)
 {
@@ -132,12 +129,7 @@ static void resize(ApiCall *call)
 
         if (!container)
                 return;
-        if (str_empty(http_request_query(call->request, "h")) || str_empty(http_request_query(call->request, "w"))) {
-                error_set(&error, OUTCOME_BAD_REQUEST, "strconv.Atoi: parsing \"\": invalid syntax");
-                api_fail(call->request, OUTCOME_BAD_REQUEST, &error);
-                return;
-        }
-        if (api_query_int(call, "h", 0, &rows) < 0 || api_query_int(call, "w", 0, &columns) < 0)
+        if (api_query_size(call, &rows, &columns) < 0)
                 return;
         finish_simple(call, container_resize(container, rows, columns, &error), 200, &error);
 }
@@ -182,28 +174,6 @@ static void wait_container(ApiCall *call)
 
 /* --- Streams ------------------------------------------------------------------------------------------------------ */
 
-/* "ctrl-p,ctrl-q" to bytes. */
-static int parse_detach_keys(const char *text, ContainerAttach *attach, Error *error)
-{
-        CLEANUP_FREE char *copy = strdup(str_empty(text) ? "ctrl-p,ctrl-q" : text);
-        char *rest = copy;
-
-        for (char *key; (key = strsep(&rest, ","));) {
-                const char *control = str_after_prefix(key, "ctrl-");
-                char byte;
-                if (strlen(key) == 1)
-                        byte = key[0];
-                else if (control && strlen(control) == 1 && strchr("abcdefghijklmnopqrstuvwxyz@[\\]^_", control[0]))
-                        byte = control[0] >= 'a' ? (char) (control[0] - 'a' + 1) : (char) (control[0] - '@');
-                else
-                        return error_set(error, OUTCOME_BAD_REQUEST, "Invalid detach keys (%s) provided", text);
-                if (attach->n_detach_keys == sizeof(attach->detach_keys))
-                        return error_set(error, OUTCOME_BAD_REQUEST, "Invalid detach keys (%s) provided", text);
-                attach->detach_keys[attach->n_detach_keys++] = byte;
-        }
-        return 0;
-}
-
 /* "logs" without "stream": what was written so far, as a raw stream. Both at once would need a seam without a gap. */
 static void attach_logs(ApiCall *call, Container *container, const ContainerAttach *request)
 {
@@ -223,8 +193,8 @@ static void attach_logs(ApiCall *call, Container *container, const ContainerAtta
                 return;
         }
         if (http_request_hijack(call->request,
-                                request->multiplexed && call->minor >= 42 ? MULTIPLEXED_STREAM : RAW_STREAM, &stream.fd,
-                                &received) >= 0)
+                                request->multiplexed && call->minor >= 42 ? API_MULTIPLEXED_STREAM : API_RAW_STREAM,
+                                &stream.fd, &received) >= 0)
                 container_logs(container, &query, &stream);
 }
 
@@ -248,14 +218,17 @@ static void attach(ApiCall *call)
                 attach_logs(call, container, &request);
                 return;
         }
-        int r = parse_detach_keys(http_request_query(call->request, "detachKeys"), &request, &error);
-        if (r != 0) {
+        const char *keys = http_request_query(call->request, "detachKeys");
+        int r = detach_keys_parse(str_empty(keys) ? DETACH_KEYS_DEFAULT : keys, request.detach_keys,
+                                  &request.n_detach_keys);
+        if (r < 0) {
+                r = error_set(&error, OUTCOME_BAD_REQUEST, "Invalid detach keys (%s) provided", keys);
                 api_fail(call->request, r, &error);
                 return;
         }
         const char *type = request.multiplexed && call->minor >= 42 && http_request_wants_upgrade(call->request)
-                                   ? MULTIPLEXED_STREAM
-                                   : RAW_STREAM;
+                                   ? API_MULTIPLEXED_STREAM
+                                   : API_RAW_STREAM;
         if (http_request_hijack(call->request, type, &fd, &received) >= 0)
                 container_attach(container, &request, fd, &received, NULL);
 }
@@ -305,7 +278,8 @@ static void logs(ApiCall *call)
                 api_fail(call->request, r, &error);
                 return;
         }
-        const char *type = container_has_terminal(container) || call->minor < 42 ? RAW_STREAM : MULTIPLEXED_STREAM;
+        const char *type =
+                container_has_terminal(container) || call->minor < 42 ? API_RAW_STREAM : API_MULTIPLEXED_STREAM;
         if (http_request_stream(call->request, 200, type, &stream) >= 0)
                 container_logs(container, &query, &stream);
 }

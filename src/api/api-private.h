@@ -24,7 +24,10 @@ typedef struct ApiRoute {
 } ApiRoute;
 
 extern const ApiRoute api_system_routes[], api_image_routes[], api_container_routes[], api_store_routes[],
-        api_registry_routes[], api_missing_routes[];
+        api_registry_routes[], api_exec_routes[], api_missing_routes[];
+
+#define API_RAW_STREAM "application/vnd.docker.raw-stream"
+#define API_MULTIPLEXED_STREAM "application/vnd.docker.multiplexed-stream"
 
 /* Answers with Docker's {"message": ...} and the status of the outcome (or 500). */
 void api_fail(HttpRequest *request, int result, const Error *error);
@@ -40,6 +43,8 @@ void api_answer(HttpRequest *request, int status, int result, json_t *object, co
 bool api_query_bool(const ApiCall *call, const char *name);
 /* The integer, FALLBACK where absent, or -EINVAL after the request was answered with 400. */
 int api_query_int(const ApiCall *call, const char *name, int64_t fallback, int64_t *ret);
+/* The parameters h and w of a terminal, or -EINVAL after the request was answered. */
+int api_query_size(const ApiCall *call, int64_t *ret_rows, int64_t *ret_columns);
 /* Turn an answer of the newest version into that of version 1.MINOR. */
 void api_shape_image(json_t *image, int minor);
 void api_shape_images(json_t *images, int minor);

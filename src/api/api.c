@@ -94,6 +94,16 @@ int api_query_int(const ApiCall *call, const char *name, int64_t fallback, int64
         return -EINVAL;
 }
 
+int api_query_size(const ApiCall *call, int64_t *ret_rows, int64_t *ret_columns)
+{
+        if (str_empty(http_request_query(call->request, "h")) || str_empty(http_request_query(call->request, "w"))) {
+                fail_status(call->request, 400, "strconv.Atoi: parsing \"\": invalid syntax");
+                return -EINVAL;
+        }
+        int r = api_query_int(call, "h", 0, ret_rows);
+        return r < 0 ? r : api_query_int(call, "w", 0, ret_columns);
+}
+
 int api_query_filters(const ApiCall *call, json_t **ret_filters)
 {
         const char *text = http_request_query(call->request, "filters");
@@ -114,7 +124,8 @@ int api_query_filters(const ApiCall *call, json_t **ret_filters)
 /* --- Routing ------------------------------------------------------------------------------------------------------ */
 
 static const ApiRoute *const tables[] = { api_system_routes,    api_image_routes, api_registry_routes,
-                                          api_container_routes, api_store_routes, api_missing_routes };
+                                          api_container_routes, api_exec_routes,  api_store_routes,
+                                          api_missing_routes };
 
 /* The path behind "/v1.N", or the path itself. *ret_message is set where the version is refused. */
 static const char *strip_version(const char *path, int *ret_minor, char **ret_message)

@@ -31,17 +31,45 @@ void container_drop_attaches(Container *container)
                 pending_free(LIST_FIRST(&container->attaches), container->engine->closing);
 }
 
-/* Opens a connection to the monitor and sends one request. The connection, on which the answer comes, is returned. */
-static int send_request(Container *container, const void *request, size_t size, int fd)
+int detach_keys_parse(const char *text, char ret_keys[static DETACH_KEYS_MAX], size_t *ret_n)
 {
-        CLEANUP_FREE char *path = container_runtime_path(container, MONITOR_SOCKET_NAME);
-        if (!path)
+        CLEANUP_FREE char *copy = strdup(text);
+        char *rest = copy;
+        size_t n = 0;
+
+        if (!copy)
                 return -ENOMEM;
+        for (char *key; (key = strsep(&rest, ","));) {
+                const char *control = str_after_prefix(key, "ctrl-");
+                char byte;
+                if (strlen(key) == 1)
+                        byte = key[0];
+                else if (control && strlen(control) == 1 && strchr("abcdefghijklmnopqrstuvwxyz@[\\]^_", control[0]))
+                        byte = control[0] >= 'a' ? (char) (control[0] - 'a' + 1) : (char) (control[0] - '@');
+                else
+                        return -EINVAL;
+                if (n == DETACH_KEYS_MAX)
+                        return -EINVAL;
+                ret_keys[n++] = byte;
+        }
+        *ret_n = n;
+        return 0;
+}
+
+int monitor_request_send(const char *path, const void *request, size_t size, int fd)
+{
         CLEANUP_CLOSE int connection = socket_connect_unix(path, SOCK_SEQPACKET);
         if (connection < 0)
                 return connection;
         int r = socket_send_fds(connection, request, size, &fd, fd >= 0 ? 1 : 0);
         return r < 0 ? r : TAKE_FD(connection);
+}
+
+static int send_request(Container *container, const void *request, size_t size, int fd)
+{
+        CLEANUP_FREE char *path = container_runtime_path(container, MONITOR_SOCKET_NAME);
+
+        return path ? monitor_request_send(path, request, size, fd) : -ENOMEM;
 }
 
 int container_send_attaches(Container *container)
@@ -103,24 +131,39 @@ void attach_restore(Engine *engine, const char *arguments, int fd)
                 TAKE_FD(owned);
 }
 
+int attach_message(const char *request, const Buffer *early, Buffer *message)
+{
+        int r = buffer_append_string(message, request);
+
+        if (r >= 0 && early->size > 0)
+                r = buffer_append_string(message, "\n");
+        return r < 0 ? r : buffer_append(message, early->data, early->size);
+}
+
+char *attach_request(const ContainerAttach *attach)
+{
+        char keys[2 * sizeof(attach->detach_keys) + 1] = "-";
+
+        if (attach->n_detach_keys > 0)
+                hex_encode((const uint8_t *) attach->detach_keys, attach->n_detach_keys, keys);
+        return str_printf("attach %s%s%s%s%s %s", attach->standard_input ? "i" : "", attach->standard_output ? "o" : "",
+                          attach->standard_error ? "e" : "", attach->multiplexed ? "m" : "",
+                          !attach->standard_input && !attach->standard_output && !attach->standard_error &&
+                                          !attach->multiplexed
+                                  ? "n"
+                                  : "",
+                          keys);
+}
+
 int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received, Error *error)
 {
         CLEANUP_CLOSE int owned = fd;
         CLEANUP_BUFFER Buffer early = *received;
-        char keys[2 * sizeof(attach->detach_keys) + 1] = "-";
         *received = (Buffer) { 0 };
 
         if (container->removing)
                 return error_set(error, OUTCOME_CONFLICT, "container %s is being removed", container->id);
-        if (attach->n_detach_keys > 0)
-                hex_encode((const uint8_t *) attach->detach_keys, attach->n_detach_keys, keys);
-        CLEANUP_FREE char *request = str_printf(
-                "attach %s%s%s%s%s %s", attach->standard_input ? "i" : "", attach->standard_output ? "o" : "",
-                attach->standard_error ? "e" : "", attach->multiplexed ? "m" : "",
-                !attach->standard_input && !attach->standard_output && !attach->standard_error && !attach->multiplexed
-                        ? "n"
-                        : "",
-                keys);
+        CLEANUP_FREE char *request = attach_request(attach);
         if (!request)
                 return -ENOMEM;
         if (!container_is_running(container)) {
@@ -129,7 +172,10 @@ int container_attach(Container *container, const ContainerAttach *attach, int fd
                         TAKE_FD(owned);
                 return r;
         }
-        int r = send_request(container, request, strlen(request), owned);
+        CLEANUP_BUFFER Buffer message = { 0 };
+        int r = attach_message(request, &early, &message);
+        if (r >= 0)
+                r = send_request(container, message.data, message.size, owned);
         if (r >= 0)
                 fd_close(r);
         return r < 0 ? r : 0;

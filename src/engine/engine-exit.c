@@ -77,6 +77,7 @@ void container_ended(Container *container)
         }
         read_exit_record(container);
         container->status = CONTAINER_EXITED;
+        container_execs_stop(container);
         container_waiters_notify(container, WAIT_NEXT_EXIT);
         container_drop_attaches(container);
         /* The run-time directory goes last: as long as it is there, a later process looks at this container again. */

@@ -139,6 +139,42 @@ static const Field host_config_fields[] = {
         { "ReadonlyPaths", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
 };
 
+/* Of an exec: at its creation and at its start. */
+static const Field exec_fields[] = {
+        { "User", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
+        { "Privileged", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
+        { "Tty", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
+        { "ConsoleSize", FIELD_ARRAY, DEFAULT_NULL, SUPPORT_FULL },
+        { "AttachStdin", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
+        { "AttachStderr", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
+        { "AttachStdout", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
+        { "Detach", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
+        { "DetachKeys", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
+        { "Env", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
+        { "WorkingDir", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
+        { "Cmd", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
+};
+
+static const Field exec_start_fields[] = {
+        { "Detach", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
+        { "Tty", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
+        { "ConsoleSize", FIELD_ARRAY, DEFAULT_NULL, SUPPORT_FULL },
+};
+
+typedef struct FieldTable {
+        const char *name;
+        const char *path; /* to the object in Go's structures */
+        const Field *fields;
+        size_t n;
+} FieldTable;
+
+static const FieldTable tables[] = {
+        { "Config", "ContainerConfigWrapper.Config", config_fields, ARRAY_SIZE(config_fields) },
+        { "HostConfig", "HostConfig.HostConfig", host_config_fields, ARRAY_SIZE(host_config_fields) },
+        { "ExecConfig", "ExecConfig", exec_fields, ARRAY_SIZE(exec_fields) },
+        { "ExecStartCheck", "ExecStartCheck", exec_start_fields, ARRAY_SIZE(exec_start_fields) },
+};
+
 static json_t *zero_of(FieldKind kind)
 {
         switch (kind) {
@@ -235,10 +271,9 @@ int fields_refuse(const json_t *value, const char *field, const char *type, Erro
 }
 
 /* Names the member where it is one that is wrong, as Go does, and else the whole value. */
-static int refuse_value(const Field *field, bool host, const json_t *value, Error *error)
+static int refuse_value(const Field *field, const char *path, const json_t *value, Error *error)
 {
-        CLEANUP_FREE char *name =
-                str_printf("%s.%s", host ? "HostConfig.HostConfig" : "ContainerConfigWrapper.Config", field->name);
+        CLEANUP_FREE char *name = str_printf("%s.%s", path, field->name);
         bool map = field->kind == FIELD_STRING_MAP && json_is_object(value);
         bool list = (field->kind == FIELD_STRINGS || field->kind == FIELD_WORDS) && json_is_array(value);
 
@@ -326,13 +361,13 @@ static json_t *take_value(const Field *field, json_t *value)
 
 int fields_normalise(const char *object_name, const json_t *given, json_t **ret_normal, json_t *warnings, Error *error)
 {
-        bool host = str_equal(object_name, "HostConfig");
-        const Field *fields = host ? host_config_fields : config_fields;
-        size_t n = host ? ARRAY_SIZE(host_config_fields) : ARRAY_SIZE(config_fields);
+        const FieldTable *table = tables;
         CLEANUP_JSON json_t *normal = json_object();
 
-        for (size_t i = 0; i < n; i++) {
-                const Field *field = &fields[i];
+        while (!str_equal(table->name, object_name))
+                table++;
+        for (size_t i = 0; i < table->n; i++) {
+                const Field *field = &table->fields[i];
                 json_t *value = fields_member(given, field->name);
 
                 if (!value || json_is_null(value)) {
@@ -343,7 +378,7 @@ int fields_normalise(const char *object_name, const json_t *given, json_t **ret_
                         continue;
                 }
                 if (!has_kind(value, field->kind))
-                        return refuse_value(field, host, value, error);
+                        return refuse_value(field, table->path, value, error);
                 int r = check_support(field, value, warnings, error);
                 if (r != 0)
                         return r;

@@ -27,11 +27,7 @@ static int write_state(const char *group, const char *state)
 
 static char *payload_path(const Container *container)
 {
-        const char *parent = json_get_string(container_host_config(container), "CgroupParent");
-        CLEANUP_FREE char *unit = container_unit_name(container);
-        CLEANUP_FREE char *scope =
-                unit ? unit_cgroup_path(str_empty(parent) ? container->engine->config->cgroup_parent : parent, unit)
-                     : NULL;
+        CLEANUP_FREE char *scope = container_scope_path(container);
 
         return scope ? path_join(scope, "payload") : NULL;
 }

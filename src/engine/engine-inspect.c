@@ -111,14 +111,14 @@ int container_inspect(Container *container, bool size, json_t **ret_object)
         if (r < 0)
                 return r;
         json_t *object = json_pack(
-                "{ss sO sO sO so sO ss* ss* ss* ss ss* si ss ss ss ss ss sn sO so so sO so}", "Id", container->id,
+                "{ss sO sO sO so sO ss* ss* ss* ss ss* si ss ss ss ss ss so sO so so sO so}", "Id", container->id,
                 "Created", json_object_get(container->record, "Created"), "Path",
                 json_object_get(container->record, "Path"), "Args", json_object_get(container->record, "Args"), "State",
                 state_object(container), "Image", json_object_get(container->record, "Image"), "ResolvConfPath", resolv,
                 "HostnamePath", hostname, "HostsPath", hosts, "LogPath", "", "Name", name, "RestartCount", 0, "Driver",
                 "overlay2", "Platform", "linux", "MountLabel", "", "ProcessLabel", "", "AppArmorProfile", "", "ExecIDs",
-                "HostConfig", container_host_config(container), "GraphDriver", graph_driver(container), "Mounts",
-                mounts, "Config", container_config(container), "NetworkSettings",
+                container_exec_ids(container), "HostConfig", container_host_config(container), "GraphDriver",
+                graph_driver(container), "Mounts", mounts, "Config", container_config(container), "NetworkSettings",
                 container_network_settings(container));
         if (!object)
                 return -ENOMEM;

@@ -41,6 +41,8 @@ typedef struct PendingAttach PendingAttach;
 typedef struct Worker Worker;
 typedef struct Drain Drain;
 typedef struct Pull Pull;
+typedef struct Resize Resize;
+typedef struct ExecLaunch ExecLaunch;
 
 struct Container {
         LIST_ENTRY(Container) link;
@@ -74,6 +76,26 @@ struct Container {
         LIST_HEAD(RemovalList, RemoveRequest) removals;
 };
 
+/* A further process in a container, from its creation until some time after its end. Its directory under the exec root
+ * holds what was asked for (exec.json), the process (state.json) and its end (exit.json); the last two are written by
+ * others, so that they are true whoever of the engine lives. */
+struct Exec {
+        LIST_ENTRY(Exec) link;
+        Engine *engine;
+        char id[ID_LENGTH + 1];
+        char container[ID_LENGTH + 1];
+        json_t *record;
+        bool started, ended;
+        int exit_code;
+        int64_t finished_ns;
+        pid_t pid, monitor_pid;
+        uint64_t monitor_start_time;
+        int monitor_fd; /* pidfd, watched; -EBADF while it does not run */
+        sd_event_source *monitor_exit;
+        ExecLaunch *launch; /* from the fork to the report */
+        LIST_HEAD(, Resize) resizes;
+};
+
 struct Engine {
         sd_event *event;
         const Config *config;
@@ -84,6 +106,8 @@ struct Engine {
         char *name_root;      /* <data root>/name: symbolic links from names to IDs */
         LIST_HEAD(, Container) containers;
         char *spool_root; /* <data root>/spool: log records on their way to the journal */
+        char *exec_root;  /* <exec root>/exec: a directory for each */
+        LIST_HEAD(, Exec) execs;
         LIST_HEAD(, Worker) workers;
         LIST_HEAD(, Drain) drains;
         LIST_HEAD(, Pull) pulls; /* under way, see engine-pull.c */
@@ -177,6 +201,39 @@ void wait_restore(Engine *engine, const char *arguments, int fd);
 int container_send_attaches(Container *container);
 void container_drop_attaches(Container *container);
 void attach_restore(Engine *engine, const char *arguments, int fd);
+
+/* The monitor's request for it, owned by the caller. */
+char *attach_request(const ContainerAttach *attach);
+/* The same with what the client had sent before it was attached. */
+int attach_message(const char *request, const Buffer *early, Buffer *message);
+/* Opens a connection to the monitor's socket and sends one request, with FD where there is one. The connection, on
+ * which the answer comes, is returned. */
+int monitor_request_send(const char *path, const void *request, size_t size, int fd);
+
+/* engine-exec.c */
+int engine_load_execs(Engine *engine);
+void engine_execs_free(Engine *engine);
+/* The IDs of those that have not ended; null where there is none. */
+json_t *container_exec_ids(const Container *container);
+/* The container's run has ended: what never ran is forgotten, what outlives the first process is ended. */
+void container_execs_stop(Container *container);
+/* Before the next run: no monitor of the last one is left in the scope. */
+void container_execs_settle(Container *container);
+void container_execs_remove(Container *container);
+
+/* engine-start.c: compiles the seccomp filter that the configuration wants, once for each, and names the file in it. */
+int engine_prepare_seccomp(const Engine *engine, json_t *config, Error *error);
+/* What a container's processes may open unless their limit says otherwise. */
+void engine_limit_files(void);
+
+/* engine-exec-start.c */
+char *exec_path(const Exec *exec, const char *name);
+/* Looks at what the exec's directory says, and watches its monitor. */
+void exec_refresh(Exec *exec);
+void exec_launch_forget(Exec *exec);
+void exec_resizes_go_on(Exec *exec, int result, const Error *error);
+/* The cgroup directory of the container's scope, owned by the caller. */
+char *container_scope_path(const Container *container);
 
 /* engine-keep.c: descriptors in systemd's care */
 void keep_store(const char *name, int fd);

@@ -48,6 +48,7 @@ static int remove_now(Container *container)
         if (unlink(record) < 0 && errno != ENOENT)
                 return -errno;
         container_release_name(container, container->name);
+        container_execs_remove(container);
         container_waiters_notify(container, WAIT_REMOVED);
         container_clean_runtime(container);
         return remove_directory(container);

@@ -74,6 +74,16 @@ static const char *const readonly_paths[] = {
 
 /* --- Capabilities ------------------------------------------------------------------------------------------------- */
 
+void spec_all_capabilities(json_t *list)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(all_capabilities); i++) {
+                CLEANUP_FREE char *name = str_printf("CAP_%s", all_capabilities[i]);
+
+                if (name)
+                        json_array_append_new(list, json_string(name));
+        }
+}
+
 static bool in_list(const json_t *list, const char *name)
 {
         json_t *entry;

@@ -139,17 +139,17 @@ static int prepare_network(StartPlan *plan, Error *error)
 }
 
 /* The filter is compiled once a boot for each profile and kept beside the containers. */
-static int prepare_seccomp(StartPlan *plan, Error *error)
+int engine_prepare_seccomp(const Engine *engine, json_t *config, Error *error)
 {
-        json_t *seccomp = json_get_object(json_get_object(plan->config, "linux"), "seccomp");
+        json_t *seccomp = json_get_object(json_get_object(config, "linux"), "seccomp");
         if (!seccomp)
                 return 0;
         CLEANUP_FREE char *text = json_dumps(seccomp, JSON_COMPACT);
         uint64_t hash = UINT64_C(1469598103934665603);
         for (const char *p = text; p && *p; p++)
                 hash = (hash ^ (unsigned char) *p) * UINT64_C(1099511628211);
-        CLEANUP_FREE char *path = str_printf("%s/seccomp-%016llx.bpf", plan->container->engine->config->exec_root,
-                                             (unsigned long long) hash);
+        CLEANUP_FREE char *path =
+                str_printf("%s/seccomp-%016llx.bpf", engine->config->exec_root, (unsigned long long) hash);
         if (!text || !path)
                 return -ENOMEM;
 
@@ -162,10 +162,10 @@ static int prepare_seccomp(StartPlan *plan, Error *error)
                 if (r != 0)
                         return r;
         }
-        json_t *annotations = json_get_object(plan->config, "annotations");
+        json_t *annotations = json_get_object(config, "annotations");
         if (!annotations) {
                 annotations = json_object();
-                json_object_set_new(plan->config, "annotations", annotations);
+                json_object_set_new(config, "annotations", annotations);
         }
         return json_set_string(annotations, "berth.seccomp", path);
 }
@@ -190,7 +190,7 @@ static int prepare_config(StartPlan *plan, Error *error)
         if (!hostname || !hosts || !resolv_conf)
                 return -ENOMEM;
         int r = spec_generate(&input, &plan->config, error);
-        return r != 0 ? r : prepare_seccomp(plan, error);
+        return r != 0 ? r : engine_prepare_seccomp(container->engine, plan->config, error);
 }
 
 static int prepare_monitor(StartPlan *plan)
@@ -287,10 +287,20 @@ static int setup_network(int namespace_fd, void *userdata, Error *error)
         return 0;
 }
 
+/* The daemon's own limit is high; a container gets what a service manager gives by default. */
+void engine_limit_files(void)
+{
+        struct rlimit files;
+
+        if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+                return;
+        files.rlim_cur = MIN(files.rlim_max, DEFAULT_OPEN_FILES);
+        setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static _Noreturn void run_child(StartPlan *plan, int control)
 {
         const json_t *size = json_object_get(container_host_config(plan->container), "ConsoleSize");
-        struct rlimit files;
         RuntimeStart start = {
                 .id = plan->container->id,
                 .config = plan->config,
@@ -311,11 +321,7 @@ static _Noreturn void run_child(StartPlan *plan, int control)
                 .userdata = plan,
         };
 
-        /* The daemon's own limit is high; a container gets what a service manager gives by default. */
-        if (getrlimit(RLIMIT_NOFILE, &files) >= 0) {
-                files.rlim_cur = MIN(files.rlim_max, DEFAULT_OPEN_FILES);
-                setrlimit(RLIMIT_NOFILE, &files);
-        }
+        engine_limit_files();
         runtime_container_main(&start);
 }
 
@@ -557,6 +563,7 @@ void container_start(Container *container, EngineDone done, void *userdata)
         if (r == 0 && container_hold_start(container, done, userdata))
                 return;
         if (r == 0) {
+                container_execs_settle(container);
                 container->run++;
                 r = prepare(&plan, &error);
                 start = r == 0 ? calloc(1, sizeof(*start)) : NULL;

@@ -55,13 +55,18 @@ int container_signal(Container *container, int signal)
         return syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0) < 0 ? -errno : 0;
 }
 
-int container_kill_cgroup(Container *container)
+char *container_scope_path(const Container *container)
 {
         const char *parent = json_get_string(container_host_config(container), "CgroupParent");
         CLEANUP_FREE char *unit = container_unit_name(container);
-        CLEANUP_FREE char *group =
-                unit ? unit_cgroup_path(str_empty(parent) ? container->engine->config->cgroup_parent : parent, unit)
-                     : NULL;
+
+        return unit ? unit_cgroup_path(str_empty(parent) ? container->engine->config->cgroup_parent : parent, unit)
+                    : NULL;
+}
+
+int container_kill_cgroup(Container *container)
+{
+        CLEANUP_FREE char *group = container_scope_path(container);
         CLEANUP_FREE char *path = group ? path_join(group, "cgroup.kill") : NULL;
 
         return path ? file_write_kernel(path, "1") : -ENOMEM;

@@ -45,12 +45,16 @@ static int make_directories(Engine *engine)
         engine->runtime_root = path_join(engine->config->exec_root, "container");
         engine->name_root = path_join(engine->config->data_root, "name");
         engine->spool_root = path_join(engine->config->data_root, SPOOL_DIRECTORY);
-        if (!engine->container_root || !engine->runtime_root || !engine->name_root || !engine->spool_root)
+        engine->exec_root = path_join(engine->config->exec_root, "exec");
+        if (!engine->exec_root || !engine->container_root || !engine->runtime_root || !engine->name_root ||
+            !engine->spool_root)
                 return -ENOMEM;
         if (r >= 0)
                 r = path_make_directories(engine->container_root, 0710);
         if (r >= 0)
                 r = path_make_directories(engine->runtime_root, 0711);
+        if (r >= 0)
+                r = path_make_directories(engine->exec_root, 0700);
         if (r >= 0)
                 r = path_make_directories(engine->name_root, 0700);
         if (r >= 0)
@@ -100,6 +104,9 @@ static int engine_open(Engine *engine)
         r = engine_load_containers(engine);
         if (r < 0)
                 return log_error_errno(r, "Cannot read the containers in %s", engine->container_root);
+        r = engine_load_execs(engine);
+        if (r < 0)
+                return log_error_errno(r, "Cannot read %s", engine->exec_root);
         return 0;
 }
 
@@ -113,6 +120,7 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
         engine->config = config;
         sd_event_now(event, CLOCK_MONOTONIC, &engine->opened_us);
         LIST_INIT(&engine->containers);
+        LIST_INIT(&engine->execs);
         LIST_INIT(&engine->workers);
         LIST_INIT(&engine->drains);
         LIST_INIT(&engine->pulls);
@@ -135,6 +143,7 @@ void engine_free(Engine *engine)
         engine->closing = true;
         engine_workers_free(engine);
         engine_drains_free(engine);
+        engine_execs_free(engine);
         while (!LIST_EMPTY(&engine->containers))
                 container_free(LIST_FIRST(&engine->containers));
         unit_manager_free(engine->units);
@@ -142,6 +151,7 @@ void engine_free(Engine *engine)
         free(engine->container_root);
         free(engine->runtime_root);
         free(engine->name_root);
+        free(engine->exec_root);
         free(engine->spool_root);
         sd_event_unref(engine->event);
         free(engine);

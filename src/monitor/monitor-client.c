@@ -87,6 +87,17 @@ int monitor_clients_add(MonitorClients *clients, int fd, const char *flags, cons
         return 0;
 }
 
+void monitor_clients_early(MonitorClients *clients, const char *data, size_t size, MonitorInput *input)
+{
+        MonitorClient *client = clients->list[clients->n - 1];
+
+        if (size == 0 || !client->input)
+                return;
+        if (monitor_detach_feed(&client->detach, (const uint8_t *) data, size, &input->pending) != 0)
+                remove_at(clients, clients->n - 1);
+        monitor_input_write(input);
+}
+
 /* Takes no more output, but what it sent is still to be read. */
 static void client_hang_up(MonitorClient *client)
 {

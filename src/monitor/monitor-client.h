@@ -36,6 +36,8 @@ typedef struct MonitorClients {
 
 /* FLAGS and KEYS as in the attach request. Takes FD over on success. 0 or a negative errno. */
 int monitor_clients_add(MonitorClients *clients, int fd, const char *flags, const char *keys, bool terminal);
+/* What the client that was added last had sent before. */
+void monitor_clients_early(MonitorClients *clients, const char *data, size_t size, MonitorInput *input);
 void monitor_clients_clear(MonitorClients *clients);
 
 void monitor_clients_output(MonitorClients *clients, bool error_stream, const char *data, size_t size, int64_t now);

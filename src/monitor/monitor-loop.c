@@ -271,7 +271,7 @@ static void dispatch(Monitor *monitor, PollSet *set, int64_t now)
                         monitor_input_close(&monitor->input);
         }
         monitor_clients_dispatch(&monitor->clients, set->fds, &monitor->input, now);
-        monitor_requests_serve(&monitor->requests, &monitor->clients);
+        monitor_requests_serve(&monitor->requests, &monitor->clients, &monitor->input);
         for (size_t k = 0; k < ARRAY_SIZE(monitor->output); k++) {
                 size_t i = k ^ fair;
 
@@ -327,7 +327,7 @@ int monitor_run(Monitor *monitor)
         int r;
 
         sigemptyset(&mask);
-        monitor_requests_serve(&monitor->requests, &monitor->clients);
+        monitor_requests_serve(&monitor->requests, &monitor->clients, &monitor->input);
         while (now = monitor_clock(), !finish(monitor, now)) {
                 fill(&set, monitor, now);
                 r = wait_for_events(&set, next_due(monitor, now), now, &mask);

@@ -14,13 +14,17 @@
 #include "berth/string.h"
 #include "monitor-request.h"
 
-#define MESSAGE_MAX 512
+#define MESSAGE_MAX (128u * 1024)
+#define WORDS_SIZE_MAX 512
 #define WORDS_MAX 3
 
 typedef struct Context {
         MonitorRequests *requests;
         MonitorClients *clients;
-        int fd; /* came with the message; or -EBADF. A handler that keeps it leaves -EBADF */
+        MonitorInput *input;
+        int fd;            /* came with the message; or -EBADF. A handler that keeps it leaves -EBADF */
+        const char *early; /* bytes behind the words */
+        size_t n_early;
 } Context;
 
 static int handle_attach(Context *context, char *const *words)
@@ -30,9 +34,11 @@ static int handle_attach(Context *context, char *const *words)
         if (context->fd < 0)
                 return -EBADF;
         r = monitor_clients_add(context->clients, context->fd, words[1], words[2], context->requests->terminal >= 0);
-        if (r >= 0)
-                context->fd = -EBADF;
-        return r;
+        if (r < 0)
+                return r;
+        context->fd = -EBADF;
+        monitor_clients_early(context->clients, context->early, context->n_early, context->input);
+        return 0;
 }
 
 static int handle_resize(Context *context, char *const *words)
@@ -71,12 +77,28 @@ static int handle(Context *context, char *message)
         return -EOPNOTSUPP;
 }
 
-/* Answers the messages of one connection that wait. False when it has ended. */
-static bool serve_connection(MonitorRequests *requests, MonitorClients *clients, int fd)
+/* Ends the words where the early bytes begin. */
+static int split(Context *context, char *message, size_t size)
 {
+        char *end = memchr(message, '\n', size);
+
+        if (end) {
+                *end = '\0';
+                context->early = end + 1;
+                context->n_early = size - (size_t) (end + 1 - message);
+        }
+        message[size] = '\0';
+        return strlen(message) > WORDS_SIZE_MAX ? -EMSGSIZE : 0;
+}
+
+/* Answers the messages of one connection that wait. False when it has ended. */
+static bool serve_connection(MonitorRequests *requests, MonitorClients *clients, MonitorInput *input, int fd)
+{
+        static char message[MESSAGE_MAX + 1];
+
         for (;;) {
-                char message[MESSAGE_MAX + 1], answer[32];
-                Context context = { .requests = requests, .clients = clients, .fd = -EBADF };
+                Context context = { .requests = requests, .clients = clients, .input = input, .fd = -EBADF };
+                char answer[32];
                 size_t n_fds = 1;
                 ssize_t n = socket_recv_fds(fd, message, MESSAGE_MAX, &context.fd, &n_fds);
                 int r, length;
@@ -90,8 +112,9 @@ static bool serve_connection(MonitorRequests *requests, MonitorClients *clients,
                 }
                 if (n_fds == 0)
                         context.fd = -EBADF;
-                message[n] = '\0';
-                r = handle(&context, message);
+                r = split(&context, message, (size_t) n);
+                if (r >= 0)
+                        r = handle(&context, message);
                 fd_close(context.fd);
                 length = r < 0 ? snprintf(answer, sizeof(answer), "error %d", -r)
                                : snprintf(answer, sizeof(answer), "ok");
@@ -100,7 +123,7 @@ static bool serve_connection(MonitorRequests *requests, MonitorClients *clients,
         }
 }
 
-void monitor_requests_serve(MonitorRequests *requests, MonitorClients *clients)
+void monitor_requests_serve(MonitorRequests *requests, MonitorClients *clients, MonitorInput *input)
 {
         int fd;
 
@@ -108,7 +131,7 @@ void monitor_requests_serve(MonitorRequests *requests, MonitorClients *clients)
                (fd = accept4(requests->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
                 requests->list[requests->n++] = fd;
         for (size_t i = requests->n; i-- > 0;) {
-                if (serve_connection(requests, clients, requests->list[i]))
+                if (serve_connection(requests, clients, input, requests->list[i]))
                         continue;
                 fd_close(requests->list[i]);
                 requests->list[i] = requests->list[--requests->n];

@@ -20,7 +20,7 @@ typedef struct MonitorRequests {
 void monitor_requests_close(MonitorRequests *requests);
 
 /* Accepts and answers all that waits. */
-void monitor_requests_serve(MonitorRequests *requests, MonitorClients *clients);
+void monitor_requests_serve(MonitorRequests *requests, MonitorClients *clients, MonitorInput *input);
 
 /* For the event loop: room for MONITOR_CONNECTIONS_MAX + 1. Returns how many were filled. */
 size_t monitor_requests_poll(const MonitorRequests *requests, struct pollfd *fds);

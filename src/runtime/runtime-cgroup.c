@@ -193,8 +193,8 @@ int runtime_cgroup_apply(int cgroup_fd, const json_t *resources, Error *ret_erro
 
 /* --- the groups --- */
 
-/* The directory of the group this process is in. */
-static int own_group_path(char **ret_path)
+/* The directory of the group that a process is in, by its file in /proc. */
+static int group_path(const char *file, char **ret_path)
 {
         static const char *const mounts[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
         CLEANUP_FREE char *text = NULL;
@@ -202,7 +202,7 @@ static int own_group_path(char **ret_path)
         char *path;
         int r;
 
-        r = file_read_at(AT_FDCWD, "/proc/self/cgroup", CGROUP_FILE_MAX, &text, NULL);
+        r = file_read_at(AT_FDCWD, file, CGROUP_FILE_MAX, &text, NULL);
         if (r < 0)
                 return r;
         for (line = text; line && !str_after_prefix(line, "0::");
@@ -261,7 +261,7 @@ int runtime_cgroup_setup(const json_t *resources, RuntimeCgroup *ret, Error *ret
         CLEANUP_CLOSE int scope = -EBADF, monitor = -EBADF;
         int r;
 
-        r = own_group_path(&own);
+        r = group_path("/proc/self/cgroup", &own);
         if (r < 0)
                 return runtime_error(ret_error, -r, "find the cgroup of the scope");
         scope = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -282,6 +282,54 @@ int runtime_cgroup_setup(const json_t *resources, RuntimeCgroup *ret, Error *ret
         if (r < 0)
                 return r;
         cgroup.payload_path = path_join(own, "payload");
+        if (!cgroup.payload_path)
+                return -ENOMEM;
+        *ret = cgroup;
+        cgroup = RUNTIME_CGROUP_EMPTY;
+        return 0;
+}
+
+/* The payload group, or, where its processes have divided it among themselves, that of the first of them: a group that
+ * hands controllers down takes no process. */
+static int group_for_process(int scope, pid_t pid, int *ret_fd)
+{
+        CLEANUP_CLOSE int payload = openat(scope, "payload", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        CLEANUP_FREE char *enabled = NULL, *file = str_printf("/proc/%d/cgroup", (int) pid), *path = NULL;
+        int r;
+
+        if (payload < 0)
+                return -errno;
+        r = file ? file_read_at(payload, "cgroup.subtree_control", CGROUP_FILE_MAX, &enabled, NULL) : -ENOMEM;
+        if (r < 0)
+                return r;
+        if (strspn(enabled, " \n") < strlen(enabled)) {
+                fd_close(TAKE_FD(payload));
+                r = group_path(file, &path);
+                if (r < 0)
+                        return r;
+                payload = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                if (payload < 0)
+                        return -errno;
+        }
+        *ret_fd = TAKE_FD(payload);
+        return 0;
+}
+
+int runtime_cgroup_join(const char *scope, pid_t pid, RuntimeCgroup *ret, Error *ret_error)
+{
+        CLEANUP(runtime_cgroup_clear) RuntimeCgroup cgroup = RUNTIME_CGROUP_EMPTY;
+        CLEANUP_CLOSE int scope_fd = open(scope, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int r;
+
+        if (scope_fd < 0)
+                return runtime_error(ret_error, errno, "open cgroup %s", scope);
+        r = group_write(scope_fd, "monitor/cgroup.procs", "0");
+        if (r < 0)
+                return runtime_error(ret_error, -r, "enter cgroup %s/monitor", scope);
+        r = group_for_process(scope_fd, pid, &cgroup.payload_fd);
+        if (r < 0)
+                return runtime_error(ret_error, -r, "open cgroup %s/payload", scope);
+        cgroup.payload_path = path_join(scope, "payload");
         if (!cgroup.payload_path)
                 return -ENOMEM;
         *ret = cgroup;

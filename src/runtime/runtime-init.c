@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The container's first process between clone and exec. It is alone in its (new) pid namespace, in the payload group,
- * and holds a copy of the plan. Order matters throughout: what needs privilege comes before the change of user, seccomp
- * after what it may forbid, and the bond to the parent's life last, as a change of credentials cuts it.
- * Until exec the process is not dumpable: nobody in a joined namespace can look into what is still the engine. */
+/* The container's first process, or a further one, between clone and exec. It is in the payload group, the first one
+ * alone in its (new) pid namespace, and holds a copy of the plan. Order matters throughout: what needs privilege comes
+ * before the change of user, seccomp after what it may forbid, and the bond to the parent's life last, as a change of
+ * credentials cuts it. Until exec the process is not dumpable: nobody in a joined namespace can look into what is still
+ * the engine. */
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/keyctl.h>
@@ -247,7 +248,7 @@ static int init_run(const RuntimePlan *plan, Error *ret_error)
         root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (root_fd < 0)
                 return runtime_error(ret_error, errno, "open the root");
-        r = init_tree(plan, root_fd, ret_error);
+        r = plan->joins ? 0 : init_tree(plan, root_fd, ret_error);
         if (r < 0)
                 return r;
         if (setsid() < 0)

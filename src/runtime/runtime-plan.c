@@ -85,7 +85,7 @@ static int plan_read_mounts(RuntimePlan *plan, Error *ret_error)
 }
 
 /* Init begins with the parent's value; an unchanged one needs no permission. */
-static void plan_compare_oom_score(RuntimePlan *plan)
+void runtime_plan_compare_oom_score(RuntimePlan *plan)
 {
         json_t *value = json_object_get(plan->process, "oomScoreAdj");
         CLEANUP_FREE char *present = NULL;
@@ -126,7 +126,7 @@ static int plan_read(RuntimePlan *plan, Error *ret_error)
                 return r;
         if (plan->start->network_namespace >= 0)
                 plan->namespaces.fds[RUNTIME_NS_NETWORK] = plan->start->network_namespace;
-        plan_compare_oom_score(plan);
+        runtime_plan_compare_oom_score(plan);
         r = runtime_devices_program(json_get_object(json_get_object(plan->config, "linux"), "resources"), ret_error);
         if (r >= 0)
                 plan->device_program = r;
@@ -264,7 +264,7 @@ static int plan_build_tree(RuntimePlan *plan, int root_fd, Error *ret_error)
         if (r >= 0)
                 r = runtime_user_resolve(root_fd, plan->config, &plan->user, ret_error);
         if (r >= 0)
-                r = runtime_stdio_open(plan->start, root_fd, &plan->user, &plan->stdio, ret_error);
+                r = runtime_stdio_open(plan->start, root_fd, &plan->user, true, &plan->stdio, ret_error);
         if (r >= 0)
                 r = plan_make_cwd(plan, root_fd, ret_error);
         if (r >= 0)
@@ -325,7 +325,7 @@ static int plan_go_inside(RuntimePlan *plan, const char *root, Error *ret_error)
         return runtime_error(ret_error, -left, "return to the host's namespaces");
 }
 
-static int plan_home(RuntimePlan *plan)
+int runtime_plan_home(RuntimePlan *plan)
 {
         CLEANUP_FREE char *home = NULL;
 
@@ -371,7 +371,7 @@ int runtime_plan_prepare(const RuntimeStart *start, RuntimePlan *plan, Error *re
         if (r >= 0)
                 r = plan_go_inside(plan, root, ret_error);
         if (r >= 0)
-                r = plan_home(plan);
+                r = runtime_plan_home(plan);
         if (r >= 0 && start->setup_network && plan->namespaces.fds[RUNTIME_NS_NETWORK] >= 0)
                 r = start->setup_network(plan->namespaces.fds[RUNTIME_NS_NETWORK], start->userdata, ret_error);
         return r > 0 ? -EIO : r;

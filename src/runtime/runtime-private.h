@@ -105,6 +105,10 @@ void runtime_cgroup_clear(RuntimeCgroup *cgroup);
 /* Makes the groups below the parent's own, moves the parent, and limits the payload. */
 int runtime_cgroup_setup(const json_t *resources, RuntimeCgroup *ret, Error *ret_error);
 
+/* Moves the parent into the monitor group of a scope that is there, and finds the group for a further process of the
+ * container whose first process is PID. */
+int runtime_cgroup_join(const char *scope, pid_t pid, RuntimeCgroup *ret, Error *ret_error);
+
 /* --- standard streams --------------------------------------------------------------------------------------------- */
 
 typedef struct RuntimeStdio {
@@ -118,8 +122,8 @@ typedef struct RuntimeStdio {
 
 void runtime_stdio_clear(RuntimeStdio *stdio);
 
-/* With a terminal: from the root's own /dev/pts, also bound over the root's /dev/console. */
-int runtime_stdio_open(const RuntimeStart *start, int root_fd, const RuntimeUser *user, RuntimeStdio *ret,
+/* With a terminal: from the root's own /dev/pts, with CONSOLE also bound over the root's /dev/console. */
+int runtime_stdio_open(const RuntimeStart *start, int root_fd, const RuntimeUser *user, bool console, RuntimeStdio *ret,
                        Error *ret_error);
 
 /* In init: makes the streams descriptors 0, 1 and 2, and a terminal the controlling one. */
@@ -152,6 +156,7 @@ typedef struct RuntimePlan {
         char **argv, **environment; /* owned */
         const char *cwd;
         bool overlay_mounted;
+        bool joins;         /* a further process: the container's namespaces and tree are there */
         bool late_sysctls;  /* left to init */
         bool set_oom_score; /* it differs from the parent's own */
         int error_reader;   /* the parent's end of that pipe; not init's */
@@ -174,6 +179,27 @@ int runtime_plan_prepare(const RuntimeStart *start, RuntimePlan *plan, Error *re
  * that: LATE; or all the rest. */
 int runtime_plan_mount(const RuntimePlan *plan, int root_fd, bool late, Error *ret_error);
 int runtime_plan_guard(const RuntimePlan *plan, int root_fd, bool late, Error *ret_error);
+
+/* Whether the oom score has to be set at all. */
+void runtime_plan_compare_oom_score(RuntimePlan *plan);
+
+/* Puts HOME into the environment where it is missing. */
+int runtime_plan_home(RuntimePlan *plan);
+
+/* --- the parent --------------------------------------------------------------------------------------------------- */
+
+/* A fork of the engine becomes a process without its descriptors and signal handlers; ONE_MORE is kept, too. */
+int runtime_parent_begin(const RuntimeStart *start, int one_more, Error *ret_error);
+
+/* The failure in the words of Docker's clients; NULL when out of memory. */
+char *runtime_parent_failure(const char *prefix, int error, const Error *reason);
+void runtime_parent_report(int control, const RuntimeReport *header, const char *text);
+
+/* Clones init into the payload group and waits until it has become the user's program. */
+int runtime_parent_spawn(RuntimePlan *plan, pid_t *ret_pid, int *ret_pidfd, Error *ret_error);
+
+/* Returns on failure only. */
+int runtime_parent_become_monitor(RuntimePlan *plan, pid_t pid, int pidfd);
 
 /* clone3(2) of a process that runs ENTRY, which never returns, and may do so in this process's memory while this one is
  * stopped. Returns its pid or a negative errno. */

@@ -35,7 +35,8 @@ static int console_bind(int root_fd, int slave)
         return 0;
 }
 
-static int terminal_open(const RuntimeStart *start, int root_fd, const RuntimeUser *user, RuntimeStdio *stdio)
+static int terminal_open(const RuntimeStart *start, int root_fd, const RuntimeUser *user, bool console,
+                         RuntimeStdio *stdio)
 {
         struct winsize size = {
                 .ws_row = (unsigned short) start->terminal_rows,
@@ -56,7 +57,7 @@ static int terminal_open(const RuntimeStart *start, int root_fd, const RuntimeUs
                 return -errno;
         if (user->uid != 0 && fchown(slave, user->uid, (gid_t) -1) < 0)
                 return -errno;
-        r = console_bind(root_fd, slave);
+        r = console ? console_bind(root_fd, slave) : 0;
         if (r < 0)
                 return r;
         stdio->terminal = true;
@@ -80,7 +81,7 @@ static int pipes_open(const RuntimeStart *start, const RuntimeUser *user, Runtim
         return 0;
 }
 
-int runtime_stdio_open(const RuntimeStart *start, int root_fd, const RuntimeUser *user, RuntimeStdio *ret,
+int runtime_stdio_open(const RuntimeStart *start, int root_fd, const RuntimeUser *user, bool console, RuntimeStdio *ret,
                        Error *ret_error)
 {
         CLEANUP(runtime_stdio_clear) RuntimeStdio stdio = RUNTIME_STDIO_EMPTY;
@@ -88,7 +89,7 @@ int runtime_stdio_open(const RuntimeStart *start, int root_fd, const RuntimeUser
         int r;
 
         if (json_is_true(json_object_get(process, "terminal")))
-                r = terminal_open(start, root_fd, user, &stdio);
+                r = terminal_open(start, root_fd, user, console, &stdio);
         else
                 r = pipes_open(start, user, &stdio);
         if (r < 0)
