@@ -56,9 +56,6 @@ bool id_is_prefix(const char *s);
 /* Lower-case hexadecimal of SIZE bytes; RET holds 2 * SIZE + 1 bytes. */
 void hex_encode(const uint8_t *data, size_t size, char *ret);
 
-/* RFC 4648's base64 of SIZE bytes, with padding, owned by the caller; NULL when out of memory. */
-char *base64_encode(const void *data, size_t size);
-
 /* Nanoseconds since the epoch, now. */
 int64_t time_now_ns(void);
 

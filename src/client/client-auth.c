@@ -3,9 +3,9 @@
  * helper's entries have an empty entry in "auths", which tells that there is one. */
 #include <string.h>
 
+#include "berth/base64.h"
 #include "berth/json.h"
 #include "client-auth.h"
-#include "client-base64.h"
 #include "client-helper.h"
 #include "client-reference.h"
 #include "client.h"

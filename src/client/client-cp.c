@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "berth/base64.h"
 #include "berth/json.h"
-#include "client-base64.h"
 #include "client-path.h"
 #include "client-text.h"
 #include "client-unpack.h"

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "berth/base64.h"
 #include "berth/file.h"
 #include "berth/json.h"
 #include "berth/log.h"
@@ -413,7 +414,7 @@ int exec_inspect(Exec *exec, json_t **ret_object)
 
         if (!str_empty(given))
                 (void) detach_keys_parse(given, keys, &n);
-        CLEANUP_FREE char *encoded = base64_encode(keys, n);
+        CLEANUP_FREE char *encoded = base64_encode(keys, n, false);
         json_t *object = json_pack(
                 "{ss sb so so sb sb sb sb ss ss si}", "ID", exec->id, "Running", exec->started && !exec->ended,
                 "ExitCode", exec->ended ? json_integer(exec->exit_code) : json_null(), "ProcessConfig",

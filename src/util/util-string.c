@@ -129,22 +129,3 @@ bool id_is_prefix(const char *s)
 
         return n >= 1 && n <= ID_LENGTH && strspn(s, "0123456789abcdef") == n;
 }
-
-char *base64_encode(const void *data, size_t size)
-{
-        static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        const uint8_t *bytes = data;
-        char *text = malloc((size + 2) / 3 * 4 + 1), *p = text;
-
-        for (size_t i = 0; text && i < size; i += 3) {
-                size_t n = MIN(size - i, (size_t) 3);
-                uint32_t bits = (uint32_t) bytes[i] << 16 | (n > 1 ? (uint32_t) bytes[i + 1] << 8 : 0) |
-                                (n > 2 ? bytes[i + 2] : 0);
-
-                for (size_t k = 0; k < 4; k++)
-                        *p++ = k <= n ? digits[bits >> (18 - 6 * k) & 63] : '=';
-        }
-        if (text)
-                *p = 0;
-        return text;
-}

@@ -8,9 +8,9 @@
 
 #include <cmocka.h>
 
+#include "berth/base64.h"
 #include "berth/string.h"
 #include "client-auth.h"
-#include "client-base64.h"
 #include "client-path.h"
 #include "client-pull.h"
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "berth/base64.h"
 #include "berth/cleanup.h"
-#include "client-base64.h"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
