@@ -2,6 +2,7 @@
 /* What a prune of images is to remove, from their records alone. */
 #include <string.h>
 
+#include "berth/buffer.h"
 #include "berth/json.h"
 #include "berth/string.h"
 #include "store-private.h"
@@ -10,40 +11,49 @@ typedef struct Prune {
         Store *store;
         bool dangling, has_until;
         int64_t until;
-        const json_t *labels, *labels_not; /* borrowed */
-        char **names;                      /* owned */
+        char **labels, **labels_not; /* owned, as the names are; NULL where not asked for */
+        char **names;
 } Prune;
 
 static void prune_clear(Prune *prune)
 {
+        strv_free(prune->labels);
+        strv_free(prune->labels_not);
         strv_free(prune->names);
 }
 
-/* The values of a filter, in both forms that clients send. */
-static char **filter_values(const json_t *values)
+/* The values of a filter, in both forms that clients send: owned by the caller. */
+static int filter_values(const json_t *values, char ***ret)
 {
-        char **result = calloc(1, sizeof(char *));
+        char **result CLEANUP_STRV = calloc(1, sizeof(char *));
         const char *key;
         json_t *item;
         size_t i;
 
+        if (!result)
+                return -ENOMEM;
         if (json_is_array(values))
                 json_array_foreach(values, i, item)
                         if (strv_append(&result, json_string_value(item) ?: "") < 0)
-                                break;
+                                return -ENOMEM;
         json_object_foreach((json_t *) values, key, item)
                 if (json_is_true(item) && strv_append(&result, key) < 0)
-                        break;
-        return result;
+                        return -ENOMEM;
+        *ret = TAKE_PTR(result);
+        return 0;
 }
 
 static int read_dangling(Prune *prune, const json_t *values, Error *error)
 {
         static const char *const words[] = { "0", "f", "F", "false", "FALSE", "False",
                                              "1", "t", "T", "true",  "TRUE",  "True" };
-        char **given CLEANUP_STRV = filter_values(values), *joined CLEANUP_FREE = strdup("");
+        char **given CLEANUP_STRV = NULL;
+        Buffer joined CLEANUP_BUFFER = {};
         size_t i = 0;
+        int r = filter_values(values, &given);
 
+        if (r < 0)
+                return r;
         if (strv_length(given) == 1)
                 while (i < ARRAY_SIZE(words) && !str_equal(words[i], given[0]))
                         i++;
@@ -51,19 +61,19 @@ static int read_dangling(Prune *prune, const json_t *values, Error *error)
                 prune->dangling = i >= ARRAY_SIZE(words) / 2;
                 return 0;
         }
-        for (i = 0; joined && given && given[i]; i++) {
-                char *longer = str_printf("%s%s%s", joined, i > 0 ? " " : "", given[i]);
-
-                free(joined);
-                joined = longer;
-        }
-        return error_set(error, OUTCOME_BAD_REQUEST, "invalid filter 'dangling=[%s]'", joined ?: "");
+        r = buffer_append_string(&joined, "");
+        for (i = 0; r >= 0 && given[i]; i++)
+                r = buffer_printf(&joined, "%s%s", i > 0 ? " " : "", given[i]);
+        return r < 0 ? r : error_set(error, OUTCOME_BAD_REQUEST, "invalid filter 'dangling=[%s]'", joined.data);
 }
 
 static int read_until(Prune *prune, const json_t *values, Error *error)
 {
-        char **given CLEANUP_STRV = filter_values(values);
+        char **given CLEANUP_STRV = NULL;
+        int r = filter_values(values, &given);
 
+        if (r < 0)
+                return r;
         if (strv_length(given) > 1)
                 return error_set(error, OUTCOME_BAD_REQUEST, "more than one until filter specified");
         if (strv_length(given) == 0)
@@ -87,9 +97,9 @@ static int read_filters(Prune *prune, const json_t *filters, Error *error)
                 else if (str_equal(name, "until"))
                         r = read_until(prune, values, error);
                 else if (str_equal(name, "label"))
-                        prune->labels = values;
+                        r = filter_values(values, &prune->labels);
                 else if (str_equal(name, "label!"))
-                        prune->labels_not = values;
+                        r = filter_values(values, &prune->labels_not);
                 else
                         r = error_set(error, OUTCOME_BAD_REQUEST, "invalid filter '%s'", name);
                 if (r != 0)
@@ -110,15 +120,13 @@ static bool has_label(const json_t *labels, const char *text)
 /* All of the labels asked for, and not all of those not wanted. */
 static bool labels_match(const Prune *prune, const json_t *labels)
 {
-        char **wanted CLEANUP_STRV = filter_values(prune->labels),
-                      **unwanted CLEANUP_STRV = filter_values(prune->labels_not);
-        bool all = strv_length(unwanted) > 0;
+        bool all = strv_length(prune->labels_not) > 0;
 
-        for (size_t i = 0; wanted && wanted[i]; i++)
-                if (!has_label(labels, wanted[i]))
+        for (size_t i = 0; prune->labels && prune->labels[i]; i++)
+                if (!has_label(labels, prune->labels[i]))
                         return false;
-        for (size_t i = 0; unwanted && unwanted[i]; i++)
-                all = all && has_label(labels, unwanted[i]);
+        for (size_t i = 0; prune->labels_not && prune->labels_not[i]; i++)
+                all = all && has_label(labels, prune->labels_not[i]);
         return !all;
 }
 
