@@ -67,7 +67,7 @@ int registry_fetch_manifest(RegistrySession *session, const char *what, const St
 
         if (!path || !name)
                 return -ENOMEM;
-        int r = registry_session_send(session, &request, &response, error);
+        int r = registry_session_send_patiently(session, &request, &response, error);
         if (r == OUTCOME_UNAUTHORIZED)
                 return refuse_anonymous(session, path, store_digest_is_valid(what), error);
         if (r != 0)
@@ -100,7 +100,7 @@ int registry_fetch_blob(RegistrySession *session, const char *digest, int64_t si
         for (unsigned attempt = 0; r == OUTCOME_UNAVAILABLE && attempt < MAX(session->config->attempts, 1u);
              attempt++) {
                 error_clear(error);
-                r = registry_session_send(session, &request, &response, error);
+                r = registry_session_send_patiently(session, &request, &response, error);
         }
         if (r != 0)
                 return r;
@@ -155,7 +155,7 @@ int registry_fetch_tags(RegistrySession *session, const StoreReference *referenc
                 CLEANUP_REGISTRY_RESPONSE RegistryResponse response = { 0 };
                 RegistryRequest request = { .method = "GET", .url = path };
 
-                r = registry_session_send(session, &request, &response, error);
+                r = registry_session_send_patiently(session, &request, &response, error);
                 if (r == 0)
                         r = response.status == 200 ? take_tags(&response, &tags, error)
                                                    : registry_refuse_read(&response, reference, error);

@@ -176,7 +176,7 @@ static int on_tick(void *userdata, curl_off_t down_total, curl_off_t down, curl_
         (void) up_total;
         (void) up;
 
-        if (exchange->request->tick)
+        if (exchange->request->tick && exchange->result == 0)
                 exchange->result = exchange->request->tick(exchange->request->tick_userdata);
         return exchange->result != 0;
 }

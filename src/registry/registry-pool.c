@@ -194,7 +194,8 @@ int registry_pool_run(const RegistryPool *pool)
 
         while (r == 0 && !pool->complete(pool->userdata)) {
                 r = assign(&run);
-                if (r == 0)
+                /* Looking for a task may have shown that there is none. */
+                if (r == 0 && !pool->complete(pool->userdata))
                         r = wait_once(&run);
         }
         return r;

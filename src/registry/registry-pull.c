@@ -128,6 +128,8 @@ static int start_downloader(void *userdata, int socket)
 {
         Pull *pull = userdata;
 
+        /* The client's descriptor stays behind. */
+        pull->session.tick = NULL;
         return registry_download_start(&pull->session, &pull->unpacker, socket, pull->request->staging_fd);
 }
 

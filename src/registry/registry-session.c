@@ -8,6 +8,8 @@
 #include "berth/string.h"
 
 #define PING_SECONDS 15
+#define BUSY_ATTEMPTS 3
+#define RETRY_SECONDS_MAX 300
 #define EXPIRY_MARGIN_NS (INT64_C(10) * 1000000000)
 
 /* --- Endpoints ---------------------------------------------------------------------------------------------------- */
@@ -156,6 +158,35 @@ int registry_session_send(RegistrySession *session, const RegistryRequest *reque
                 return -ENOMEM;
         r = registry_session_authorize(session, error);
         return r != 0 ? r : send_once(session, request, ret, error);
+}
+
+/* Seconds to wait for a busy server; negative where it is not busy. */
+static int64_t busy_seconds(const RegistryResponse *response, unsigned attempt)
+{
+        int64_t seconds;
+
+        if (response->retry_after && str_to_int64(response->retry_after, 0, RETRY_SECONDS_MAX, &seconds) >= 0 &&
+            (response->status == 429 || response->status == 503))
+                return seconds;
+        return response->status == 502 || response->status == 503 || response->status == 504 ? 1 << attempt : -1;
+}
+
+int registry_session_send_patiently(RegistrySession *session, const RegistryRequest *request, RegistryResponse *ret,
+                                    Error *error)
+{
+        for (unsigned attempt = 0;; attempt++) {
+                int r = registry_session_send(session, request, ret, error);
+                int64_t seconds = r == 0 ? busy_seconds(ret, attempt) : -1;
+
+                if (seconds < 0 || attempt == BUSY_ATTEMPTS || session->endpoints[session->current].mirror)
+                        return r;
+                for (; seconds > 0; seconds--) {
+                        sleep(1);
+                        r = session->tick ? session->tick(session->userdata) : 0;
+                        if (r != 0)
+                                return r;
+                }
+        }
 }
 
 static int ping(RegistrySession *session, Error *error)

@@ -47,6 +47,11 @@ bool registry_session_next(RegistrySession *session);
 int registry_session_send(RegistrySession *session, const RegistryRequest *request, RegistryResponse *ret,
                           Error *error);
 
+/* The same, repeated a few times after what a busy server says (429 with Retry-After, 502, 503, 504), but for mirrors,
+ * which the next endpoint stands in for. The body, if any, is in memory. */
+int registry_session_send_patiently(RegistrySession *session, const RegistryRequest *request, RegistryResponse *ret,
+                                    Error *error);
+
 /* "/v2/REPOSITORY/KIND/WHAT", owned by the caller; NULL when out of memory. */
 char *registry_session_path(const RegistrySession *session, const char *kind, const char *what);
 
