@@ -160,9 +160,9 @@ static int login(Client *client, ClientConfig *config, const ClientArguments *ar
         if (r != 0)
                 return r;
         known = client_must(strdup(json_get_string_or(auth, "username", "")));
-        if (!*user && !*password && login_again(client, auth, ret_status))
+        if (str_empty(user) && str_empty(password) && login_again(client, auth, ret_status))
                 return 0;
-        if (!*user || !*password)
+        if (str_empty(user) || str_empty(password))
                 r = ask_user(key, known, &user, &password, error);
         if (r != 0)
                 return r;

@@ -113,7 +113,8 @@ static int run_port(Client *client, const ClientArguments *arguments)
                         add_bindings(&lines, port, bindings);
                 }
         }
-        qsort(lines, lines ? strv_length(lines) : 0, sizeof(char *), client_compare_natural);
+        if (lines)
+                qsort(lines, strv_length(lines), sizeof(char *), client_compare_natural);
         for (char **line = lines; line && *line; line++)
                 puts(*line);
         return 0;

@@ -153,7 +153,8 @@ static int read_names(int fd, char ***ret)
         while ((item = readdir(directory)))
                 if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0)
                         client_must_zero(strv_append(&names, item->d_name));
-        qsort(names, names ? strv_length(names) : 0, sizeof(char *), compare_names);
+        if (names)
+                qsort(names, strv_length(names), sizeof(char *), compare_names);
         *ret = TAKE_PTR(names);
         return 0;
 }
