@@ -7,7 +7,7 @@
 #include "berth/json.h"
 #include "berth/string.h"
 #include "client-auth.h"
-#include "client-base64.h"
+#include "berth/base64.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

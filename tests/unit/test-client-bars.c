@@ -144,7 +144,7 @@ static void test_short_terminal(void **state)
         (void) state;
         screen_open(&screen, 8, 80);
         for (int i = 0; i < 20; i++) {
-                char id[8];
+                char id[16];
 
                 snprintf(id, sizeof(id), "l%02d", i);
                 client_bars_set(&screen.bars, id, i < 16 ? "Already exists" : "Waiting", 0, 0);
