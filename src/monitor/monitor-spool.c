@@ -50,7 +50,8 @@ static const char *load(MonitorSpool *spool, uint64_t offset, size_t size)
 {
         Buffer *window = &spool->window;
 
-        if (offset < spool->window_start || offset + size > spool->window_start + window->size) {
+        if (offset < spool->window_start || offset - spool->window_start > window->size ||
+            size > window->size - (offset - spool->window_start)) {
                 size_t wanted = MAX(size, CHUNK);
                 ssize_t n;
 
@@ -70,7 +71,7 @@ static const char *load(MonitorSpool *spool, uint64_t offset, size_t size)
 /* The header of the record at an offset, whose payload was found undamaged. */
 static int check_record(MonitorSpool *spool, uint64_t offset, SpoolRecordHeader *ret_header)
 {
-        const char *data = offset + sizeof(SpoolRecordHeader) <= spool->end
+        const char *data = offset <= spool->end && sizeof(SpoolRecordHeader) <= spool->end - offset
                                    ? load(spool, offset, sizeof(SpoolRecordHeader))
                                    : NULL;
         SpoolRecordHeader header;

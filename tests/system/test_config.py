@@ -28,9 +28,10 @@ class Config(unittest.TestCase):
         self.addCleanup(shutil.rmtree, DIRECTORY)
 
     def restart(self):
-        run("systemctl", "reset-failed", "berth.service")
-        run("systemctl", "restart", "berth.socket")
-        run("systemctl", "stop", "berth.service")
+        # A socket is not started while its service is active.
+        run("systemctl", "stop", "berth.socket", "berth.service")
+        run("systemctl", "reset-failed", "berth.service", status=None)
+        run("systemctl", "start", "berth.socket")
 
     def write(self, **keys):
         with open(f"{DIRECTORY}/daemon.json", "w", encoding="ascii") as file:
