@@ -4,10 +4,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "berth/base64.h"
 #include "berth/json.h"
 #include "berth/string.h"
 #include "client-auth.h"
-#include "berth/base64.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
