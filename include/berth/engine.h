@@ -72,6 +72,7 @@ int container_kill(Container *container, const char *signal, Error *error);
 int container_rename(Container *container, const char *name, Error *error);
 int container_resize(Container *container, int64_t rows, int64_t columns, Error *error);
 void container_remove(Container *container, bool force, bool volumes, EngineDone done, void *userdata);
+/* OBJECT and ERROR are borrowed for the call. */
 typedef void (*EngineJsonDone)(int result, json_t *object, const Error *error, void *userdata);
 void engine_container_prune(Engine *engine, const json_t *filters, EngineJsonDone done, void *userdata);
 

@@ -4,19 +4,6 @@
 
 #include <string.h>
 
-/* The route's container, or NULL after the request was answered. */
-static Container *find(ApiCall *call)
-{
-        CLEANUP_ERROR Error error = { 0 };
-        Container *container = NULL;
-        int r = engine_container_find(call->engine, call->name, &container, &error);
-
-        if (r == 0)
-                return container;
-        api_fail(call->request, r, &error);
-        return NULL;
-}
-
 static void answer_empty(int result, const Error *error, void *userdata)
 {
         if (result != 0)
@@ -54,7 +41,7 @@ static void create(ApiCall *call)
 static void inspect(ApiCall *call)
 {
         json_t *object = NULL;
-        Container *container = find(call);
+        Container *container = api_find_container(call);
 
         if (!container)
                 return;
@@ -64,7 +51,7 @@ static void inspect(ApiCall *call)
 
 static void start(ApiCall *call)
 {
-        Container *container = find(call);
+        Container *container = api_find_container(call);
 
         if (container)
                 container_start(container, answer_empty, call->request);
@@ -73,7 +60,7 @@ static void start(ApiCall *call)
 static void stop_or_restart(ApiCall *call, void (*operation)(Container *, const char *, int64_t, EngineDone, void *))
 {
         int64_t timeout;
-        Container *container = find(call);
+        Container *container = api_find_container(call);
 
         if (!container || api_query_int(call, "t", INT64_MIN, &timeout) < 0)
                 return;
@@ -114,7 +101,7 @@ static void kill_container(ApiCall *call)
 static void rename_container(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
-        Container *container = find(call);
+        Container *container = api_find_container(call);
 
         if (container)
                 finish_simple(call, container_rename(container, http_request_query(call->request, "name"), &error), 204,
@@ -125,7 +112,7 @@ static void resize(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
         int64_t rows, columns;
-        Container *container = find(call);
+        Container *container = api_find_container(call);
 
         if (!container)
                 return;
@@ -136,16 +123,11 @@ static void resize(ApiCall *call)
 
 static void remove_container(ApiCall *call)
 {
-        Container *container = find(call);
+        Container *container = api_find_container(call);
 
         if (container)
                 container_remove(container, api_query_bool(call, "force"), api_query_bool(call, "v"), answer_empty,
                                  call->request);
-}
-
-static void answer_prune(int result, json_t *object, const Error *error, void *userdata)
-{
-        api_answer(userdata, 200, result, json_incref(object), error);
 }
 
 static void prune(ApiCall *call)
@@ -153,7 +135,7 @@ static void prune(ApiCall *call)
         CLEANUP_JSON json_t *filters = NULL;
 
         if (api_query_filters(call, &filters) >= 0)
-                engine_container_prune(call->engine, filters, answer_prune, call->request);
+                engine_container_prune(call->engine, filters, api_answer_later, call->request);
 }
 
 static void wait_container(ApiCall *call)
@@ -161,7 +143,7 @@ static void wait_container(ApiCall *call)
         CLEANUP_ERROR Error error = { 0 };
         CLEANUP_STREAM Stream stream = STREAM_INIT;
         int condition;
-        Container *container = find(call);
+        Container *container = api_find_container(call);
 
         if (!container)
                 return;
@@ -203,7 +185,7 @@ static void attach(ApiCall *call)
         CLEANUP_ERROR Error error = { 0 };
         Buffer received = { 0 };
         int fd;
-        Container *container = find(call);
+        Container *container = api_find_container(call);
         if (!container)
                 return;
 
@@ -251,7 +233,7 @@ static void logs(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
         CLEANUP_STREAM Stream stream = STREAM_INIT;
-        Container *container = find(call);
+        Container *container = api_find_container(call);
         if (!container)
                 return;
         ContainerLogs query = {

@@ -6,13 +6,13 @@ static void create(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
         json_t *response = NULL;
-        Container *container = NULL;
-        int r = engine_container_find(call->engine, call->name, &container, &error);
+        Container *container = api_find_container(call);
 
+        if (!container)
+                return;
         if (call->minor < 42 && json_is_object(call->body))
                 json_object_del(call->body, "ConsoleSize");
-        if (r == 0)
-                r = container_exec_create(container, call->body, &response, &error);
+        int r = container_exec_create(container, call->body, &response, &error);
         api_answer(call->request, 201, r, response, &error);
 }
 

@@ -39,6 +39,11 @@ void api_image_pull(ApiCall *call);
 
 /* Answers with JSON or the failure. Takes the object over. */
 void api_answer(HttpRequest *request, int status, int result, json_t *object, const Error *error);
+/* The same with 200 as an EngineJsonDone, whose USERDATA is the request. */
+void api_answer_later(int result, json_t *object, const Error *error, void *userdata);
+
+/* The route's container, or NULL after the request was answered. */
+Container *api_find_container(ApiCall *call);
 
 bool api_query_bool(const ApiCall *call, const char *name);
 /* The integer, FALLBACK where absent, or -EINVAL after the request was answered with 400. */

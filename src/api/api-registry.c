@@ -2,11 +2,6 @@
 /* Registries. */
 #include "api-private.h"
 
-static void answer_later(int result, json_t *object, const Error *error, void *userdata)
-{
-        api_answer(userdata, 200, result, object, error);
-}
-
 static const char *auth_header(const ApiCall *call)
 {
         return http_request_header(call->request, "X-Registry-Auth");
@@ -54,12 +49,12 @@ static void push(ApiCall *call)
 
 static void login(ApiCall *call)
 {
-        engine_login(call->engine, call->body, answer_later, call->request);
+        engine_login(call->engine, call->body, api_answer_later, call->request);
 }
 
 static void distribution(ApiCall *call)
 {
-        engine_distribution_inspect(call->engine, call->name, auth_header(call), answer_later, call->request);
+        engine_distribution_inspect(call->engine, call->name, auth_header(call), api_answer_later, call->request);
 }
 
 static void search(ApiCall *call)
@@ -78,7 +73,7 @@ static void search(ApiCall *call)
         }
         if (api_query_filters(call, &filters) < 0)
                 return;
-        engine_image_search(call->engine, term ? term : "", limit, filters, auth_header(call), answer_later,
+        engine_image_search(call->engine, term ? term : "", limit, filters, auth_header(call), api_answer_later,
                             call->request);
 }
 

@@ -78,20 +78,11 @@ static void save_several(ApiCall *call)
 
 static void export(ApiCall *call)
 {
-        CLEANUP_ERROR Error error = { 0 };
         CLEANUP_STREAM Stream stream = STREAM_INIT;
-        Container *container;
-        int r = engine_container_find(call->engine, call->name, &container, &error);
+        Container *container = api_find_container(call);
 
-        if (r != 0)
-                api_fail(call->request, r, &error);
-        else if (http_request_stream(call->request, 200, "application/octet-stream", &stream) >= 0)
+        if (container && http_request_stream(call->request, 200, "application/octet-stream", &stream) >= 0)
                 container_export(container, &stream);
-}
-
-static void answer_found(int result, json_t *object, const Error *error, void *userdata)
-{
-        api_answer(userdata, 200, result, json_incref(object), error);
 }
 
 static void prune(ApiCall *call)
@@ -99,7 +90,7 @@ static void prune(ApiCall *call)
         CLEANUP_JSON json_t *filters = NULL;
 
         if (api_query_filters(call, &filters) >= 0)
-                engine_image_prune(call->engine, filters, answer_found, call->request);
+                engine_image_prune(call->engine, filters, api_answer_later, call->request);
 }
 
 static void usage(ApiCall *call)
@@ -129,7 +120,7 @@ static void usage(ApiCall *call)
                 }
                 what |= types[k].what;
         }
-        engine_usage(call->engine, what ?: ENGINE_USAGE_ALL, answer_found, call->request);
+        engine_usage(call->engine, what ?: ENGINE_USAGE_ALL, api_answer_later, call->request);
 }
 
 const ApiRoute api_store_routes[] = {

@@ -77,6 +77,23 @@ void api_answer(HttpRequest *request, int status, int result, json_t *object, co
                 http_respond_json(request, status, owned);
 }
 
+void api_answer_later(int result, json_t *object, const Error *error, void *userdata)
+{
+        api_answer(userdata, 200, result, json_incref(object), error);
+}
+
+Container *api_find_container(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        Container *container = NULL;
+        int r = engine_container_find(call->engine, call->name, &container, &error);
+
+        if (r == 0)
+                return container;
+        api_fail(call->request, r, &error);
+        return NULL;
+}
+
 bool api_query_bool(const ApiCall *call, const char *name)
 {
         return str_to_bool(http_request_query(call->request, name));

@@ -180,6 +180,7 @@ static int run_question(void *userdata, int result_fd)
 static void finish_question(Question *question, int r, json_t *answer, const Error *error)
 {
         question->done(r, answer, error, question->userdata);
+        json_decref(answer);
         question_free(question);
 }
 

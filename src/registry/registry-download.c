@@ -18,7 +18,7 @@
 
 typedef struct Download {
         RegistrySession *session;
-        RegistryUnpacker *unpacker;
+        RegistryCompanion *unpacker;
         const RegistryBlob *blob;
         RegistryShortId id;
         StoreHasher *hasher; /* owned */
@@ -36,7 +36,7 @@ static void download_clear(Download *download)
         fd_close(download->fd);
 }
 
-int registry_download_start(RegistrySession *session, RegistryUnpacker *unpacker, int socket, int staging_fd)
+int registry_download_start(RegistrySession *session, RegistryCompanion *unpacker, int socket, int staging_fd)
 {
         CLEANUP_ERROR Error ignored = { 0 };
         pid_t parent = getppid();
@@ -239,7 +239,7 @@ static int run(Download *download, json_t **ret_layer, Error *error)
         return r;
 }
 
-int registry_download_layer(RegistrySession *session, RegistryUnpacker *unpacker, const RegistryBlob *blob,
+int registry_download_layer(RegistrySession *session, RegistryCompanion *unpacker, const RegistryBlob *blob,
                             json_t **ret)
 {
         CLEANUP(download_clear)

@@ -12,10 +12,10 @@ typedef struct RegistryBlob {
 
 /* Makes this process a downloader: starts its unpacker, closes all descriptors but the pool's SOCKET, and gives its
  * privileges up. */
-int registry_download_start(RegistrySession *session, RegistryUnpacker *unpacker, int socket, int staging_fd);
+int registry_download_start(RegistrySession *session, RegistryCompanion *unpacker, int socket, int staging_fd);
 
 /* One layer, whole or not at all; progress goes to the pool. RET is {"Layer":...} or {"Outcome","Message"}. */
-int registry_download_layer(RegistrySession *session, RegistryUnpacker *unpacker, const RegistryBlob *blob,
+int registry_download_layer(RegistrySession *session, RegistryCompanion *unpacker, const RegistryBlob *blob,
                             json_t **ret);
 
 /* Where a stream that broke off at OFFSET goes on, by the answer to a request for the rest: how many of its first bytes

@@ -32,7 +32,7 @@ typedef struct Layer {
 typedef struct Pull {
         const RegistryPull *request;
         RegistrySession session;
-        RegistryUnpacker unpacker;
+        RegistryCompanion unpacker;
         StorePlatform platform;
         char *layer_root; /* owned */
         json_t *result;   /* owned */
@@ -49,7 +49,7 @@ typedef struct Pull {
 static void pull_clear(Pull *pull)
 {
         registry_session_clear(&pull->session);
-        registry_unpacker_clear(&pull->unpacker);
+        registry_companion_clear(&pull->unpacker);
         free(pull->layer_root);
         free(pull->layers);
         json_decref(pull->result);

@@ -36,11 +36,11 @@ typedef struct Layer {
 typedef struct Push {
         const RegistryPush *request;
         RegistrySession session;
-        char *layer_root;      /* owned */
-        char *repository;      /* owned; the normal name */
-        json_t *result;        /* owned */
-        json_t *present;       /* owned; diff ID to descriptor, of what earlier tags pushed */
-        RegistryReader reader; /* of an uploader */
+        char *layer_root;         /* owned */
+        char *repository;         /* owned; the normal name */
+        json_t *result;           /* owned */
+        json_t *present;          /* owned; diff ID to descriptor, of what earlier tags pushed */
+        RegistryCompanion reader; /* of an uploader */
         unsigned n_blobs;
 
         /* Of the image at hand. */
@@ -70,7 +70,7 @@ static void push_clear(Push *push)
 {
         image_clear(push);
         registry_session_clear(&push->session);
-        registry_reader_clear(&push->reader);
+        registry_companion_clear(&push->reader);
         free(push->layer_root);
         free(push->repository);
         json_decref(push->result);

@@ -10,15 +10,12 @@
 #include <isa-l/igzip_lib.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include "berth/digest.h"
 #include "berth/file.h"
 #include "berth/string.h"
 
-#define PIPE_SIZE (1024 * 1024)
 #define BLOCK_SIZE (256u * 1024)
 /* Of a Debian image: 8% larger than zlib's default makes it, in a twentieth of the time. */
 #define LEVEL 2
@@ -117,7 +114,7 @@ static int write_layer(Writer *writer, const Order *order)
         return r < 0 ? r : 0;
 }
 
-static _Noreturn void reader_main(int socket, int layer_root_fd, int64_t *consumed)
+static void reader_main(int socket, int layer_root_fd, int64_t *consumed)
 {
         static Writer writer;
         int keep[] = { socket };
@@ -143,62 +140,22 @@ static _Noreturn void reader_main(int socket, int layer_root_fd, int64_t *consum
 
 /* --- In the uploading process ------------------------------------------------------------------------------------- */
 
-int registry_reader_start(RegistryReader *reader, const char *layer_root)
+int registry_reader_start(RegistryCompanion *reader, const char *layer_root)
 {
         CLEANUP_CLOSE int root = open(layer_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        int fds[2];
-        pid_t parent = getpid(), pid;
-        int r = root < 0 ? -errno : socket_pair(SOCK_SEQPACKET, fds);
 
-        if (r < 0)
-                return r;
-        CLEANUP_CLOSE int ours = fds[0], theirs = fds[1];
-        int64_t *consumed = mmap(NULL, sizeof(*consumed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (consumed == MAP_FAILED)
-                return -errno;
-        pid = fork();
-        if (pid < 0) {
-                r = -errno;
-                munmap(consumed, sizeof(*consumed));
-                return r;
-        }
-        if (pid == 0) {
-                fd_close(ours);
-                if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
-                        _exit(1);
-                reader_main(theirs, root, consumed);
-        }
-        *reader = (RegistryReader) { .socket = TAKE_FD(ours), .consumed = consumed };
-        return 0;
+        return root < 0 ? -errno : registry_companion_start(reader, reader_main, root);
 }
 
-void registry_reader_clear(RegistryReader *reader)
-{
-        fd_close(reader->socket);
-        if (reader->consumed)
-                munmap(reader->consumed, sizeof(*reader->consumed));
-        *reader = (RegistryReader) { .socket = -EBADF };
-}
-
-int registry_reader_begin(RegistryReader *reader, const char *diff_id, bool gzip, int *ret_fd)
+int registry_reader_begin(RegistryCompanion *reader, const char *diff_id, bool gzip, int *ret_fd)
 {
         Order order = { .gzip = gzip };
-        int fds[2], r;
 
-        if (pipe2(fds, O_CLOEXEC) < 0)
-                return -errno;
-        CLEANUP_CLOSE int ours = fds[0], theirs = fds[1];
-        /* The kernel may refuse this much to an unprivileged process: what it has will do. */
-        (void) fcntl(theirs, F_SETPIPE_SZ, PIPE_SIZE);
         snprintf(order.diff_id, sizeof(order.diff_id), "%s", diff_id);
-        r = socket_send_fds(reader->socket, &order, sizeof(order), &theirs, 1);
-        if (r < 0)
-                return r;
-        *ret_fd = TAKE_FD(ours);
-        return 0;
+        return registry_companion_order(reader, &order, sizeof(order), REGISTRY_PIPE_FROM_IT, ret_fd);
 }
 
-int registry_reader_finish(RegistryReader *reader, Error *error)
+int registry_reader_finish(RegistryCompanion *reader, Error *error)
 {
         int result;
         ssize_t n;

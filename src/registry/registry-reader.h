@@ -4,23 +4,16 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stdint.h>
 
+#include "registry-companion.h"
 #include "registry-private.h"
 
-/* The empty value is all zero but for the socket, which is negative. */
-typedef struct RegistryReader {
-        int socket;        /* owned */
-        int64_t *consumed; /* shared with it: bytes of the tar at hand so far; mapped, owned */
-} RegistryReader;
-
-/* Starts it, as a child of this process that ends with it. */
-int registry_reader_start(RegistryReader *reader, const char *layer_root);
-void registry_reader_clear(RegistryReader *reader);
+/* Starts it; what its companion counts as consumed are bytes of the tar. */
+int registry_reader_start(RegistryCompanion *reader, const char *layer_root);
 
 /* Begins a layer: *ret_fd gives its bytes, compressed by gzip or as they are, the same each time. */
-int registry_reader_begin(RegistryReader *reader, const char *diff_id, bool gzip, int *ret_fd);
+int registry_reader_begin(RegistryCompanion *reader, const char *diff_id, bool gzip, int *ret_fd);
 
 /* Waits for the layer's end, after the descriptor gave its last byte or was closed: 0 where the bytes were the layer's,
  * all of them. OUTCOME_FAILED where its files changed. */
-int registry_reader_finish(RegistryReader *reader, Error *error);
+int registry_reader_finish(RegistryCompanion *reader, Error *error);

@@ -3,6 +3,7 @@
  * refresh token. */
 #include <string.h>
 
+#include "berth/base64.h"
 #include "berth/json.h"
 #include "berth/string.h"
 #include "registry-session.h"
@@ -35,33 +36,12 @@ static int append_parameter(Buffer *to, const char *name, const char *value)
         return r < 0 ? r : append_encoded(to, value);
 }
 
-static int base64_encode(const char *text, Buffer *to)
-{
-        static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        size_t size = strlen(text);
-
-        for (size_t i = 0; i < size; i += 3) {
-                uint32_t bits = (uint32_t) (uint8_t) text[i] << 16;
-                char group[4];
-
-                bits |= i + 1 < size ? (uint32_t) (uint8_t) text[i + 1] << 8 : 0;
-                bits |= i + 2 < size ? (uint8_t) text[i + 2] : 0;
-                for (size_t k = 0; k < 4; k++)
-                        group[k] = i + k <= size ? digits[bits >> (18 - 6 * k) & 63] : '=';
-                if (buffer_append(to, group, 4) < 0)
-                        return -ENOMEM;
-        }
-        return 0;
-}
-
 static int basic_value(const RegistryAuth *auth, char **ret)
 {
         CLEANUP_FREE char *pair = str_printf("%s:%s", auth->username, auth->password ?: "");
-        CLEANUP_BUFFER Buffer value = { 0 };
+        CLEANUP_FREE char *encoded = pair ? base64_encode(pair, strlen(pair), false) : NULL;
 
-        if (!pair || buffer_append_string(&value, "Basic ") < 0 || base64_encode(pair, &value) < 0)
-                return -ENOMEM;
-        *ret = buffer_take(&value);
+        *ret = encoded ? str_printf("Basic %s", encoded) : NULL;
         return *ret ? 0 : -ENOMEM;
 }
 

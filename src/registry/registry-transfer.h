@@ -10,7 +10,7 @@
 /* The empty value is {} but for the descriptor, which is negative. */
 typedef struct RegistryTransfer {
         RegistrySession *session; /* these are borrowed */
-        RegistryReader *reader;
+        RegistryCompanion *reader;
         const char *diff_id;
         RegistryShortId id; /* of progress messages */
         bool gzip;

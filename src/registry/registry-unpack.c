@@ -2,12 +2,7 @@
 /* A request is an Order with the pipe's read end; the answer is JSON: {"Layer":...} or {"Outcome","Message"}. */
 #include "registry-unpack.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdatomic.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include "berth/digest.h"
@@ -15,7 +10,6 @@
 #include "berth/json.h"
 #include "berth/string.h"
 
-#define PIPE_SIZE (1024 * 1024)
 #define ANSWER_SIZE_MAX 16384
 
 typedef struct Order {
@@ -59,7 +53,7 @@ static int unpack(const Order *order, int fd, int staging_fd, int64_t *consumed,
         return *ret ? 0 : -ENOMEM;
 }
 
-static _Noreturn void unpacker_main(int socket, int staging_fd, int64_t *consumed)
+static void unpacker_main(int socket, int staging_fd, int64_t *consumed)
 {
         int keep[] = { socket };
 
@@ -86,64 +80,23 @@ static _Noreturn void unpacker_main(int socket, int staging_fd, int64_t *consume
 
 /* --- In the downloading process ----------------------------------------------------------------------------------- */
 
-int registry_unpacker_start(RegistryUnpacker *unpacker, int staging_fd)
+int registry_unpacker_start(RegistryCompanion *unpacker, int staging_fd)
 {
-        int fds[2];
-        pid_t parent = getpid(), pid;
-        int r = socket_pair(SOCK_SEQPACKET, fds);
-
-        if (r < 0)
-                return r;
-        CLEANUP_CLOSE int ours = fds[0], theirs = fds[1];
-        int64_t *consumed = mmap(NULL, sizeof(*consumed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (consumed == MAP_FAILED)
-                return -errno;
-        pid = fork();
-        if (pid < 0) {
-                r = -errno;
-                munmap(consumed, sizeof(*consumed));
-                return r;
-        }
-        if (pid == 0) {
-                fd_close(ours);
-                if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
-                        _exit(1);
-                unpacker_main(theirs, staging_fd, consumed);
-        }
-        *unpacker = (RegistryUnpacker) { .socket = TAKE_FD(ours), .consumed = consumed };
-        return 0;
+        return registry_companion_start(unpacker, unpacker_main, staging_fd);
 }
 
-void registry_unpacker_clear(RegistryUnpacker *unpacker)
-{
-        fd_close(unpacker->socket);
-        if (unpacker->consumed)
-                munmap(unpacker->consumed, sizeof(*unpacker->consumed));
-        *unpacker = (RegistryUnpacker) { .socket = -EBADF };
-}
-
-int registry_unpacker_begin(RegistryUnpacker *unpacker, const char *staged, const char *digest, const char *diff_id,
+int registry_unpacker_begin(RegistryCompanion *unpacker, const char *staged, const char *digest, const char *diff_id,
                             int *ret_fd)
 {
         Order order = { 0 };
-        int fds[2], r;
 
-        if (pipe2(fds, O_CLOEXEC) < 0)
-                return -errno;
-        CLEANUP_CLOSE int theirs = fds[0], ours = fds[1];
-        /* The kernel may refuse this much to an unprivileged process: what it has will do. */
-        (void) fcntl(ours, F_SETPIPE_SZ, PIPE_SIZE);
         snprintf(order.staged, sizeof(order.staged), "%s", staged);
         snprintf(order.digest, sizeof(order.digest), "%s", digest);
         snprintf(order.diff_id, sizeof(order.diff_id), "%s", diff_id);
-        r = socket_send_fds(unpacker->socket, &order, sizeof(order), &theirs, 1);
-        if (r < 0)
-                return r;
-        *ret_fd = TAKE_FD(ours);
-        return 0;
+        return registry_companion_order(unpacker, &order, sizeof(order), REGISTRY_PIPE_TO_IT, ret_fd);
 }
 
-int registry_unpacker_finish(RegistryUnpacker *unpacker, int timeout_ms, json_t **ret_layer, Error *error)
+int registry_unpacker_finish(RegistryCompanion *unpacker, int timeout_ms, json_t **ret_layer, Error *error)
 {
         struct pollfd poller = { .fd = unpacker->socket, .events = POLLIN };
         char text[ANSWER_SIZE_MAX];

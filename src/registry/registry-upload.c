@@ -26,7 +26,7 @@ typedef struct Upload {
         RegistryTransfer transfer;
 } Upload;
 
-int registry_upload_start(RegistrySession *session, RegistryReader *reader, const char *layer_root, int socket)
+int registry_upload_start(RegistrySession *session, RegistryCompanion *reader, const char *layer_root, int socket)
 {
         CLEANUP_ERROR Error ignored = { 0 };
         pid_t parent = getppid();
@@ -173,7 +173,7 @@ static void upload_clear(Upload *upload)
         registry_transfer_clear(&upload->transfer);
 }
 
-int registry_upload_layer(RegistrySession *session, RegistryReader *reader, const RegistryLayerUpload *layer,
+int registry_upload_layer(RegistrySession *session, RegistryCompanion *reader, const RegistryLayerUpload *layer,
                           json_t **ret)
 {
         CLEANUP(upload_clear)

@@ -15,9 +15,9 @@ typedef struct RegistryLayerUpload {
 
 /* Makes this process an uploader: starts its reader, closes all descriptors but the pool's SOCKET, and gives its
  * privileges up. */
-int registry_upload_start(RegistrySession *session, RegistryReader *reader, const char *layer_root, int socket);
+int registry_upload_start(RegistrySession *session, RegistryCompanion *reader, const char *layer_root, int socket);
 
 /* Makes the repository have the layer; progress goes to the pool. RET is {"Descriptor":{"mediaType","size","digest"}}
  * or {"Outcome","Message"}. */
-int registry_upload_layer(RegistrySession *session, RegistryReader *reader, const RegistryLayerUpload *layer,
+int registry_upload_layer(RegistrySession *session, RegistryCompanion *reader, const RegistryLayerUpload *layer,
                           json_t **ret);
