@@ -41,6 +41,20 @@ void engine_restore_kept(Engine *engine, const char *name, int fd);
 /* A monitor has something to tell of its container: its end, or the end of its log. */
 void engine_monitor_spoke(Engine *engine, const char *id);
 
+/* Until the next call, what happens is a request's of this process; pid 0: nobody's. */
+void engine_set_caller(Engine *engine, uid_t uid, pid_t pid);
+
+/* --- Events ------------------------------------------------------------------------------------------------------- */
+
+typedef struct EventQuery {
+        int64_t since_ns, until_ns; /* 0: not given */
+        const json_t *filters;
+} EventQuery;
+
+/* A worker writes the events to the stream, which is taken over: those of the past that were asked for, and, unless the
+ * end lies in the past, what comes. */
+int engine_events_follow(Engine *engine, const EventQuery *query, Stream *stream);
+
 json_t *engine_info(Engine *engine);
 json_t *engine_version(void);
 

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+
+#include "berth/buffer.h"
 
 typedef struct JournalQuery {
         const char *container_id; /* full */
@@ -36,6 +39,47 @@ int journal_read_lines(const JournalQuery *query, int (*line)(const JournalLine 
 /* The number of records of a container that were sent to journald at this moment or later, once each. Blocks until
  * journald has stored what was sent before the call. */
 int journal_count_since(const char *container_id, int64_t since_us, uint64_t *ret_count);
+
+/* --- Events of the engine ----------------------------------------------------------------------------------------- */
+
+/* The MESSAGE_ID of their entries (systemd.journal-fields(7)), which the message catalog explains. */
+#define JOURNAL_EVENT_MESSAGE_ID "6e1f4b0c52d94f5f8a9d1c7be3a0d4c2"
+
+/* Who asked for it; pid 0: nobody did. */
+typedef struct JournalCaller {
+        uid_t uid;
+        pid_t pid;
+        char command[32]; /* its name, as the kernel knows it */
+} JournalCaller;
+
+typedef struct JournalEvent {
+        const char *type, *action, *id; /* all of these are copied into fields of the entry */
+        const char *json;               /* the event as the API shows it: one line, the field BERTH_EVENT */
+        JournalCaller caller;
+} JournalEvent;
+
+/* An entry of journald's native protocol. 0 or -ENOMEM. */
+int journal_event_format(const JournalEvent *event, Buffer *ret_entry);
+
+/* Sends an entry over a datagram socket that is connected to journald's; a large one in a sealed memory file. Never
+ * blocks: -EAGAIN where journald does not get on. */
+int journal_send(int fd, const Buffer *entry);
+
+/* A non-blocking socket for journal_send(). */
+int journal_connect(void);
+
+typedef struct JournalEventQuery {
+        int64_t since_ns; /* no entry that arrived before this; 0: from the beginning */
+        int64_t until_ns; /* the end, roughly: EVENT looks at an event's own time; 0: none */
+        bool follow;      /* until the client hangs up, or until_ns has come */
+        int wake_fd;      /* with follow: a datagram socket; whatever comes there says that there is something new */
+        int client_fd;    /* watched for hang-up while waiting; negative: not watched */
+} JournalEventQuery;
+
+/* Calls EVENT with each entry's BERTH_EVENT, oldest first. What was sent before the call, or before a datagram came, is
+ * seen. EVENT returns non-zero to stop, which is returned. 0 or negative errno otherwise. Blocks: for a worker. */
+int journal_read_events(const JournalEventQuery *query, int (*event)(const char *json, size_t size, void *userdata),
+                        void *userdata);
 
 /* Makes journald keep every line of UNIT ("berth-ID.scope"): systemd's own per-unit links in /run/systemd/units with
  * the value 0 (systemd-journald.service(8), LogRateLimitIntervalSec= in systemd.exec(5)). To be made before the unit

@@ -15,7 +15,6 @@ const ApiRoute api_missing_routes[] = {
         { "PUT", "/containers/{id}/archive", NULL, false, false },
         { "POST", "/build", NULL, false, false },
         { "POST", "/build/prune", NULL, false, false },
-        { "GET", "/events", NULL, false, false },
         { "GET", "/volumes", NULL, false, false },
         { "POST", "/volumes/create", NULL, false, false },
         { "GET", "/volumes/{name}", NULL, false, false },

@@ -166,6 +166,7 @@ int container_attach(Container *container, const ContainerAttach *attach, int fd
         CLEANUP_FREE char *request = attach_request(attach);
         if (!request)
                 return -ENOMEM;
+        container_event_emit(container, "attach", NULL);
         if (!container_is_running(container)) {
                 int r = keep_pending(container, request, owned);
                 if (r >= 0)
@@ -189,6 +190,12 @@ int container_resize(Container *container, int64_t rows, int64_t columns, Error 
                 return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
         snprintf(request, sizeof(request), "resize %lld %lld", (long long) rows, (long long) columns);
         int connection = send_request(container, request, strlen(request), -EBADF);
+        if (connection < 0)
+                return connection;
         fd_close(connection);
-        return connection < 0 ? connection : 0;
+        char height[24], width[24];
+        snprintf(height, sizeof(height), "%lld", (long long) rows);
+        snprintf(width, sizeof(width), "%lld", (long long) columns);
+        container_event_emit(container, "resize", json_pack("{ss ss}", "height", height, "width", width));
+        return 0;
 }

@@ -192,6 +192,20 @@ static int run_commit(void *userdata, int result_fd)
         return engine_worker_answer(result_fd, r, result, &error);
 }
 
+static void emit_commit(const Commit *commit, const char *image)
+{
+        CLEANUP_REFERENCE StoreReference reference = { 0 };
+        CLEANUP_FREE char *familiar = NULL;
+        Container *container = engine_container_by_id(commit->engine, commit->container_id);
+
+        if (commit->reference && store_reference_parse(commit->reference, &reference, NULL) == 0)
+                familiar = store_reference_familiar(&reference);
+        if (container && container->record)
+                container_event_emit(container, "commit",
+                                     json_pack("{ss ss ss}", "comment", commit->comment, "imageID", image, "imageRef",
+                                               familiar ? familiar : ""));
+}
+
 static void commit_done(int status, const char *text, size_t size, void *userdata)
 {
         CLEANUP(cleanup_commit_ptr) Commit *commit = userdata;
@@ -210,6 +224,8 @@ static void commit_done(int status, const char *text, size_t size, void *userdat
                 answer = json_pack("{sO}", "Id", json_object_get(json_array_get(images, 0), "ID"));
         if (r == 0 && !answer)
                 r = -ENOMEM;
+        if (r == 0)
+                emit_commit(commit, json_get_string_or(answer, "Id", ""));
         commit->done(r, answer, &error, commit->userdata);
 }
 

@@ -575,6 +575,8 @@ int container_rename(Container *container, const char *name, Error *error)
                 r = container_save(container, true);
         if (r >= 0) {
                 container_release_name(container, old);
+                CLEANUP_FREE char *shown = str_printf("/%s", old);
+                container_event_emit(container, "rename", json_pack("{ss*}", "oldName", shown));
                 return 0;
         }
         if (old)

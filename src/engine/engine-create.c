@@ -520,6 +520,7 @@ int engine_container_create(Engine *engine, const char *name, const json_t *body
         r = make_container(&creation, &container);
         if (r < 0)
                 return r;
+        container_event_emit(container, "create", NULL);
         *ret_response = json_pack("{ss sO}", "Id", container->id, "Warnings", creation.warnings);
         return *ret_response ? 0 : -ENOMEM;
 }

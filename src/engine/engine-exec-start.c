@@ -297,6 +297,7 @@ static void launch_succeeded(ExecLaunch *launch)
         if (!attached)
                 end_client(launch->client);
         exec_launch_forget(exec);
+        exec_event_emit(exec, "exec_start", NULL);
         exec_refresh(exec);
         exec_resizes_go_on(exec, 0, &(Error) { 0 });
         if (done)

@@ -18,6 +18,8 @@
 #include "engine-private.h"
 
 #define EXEC_RECORD "exec.json"
+/* There where its end was made known as an event. */
+#define EXEC_TOLD "told"
 /* One that has ended may go after the first, and goes after the second. */
 #define KEPT_NS (INT64_C(300) * 1000000000)
 #define GONE_NS (INT64_C(600) * 1000000000)
@@ -97,6 +99,38 @@ static bool read_exit(Exec *exec)
         return true;
 }
 
+/* "exec_start: ls -l", with the command of those that begin. */
+void exec_event_emit(Exec *exec, const char *action, json_t *more)
+{
+        CLEANUP_JSON json_t *owned = more;
+        CLEANUP_BUFFER Buffer text = { 0 };
+        Container *container = engine_container_by_id(exec->engine, exec->container);
+        json_t *word;
+        size_t i;
+
+        if (!container || !container->record || buffer_append_string(&text, action) < 0)
+                return;
+        if (!more)
+                json_array_foreach(json_object_get(exec->record, "Cmd"), i, word)
+                        buffer_printf(&text, "%s%s", i == 0 ? ": " : " ", json_string_value(word));
+        json_t *attributes = owned ? json_copy(owned) : json_object();
+        if (attributes && json_set_string(attributes, "execID", exec->id) >= 0)
+                container_event_emit(container, text.data, attributes);
+}
+
+/* Once, whichever process of the engine's sees it first. */
+static void emit_end(Exec *exec)
+{
+        CLEANUP_FREE char *path = exec_path(exec, EXEC_TOLD);
+        CLEANUP_CLOSE int fd = path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -EBADF;
+        char code[16];
+
+        if (fd < 0)
+                return;
+        snprintf(code, sizeof(code), "%d", exec->exit_code);
+        exec_event_emit(exec, "exec_die", json_pack("{ss}", "exitCode", code));
+}
+
 static void exec_ended(Exec *exec)
 {
         siginfo_t info;
@@ -105,12 +139,13 @@ static void exec_ended(Exec *exec)
         if (exec->monitor_fd >= 0)
                 (void) waitid(P_PIDFD, (id_t) exec->monitor_fd, &info, WEXITED | WNOHANG);
         exec->monitor_fd = fd_close(exec->monitor_fd);
-        if (read_exit(exec))
-                return;
-        /* Its monitor was killed, and the process with it. */
-        exec->ended = true;
-        exec->exit_code = KILLED_EXIT_CODE;
-        exec->finished_ns = time_now_ns();
+        if (!read_exit(exec)) {
+                /* Its monitor was killed, and the process with it. */
+                exec->ended = true;
+                exec->exit_code = KILLED_EXIT_CODE;
+                exec->finished_ns = time_now_ns();
+        }
+        emit_end(exec);
 }
 
 static int on_monitor_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -149,7 +184,9 @@ void exec_refresh(Exec *exec)
         if (!exec->started)
                 read_state(exec);
         /* A client that has just seen the end of the output asks for the exit code. */
-        if (!read_exit(exec) && exec->started && exec->monitor_fd < 0)
+        if (read_exit(exec))
+                emit_end(exec);
+        else if (exec->started && exec->monitor_fd < 0)
                 watch_monitor(exec);
 }
 
@@ -370,6 +407,8 @@ int container_exec_create(Container *container, const json_t *body, json_t **ret
         memcpy(exec->container, container->id, sizeof(exec->container));
         exec->record = TAKE_PTR(record);
         r = exec_save(exec);
+        if (r >= 0)
+                exec_event_emit(exec, "exec_create", NULL);
         *ret_response = r < 0 ? NULL : json_pack("{ss}", "Id", id);
         if (*ret_response)
                 return 0;

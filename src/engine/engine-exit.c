@@ -63,6 +63,18 @@ static void read_exit_record(Container *container)
         container->finished_ns = time_now_ns();
 }
 
+static void emit_end(Container *container)
+{
+        int64_t ran_ns = container->started_ns > 0 ? container->finished_ns - container->started_ns : 0;
+        char code[16], seconds[24];
+
+        snprintf(code, sizeof(code), "%d", container->exit_code);
+        snprintf(seconds, sizeof(seconds), "%lld", (long long) (MAX(ran_ns, 0) / 1000000000));
+        if (container->oom_killed)
+                container_event_emit(container, "oom", NULL);
+        container_event_emit(container, "die", json_pack("{ss ss}", "exitCode", code, "execDuration", seconds));
+}
+
 void container_ended(Container *container)
 {
         Engine *engine = container->engine;
@@ -77,6 +89,7 @@ void container_ended(Container *container)
         }
         read_exit_record(container);
         container->status = CONTAINER_EXITED;
+        emit_end(container);
         container_execs_stop(container);
         container_waiters_notify(container, WAIT_NEXT_EXIT);
         container_drop_attaches(container);
@@ -89,6 +102,8 @@ void container_ended(Container *container)
         }
         engine_drain_check(engine, id);
         container_stops_done(container);
+        if (!container->removing && !container->start)
+                container_forget_caller(container);
         if (container->removing)
                 container_removals_go_on(container);
         else if (remove)

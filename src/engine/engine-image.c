@@ -70,7 +70,11 @@ int engine_image_tag(Engine *engine, const char *name, const char *repository, c
         if (r != 0)
                 return r;
         normal = store_reference_normal(&reference);
-        return normal ? store_tag(engine->store, id, normal, error) : -ENOMEM;
+        r = normal ? store_tag(engine->store, id, normal, error) : -ENOMEM;
+        CLEANUP_FREE char *familiar = r == 0 ? store_reference_familiar(&reference) : NULL;
+        if (familiar)
+                image_event_emit(engine, "tag", id, familiar);
+        return r;
 }
 
 static int empty_trash(void *userdata, int result_fd)
@@ -87,10 +91,30 @@ void engine_sweep(Engine *engine)
                 engine_worker_start(engine, &job);
 }
 
+void images_removed_emit(Engine *engine, const char *id, const json_t *list)
+{
+        json_t *item;
+        size_t i;
+
+        json_array_foreach((json_t *) list, i, item) {
+                const char *deleted = json_get_string(item, "Deleted");
+
+                if (deleted)
+                        image_event_emit(engine, "delete", deleted, deleted);
+                else if (id)
+                        image_event_emit(engine, "untag", id, id);
+        }
+}
+
 int engine_image_remove(Engine *engine, const char *name, bool force, bool no_prune, json_t **ret_list, Error *error)
 {
         StoreUsers users = engine_image_users(engine);
+        CLEANUP_FREE char *id = NULL;
+        (void) store_resolve(engine->store, name, &id, NULL);
         int r = store_delete(engine->store, name, force, !no_prune, &users, ret_list, error);
+
+        if (r == 0)
+                images_removed_emit(engine, id, *ret_list);
 
         engine_sweep(engine);
         return r;
@@ -188,6 +212,7 @@ static void report_images(Load *load, const json_t *images)
         json_array_foreach((json_t *) images, i, image) {
                 const json_t *references = json_object_get(image, "References");
                 const char *id = json_get_string_or(image, "ID", "");
+                image_event_emit(load->engine, load->import ? "import" : "load", id, id);
                 if (load->import) {
                         send_message(load, json_pack("{ss}", "status", id));
                         continue;

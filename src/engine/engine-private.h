@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 
 #include "berth/engine.h"
+#include "berth/journal.h"
 #include "berth/network.h"
 #include "berth/registry.h"
 #include "berth/store.h"
@@ -43,6 +44,7 @@ typedef struct Drain Drain;
 typedef struct Pull Pull;
 typedef struct Resize Resize;
 typedef struct ExecLaunch ExecLaunch;
+typedef struct EventSender EventSender;
 
 struct Container {
         LIST_ENTRY(Container) link;
@@ -69,7 +71,8 @@ struct Container {
 
         Start *start; /* while starting */
         bool removing;
-        unsigned freezes; /* who holds it still: see container_freeze() */
+        JournalCaller caller; /* who asked for what is under way */
+        unsigned freezes;     /* who holds it still: see container_freeze() */
         LIST_HEAD(, Stop) stops;
         LIST_HEAD(, Waiter) waiters;
         LIST_HEAD(, PendingAttach) attaches;
@@ -112,6 +115,8 @@ struct Engine {
         LIST_HEAD(, Drain) drains;
         LIST_HEAD(, Pull) pulls; /* under way, see engine-pull.c */
         uint64_t last_pull;
+        EventSender *events;  /* see engine-event.c */
+        JournalCaller caller; /* whose request is being handled */
         bool closing;         /* this process ends: what systemd keeps stays kept for the next */
         bool interrupted;     /* the process before this one did not end at rest: what it was asked may be lost */
         uint64_t opened_us;   /* CLOCK_MONOTONIC */
@@ -126,6 +131,23 @@ struct Engine {
 /* engine.c */
 void engine_job_begin(Engine *engine);
 void engine_job_end(Engine *engine);
+
+/* engine-event.c: what happened, for GET /events and the journal. ATTRIBUTES (strings, taken over, may be NULL) and ID
+ * are the actor's; who asked for it is the present request's caller, or the container's that is given. */
+void engine_event_emit(Engine *engine, const char *type, const char *action, const char *id, json_t *attributes);
+/* Of type "container", with the container's labels, image and name beside MORE (taken over, may be NULL). */
+void container_event_emit(Container *container, const char *action, json_t *more);
+/* Of type "image": NAME is the reference it is about; the image's labels come with it where ID can be resolved. */
+void image_event_emit(Engine *engine, const char *action, const char *id, const char *name);
+/* The same about a reference, pulled or pushed. */
+void reference_event_emit(Engine *engine, const char *action, const StoreReference *reference);
+/* The end of a prune: "reclaimed" bytes. */
+void engine_event_pruned(Engine *engine, const char *type, int64_t reclaimed);
+/* What goes on with the container from now on is the present caller's doing; or again nobody's. */
+void container_note_caller(Container *container);
+void container_forget_caller(Container *container);
+int engine_events_open(Engine *engine);
+void engine_events_free(Engine *engine);
 
 /* engine-container.c: records and names */
 Container *container_new(Engine *engine, const char *id);
@@ -211,6 +233,8 @@ int attach_message(const char *request, const Buffer *early, Buffer *message);
 int monitor_request_send(const char *path, const void *request, size_t size, int fd);
 
 /* engine-exec.c */
+/* MORE (taken over) where it is not about the command. */
+void exec_event_emit(Exec *exec, const char *action, json_t *more);
 int engine_load_execs(Engine *engine);
 void engine_execs_free(Engine *engine);
 /* The IDs of those that have not ended; null where there is none. */
@@ -301,6 +325,8 @@ int freeze_wait(const char *group, int timeout_ms);
 void engine_thaw_leftovers(Engine *engine);
 
 /* engine-image.c: what the store may ask of containers */
+/* The events of a removal, of which LIST is the answer and ID the image it was asked for. */
+void images_removed_emit(Engine *engine, const char *id, const json_t *list);
 StoreUsers engine_image_users(Engine *engine);
 
 /* Empties what the store has as trash, in a worker; returns at once. */

@@ -223,6 +223,8 @@ static void pull_done(int status, const char *text, size_t size, void *userdata)
                         return;
         }
         if (r == 0)
+                reference_event_emit(engine, "pull", &pull->reference);
+        if (r == 0)
                 send_status(pull, up_to_date, json_get_string(result, "Mismatch"));
         else
                 registry_work_fail(&pull->work, r, &error);

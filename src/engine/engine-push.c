@@ -75,6 +75,7 @@ static void push_done(int status, const char *text, size_t size, void *userdata)
                 r = store_commit(push->engine->store, push->staging, result, &images, &error);
         if (r == 0) {
                 registry_add_sources(push->engine, result);
+                reference_event_emit(push->engine, "push", &push->reference);
                 stream_end(&push->work.stream);
         } else
                 registry_work_fail(&push->work, r, &error);

@@ -49,6 +49,7 @@ static int remove_now(Container *container)
                 return -errno;
         container_release_name(container, container->name);
         container_execs_remove(container);
+        container_event_emit(container, "destroy", NULL);
         container_waiters_notify(container, WAIT_REMOVED);
         container_clean_runtime(container);
         return remove_directory(container);
@@ -113,6 +114,7 @@ void container_remove(Container *container, bool force, bool volumes, EngineDone
         *request = (RemoveRequest) { .done = done, .userdata = userdata };
         LIST_INSERT_HEAD(&container->removals, request, link);
         container->removing = true;
+        container_note_caller(container);
         engine_job_begin(container->engine);
         if (container_is_running(container))
                 container_signal(container, SIGKILL); /* goes on when the run has ended */
@@ -136,6 +138,7 @@ void container_remove_unattended(Container *container)
 /* --- Prune -------------------------------------------------------------------------------------------------------- */
 
 typedef struct Prune {
+        Engine *engine;
         json_t *deleted;
         int64_t reclaimed;
         size_t pending;
@@ -150,6 +153,7 @@ static void prune_finish(Prune *prune)
                 return;
         CLEANUP_JSON json_t *answer = json_pack("{sO sI}", "ContainersDeleted", prune->deleted, "SpaceReclaimed",
                                                 (json_int_t) prune->reclaimed);
+        engine_event_pruned(prune->engine, "container", prune->reclaimed);
         prune->done(0, answer, &(Error) { 0 }, prune->userdata);
         json_decref(prune->deleted);
         free(prune);
@@ -186,7 +190,7 @@ void engine_container_prune(Engine *engine, const json_t *filters, EngineJsonDon
                 return;
         }
         engine_ensure_all(engine);
-        *prune = (Prune) { .deleted = json_array(), .done = done, .userdata = userdata };
+        *prune = (Prune) { .engine = engine, .deleted = json_array(), .done = done, .userdata = userdata };
         Container *container = LIST_FIRST(&engine->containers);
         while (container) {
                 Container *next = LIST_NEXT(container, link);

@@ -111,10 +111,16 @@ int engine_image_save_check(Engine *engine, char *const *names, const char *plat
 int engine_image_save(Engine *engine, json_t *plan, Stream *stream)
 {
         Save *save = calloc(1, sizeof(*save));
+        json_t *image;
+        size_t i;
 
         if (!save) {
                 json_decref(plan);
                 return -ENOMEM;
+        }
+        json_array_foreach(json_object_get(plan, "Images"), i, image) {
+                const char *id = json_get_string_or(image, "ID", "");
+                image_event_emit(engine, "save", id, id);
         }
         save->engine = engine;
         save->plan = plan;
@@ -134,6 +140,7 @@ int container_export(Container *container, Stream *stream)
                 free(save);
                 return r;
         }
+        container_event_emit(container, "export", NULL);
         save->engine = engine;
         stream_move(&save->stream, stream);
         save->upper = container_path(container, "upper");

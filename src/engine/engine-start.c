@@ -389,6 +389,8 @@ static void succeed(Start *start, const RuntimeReport *report)
         int r = container_save_state(container);
         if (r >= 0)
                 r = container_watch_monitor(container);
+        container_event_emit(container, "start", NULL);
+        container_forget_caller(container);
         finish(start, 0, &(Error) { 0 });
         if (r < 0 && r != -ESRCH)
                 log_error_errno(r, "Cannot follow container %s", container->id);
@@ -564,6 +566,7 @@ void container_start(Container *container, EngineDone done, void *userdata)
                 return;
         if (r == 0) {
                 container_execs_settle(container);
+                container_note_caller(container);
                 container->run++;
                 r = prepare(&plan, &error);
                 start = r == 0 ? calloc(1, sizeof(*start)) : NULL;

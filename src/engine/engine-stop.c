@@ -50,9 +50,15 @@ int container_signal(Container *container, int signal)
 {
         CLEANUP_CLOSE int fd = process_open(container->pid, container->start_time);
 
+        char text[16];
+
         if (fd < 0)
                 return fd;
-        return syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0) < 0 ? -errno : 0;
+        if (syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0) < 0)
+                return -errno;
+        snprintf(text, sizeof(text), "%d", signal);
+        container_event_emit(container, "kill", json_pack("{ss}", "signal", text));
+        return 0;
 }
 
 char *container_scope_path(const Container *container)
@@ -130,8 +136,10 @@ void container_stops_done(Container *container)
                         done(r, &error, userdata);
                 } else if (restart && !container->removing)
                         container_start(container, done, userdata);
-                else
+                else {
+                        container_event_emit(container, "stop", NULL);
                         done(0, &(Error) { 0 }, userdata);
+                }
                 engine_job_end(engine);
         }
 }
@@ -164,6 +172,7 @@ static int begin_stop(Container *container, int number, int64_t timeout, bool re
                 return -ENOMEM;
         if (timeout == INT64_MIN)
                 timeout = json_get_int(container_config(container), "StopTimeout", 10);
+        container_note_caller(container);
         *stop = (Stop) { .container = container, .restart = restart, .done = done, .userdata = userdata };
         LIST_INSERT_HEAD(&container->stops, stop, link);
         if (timeout >= 0)

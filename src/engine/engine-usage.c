@@ -36,6 +36,7 @@ static void prune_finish(Prune *prune)
         answer = json_pack("{so sI}", "ImagesDeleted",
                            json_array_size(prune->deleted) > 0 ? json_incref(prune->deleted) : json_null(),
                            "SpaceReclaimed", (json_int_t) MAX(prune->before - after, 0));
+        engine_event_pruned(engine, "image", MAX(prune->before - after, 0));
         prune->done(answer ? 0 : -ENOMEM, answer, &(Error) { 0 }, prune->userdata);
         prune_free(prune);
         engine_sweep(engine);
@@ -55,8 +56,13 @@ static int prune_turn(sd_event_source *source, void *userdata)
         }
         /* What is used, or went meanwhile, stays or is gone. */
         StoreUsers users = engine_image_users(prune->engine);
-        if (store_delete(prune->engine->store, prune->names[prune->next++], false, true, &users, &items, &error) == 0)
+        CLEANUP_FREE char *id = NULL;
+        const char *name = prune->names[prune->next++];
+        (void) store_resolve(prune->engine->store, name, &id, NULL);
+        if (store_delete(prune->engine->store, name, false, true, &users, &items, &error) == 0) {
+                images_removed_emit(prune->engine, id, items);
                 json_array_extend(prune->deleted, items);
+        }
         return 0;
 }
 

@@ -26,6 +26,7 @@ struct Worker {
         sd_event_source *exit, *readable;
         Buffer result;
         bool exited, read_all;
+        JournalCaller caller; /* who is to thank for what it did */
         int status;
         void (*done)(int status, const char *result, size_t size, void *userdata);
         void (*line)(const char *line, size_t size, void *userdata);
@@ -48,8 +49,10 @@ static void finish_if_complete(Worker *worker)
         if (!worker->exited || !worker->read_all)
                 return;
         Engine *engine = worker->engine;
+        engine->caller = worker->caller;
         worker->done(worker->status, worker->result.data, worker->result.size, worker->userdata);
         worker_free(worker);
+        engine_set_caller(engine, 0, 0);
         engine_job_end(engine);
 }
 
@@ -160,6 +163,7 @@ static int watch_worker(Engine *engine, const WorkerJob *job, pid_t pid, int *re
         }
         LIST_INSERT_HEAD(&engine->workers, worker, link);
         worker->engine = engine;
+        worker->caller = engine->caller;
         worker->pid = pid;
         worker->pidfd = TAKE_FD(pidfd);
         worker->result_fd = TAKE_FD(*result_fd);

@@ -98,6 +98,9 @@ static int engine_open(Engine *engine)
         r = store_open(engine->config->data_root, &engine->store);
         if (r < 0)
                 return log_error_errno(r, "Cannot open the image store in %s", engine->config->data_root);
+        r = engine_events_open(engine);
+        if (r < 0)
+                return log_error_errno(r, "Cannot prepare the events");
         r = unit_manager_new(engine->event, &engine->units);
         if (r < 0)
                 return r;
@@ -146,6 +149,7 @@ void engine_free(Engine *engine)
         engine_execs_free(engine);
         while (!LIST_EMPTY(&engine->containers))
                 container_free(LIST_FIRST(&engine->containers));
+        engine_events_free(engine);
         unit_manager_free(engine->units);
         store_free(engine->store);
         free(engine->container_root);
