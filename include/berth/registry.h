@@ -47,7 +47,7 @@ const char *registry_auth_server(const char *domain);
 typedef struct RegistryJob {
         const RegistryConfig *config;
         const RegistryAuth *auth;
-        /* Takes one progress message for the client (a new reference); -EPIPE where it has gone. */
+        /* Takes one progress message for the client (a new reference); -ECANCELED where it has gone. */
         int (*emit)(void *userdata, json_t *message);
         void *userdata;
         int client_fd;  /* whose hang-up cancels the job (-ECANCELED); negative: nobody's. Borrowed. */

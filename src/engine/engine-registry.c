@@ -85,9 +85,11 @@ static int emit(void *userdata, json_t *message)
 
         if (!work->begun && fd_write_all(work->result_fd, begun, sizeof(begun) - 1) < 0) {
                 json_decref(message);
-                return -EPIPE;
+                return -ECANCELED;
         }
-        return registry_work_send(work, message);
+        /* Whatever is wrong with the connection, nobody is there to be told. */
+        int r = registry_work_send(work, message);
+        return r < 0 && r != -ENOMEM ? -ECANCELED : r;
 }
 
 RegistryJob registry_work_job(RegistryWork *work, int result_fd)
@@ -125,7 +127,7 @@ int registry_work_result(int status, const char *text, size_t size, json_t **ret
         int r = (int) json_get_int(report, "Outcome", 0);
         if (r == 0)
                 return error_set(error, OUTCOME_FAILED, "the worker that spoke to the registry ended early");
-        if (r == -ECANCELED || r == -EPIPE || r == -ECONNRESET)
+        if (r == -ECANCELED)
                 return -ECANCELED;
         /* A registry that is not there is no fault of this service's. */
         if (r < 0 || r == OUTCOME_UNAVAILABLE)

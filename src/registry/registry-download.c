@@ -38,13 +38,10 @@ static void download_clear(Download *download)
 
 int registry_download_start(RegistrySession *session, RegistryCompanion *unpacker, int socket, int staging_fd)
 {
-        CLEANUP_ERROR Error ignored = { 0 };
         pid_t parent = getppid();
         int r = registry_unpacker_start(unpacker, staging_fd);
 
-        /* Client keys are for root to read. */
-        for (size_t i = 0; i < session->n_endpoints && r == 0; i++)
-                r = registry_client_prepare(session->client, session->endpoints[i].name, &ignored);
+        registry_client_stand_alone(session->client);
         if (r == 0)
                 r = registry_close_others(socket, unpacker->socket);
         if (r == 0)
@@ -100,7 +97,7 @@ static int on_data(void *userdata, const RegistryResponse *response, const void 
         size -= passed;
         if (size == 0)
                 return 0;
-        if (download->blob->size > 0 && (int64_t) size > download->blob->size - download->offset)
+        if ((int64_t) size > download->blob->size - download->offset)
                 return -EFBIG;
         r = store_hasher_update(download->hasher, bytes, size);
         if (r < 0)

@@ -116,15 +116,14 @@ bool registry_host_is_insecure(char *const *insecure, const char *name)
 {
         struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found = NULL;
         CLEANUP_FREE char *host = NULL, *port = NULL;
-        bool result;
+        bool result = false;
 
         for (char *const *entry = insecure; entry && *entry; entry++)
                 if (str_equal(*entry, name))
                         return true;
         if (split_name(name, strlen(name), &host, &port) < 0 || getaddrinfo(host, NULL, &hints, &found) != 0)
                 return false;
-        result = found;
-        for (const struct addrinfo *entry = found; entry && result; entry = entry->ai_next) {
+        for (const struct addrinfo *entry = found; entry && !result; entry = entry->ai_next) {
                 char text[INET6_ADDRSTRLEN];
 
                 result = getnameinfo(entry->ai_addr, entry->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST) ==
@@ -273,6 +272,18 @@ static int read_directory(const char *path, RegistryTrust *trust, Error *error)
         }
         free(entries);
         return n < 0 ? -errno : r;
+}
+
+void registry_trust_for_each(void (*call)(const char *name, void *userdata), void *userdata)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(trust_roots); i++) {
+                CLEANUP_CLOSEDIR DIR *dir = opendir(trust_roots[i]);
+                struct dirent *entry;
+
+                while (dir && (entry = readdir(dir)))
+                        if (*entry->d_name != '.')
+                                call(entry->d_name, userdata);
+        }
 }
 
 int registry_trust_read(const char *name, RegistryTrust *ret, Error *error)

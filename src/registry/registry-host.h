@@ -16,8 +16,8 @@ int registry_url_parse(const char *url, RegistryUrl *ret);
 void registry_url_clear(RegistryUrl *url);
 #define CLEANUP_REGISTRY_URL CLEANUP(registry_url_clear)
 
-/* Whether NAME (HOST[:PORT]) may be spoken to without trust: it is listed, or all addresses of what it resolves to are
- * in a listed range or of the loopback. */
+/* Whether NAME (HOST[:PORT]) may be spoken to without trust: it is listed, or one of the addresses that it resolves
+ * to is in a listed range or of the loopback. */
 bool registry_host_is_insecure(char *const *insecure, const char *name);
 
 /* Whether ADDRESS ("192.0.2.1") lies in RANGE ("192.0.2.0/24"). */
@@ -33,6 +33,9 @@ typedef struct RegistryTrust {
         char *name;                           /* owned: whose */
         Buffer authorities, certificate, key; /* size 0: none */
 } RegistryTrust;
+
+/* Names the hosts that have such a directory. */
+void registry_trust_for_each(void (*call)(const char *name, void *userdata), void *userdata);
 
 int registry_trust_read(const char *name, RegistryTrust *ret, Error *error);
 void registry_trust_clear(RegistryTrust *trust);

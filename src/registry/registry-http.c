@@ -8,20 +8,25 @@
 
 #include "berth/string.h"
 #include "registry-curl.h"
+#include "registry-speaker.h"
 
 #define REDIRECTS_MAX 10
 #define CONNECT_SECONDS 30L
 #define STALL_SECONDS 120u
 #define BUFFER_SIZE (512L * 1024)
 #define HEADER_SIZE_MAX (64u * 1024)
-#define TRUSTS_MAX 16
+#define TRUSTS_MAX 64
+#define TRUSTS_KNOWN_MAX 32 /* that are read beforehand; the others are for hosts nothing is kept for */
 
 struct RegistryClient {
         const RegistryConfig *config;
         CURL *easy;
         RegistryTrust trusts[TRUSTS_MAX];
-        bool insecure[TRUSTS_MAX];
+        struct {
+                bool known, insecure;
+        } looked_up[TRUSTS_MAX];
         size_t n_trusts;
+        RegistrySpeaker speaker; /* which does all of it where there is one */
 };
 
 /* One hop. */
@@ -194,6 +199,7 @@ int registry_client_new(const RegistryConfig *config, RegistryClient **ret, Erro
         if (!client)
                 return -ENOMEM;
         client->config = config;
+        client->speaker = REGISTRY_SPEAKER_NONE;
         client->easy = registry_curl.easy_init();
         if (!client->easy)
                 return -ENOMEM;
@@ -205,6 +211,7 @@ void registry_client_free(RegistryClient *client)
 {
         if (!client)
                 return;
+        registry_speaker_stop(&client->speaker);
         if (client->easy)
                 registry_curl.easy_cleanup(client->easy);
         for (size_t i = 0; i < client->n_trusts; i++)
@@ -212,11 +219,14 @@ void registry_client_free(RegistryClient *client)
         free(client);
 }
 
-int registry_client_disconnect(RegistryClient *client)
+int registry_client_delegate(RegistryClient *client)
 {
-        registry_curl.easy_cleanup(client->easy);
-        client->easy = registry_curl.easy_init();
-        return client->easy ? 0 : -ENOMEM;
+        return registry_speaker_start(client, &client->speaker);
+}
+
+void registry_client_stand_alone(RegistryClient *client)
+{
+        registry_speaker_stop(&client->speaker);
 }
 
 static int find_trust(RegistryClient *client, const char *name, size_t *ret, Error *error)
@@ -232,7 +242,6 @@ static int find_trust(RegistryClient *client, const char *name, size_t *ret, Err
         if (r != 0)
                 return r;
         *ret = client->n_trusts++;
-        client->insecure[*ret] = registry_host_is_insecure(client->config->insecure, name);
         return 0;
 }
 
@@ -241,6 +250,41 @@ int registry_client_prepare(RegistryClient *client, const char *name, Error *err
         size_t index;
 
         return find_trust(client, name, &index, error);
+}
+
+static void prepare_named(const char *name, void *userdata)
+{
+        CLEANUP_ERROR Error ignored = { 0 };
+        RegistryClient *client = userdata;
+
+        if (client->n_trusts < TRUSTS_KNOWN_MAX)
+                registry_client_prepare(client, name, &ignored);
+}
+
+void registry_client_prepare_others(RegistryClient *client)
+{
+        registry_trust_for_each(prepare_named, client);
+}
+
+static bool is_insecure(RegistryClient *client, size_t index)
+{
+        if (!client->looked_up[index].known)
+                client->looked_up[index].insecure =
+                        registry_host_is_insecure(client->config->insecure, client->trusts[index].name);
+        client->looked_up[index].known = true;
+        return client->looked_up[index].insecure;
+}
+
+bool registry_client_host_is_insecure(RegistryClient *client, const char *name)
+{
+        CLEANUP_ERROR Error ignored = { 0 };
+        size_t index;
+
+        if (client->speaker.socket >= 0)
+                return registry_speaker_host_is_insecure(&client->speaker, name);
+        return find_trust(client, name, &index, &ignored) == 0
+                       ? is_insecure(client, index)
+                       : registry_host_is_insecure(client->config->insecure, name);
 }
 
 static void set_blob(CURL *easy, CURLoption option, const Buffer *data)
@@ -259,7 +303,7 @@ static int set_host(RegistryClient *client, const RegistryUrl *url, Error *error
 
         if (r != 0)
                 return r;
-        if (client->insecure[index]) {
+        if (is_insecure(client, index)) {
                 registry_curl.easy_setopt(client->easy, CURLOPT_SSL_VERIFYPEER, 0L);
                 registry_curl.easy_setopt(client->easy, CURLOPT_SSL_VERIFYHOST, 0L);
         }
@@ -442,6 +486,8 @@ int registry_client_send(RegistryClient *client, const RegistryRequest *request,
 
         if (!url)
                 return -ENOMEM;
+        if (client->speaker.socket >= 0)
+                return registry_speaker_send(&client->speaker, request, ret, error);
         registry_url_parse(url, &origin);
         for (unsigned hops = 0;; hops++) {
                 CLEANUP_REGISTRY_URL RegistryUrl parts = { 0 };

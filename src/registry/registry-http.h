@@ -46,11 +46,20 @@ void registry_client_free(RegistryClient *client);
 DEFINE_CLEANUP(registry_client_cleanup, RegistryClient *, registry_client_free)
 #define CLEANUP_REGISTRY_CLIENT CLEANUP(registry_client_cleanup)
 
-/* Closes the connections: before a fork, since no two processes can share one. */
-int registry_client_disconnect(RegistryClient *client);
+/* From now on a process of its own speaks for this one, which has not spoken yet: see registry-speaker.h. */
+int registry_client_delegate(RegistryClient *client);
+
+/* In a fork: this process will speak for itself again. */
+void registry_client_stand_alone(RegistryClient *client);
 
 /* Reads what a host's requests will need from files, as long as the process may. */
 int registry_client_prepare(RegistryClient *client, const char *name, Error *error);
+
+/* The same for all hosts that something is kept for, as far as there is room: where a token or a redirection leads. */
+void registry_client_prepare_others(RegistryClient *client);
+
+/* Whether the host may be spoken to in plain HTTP and without a known certificate. */
+bool registry_client_host_is_insecure(RegistryClient *client, const char *name);
 
 /* 0 with whatever status came; OUTCOME_UNAVAILABLE where none came or the body broke off (RET then has what came). */
 int registry_client_send(RegistryClient *client, const RegistryRequest *request, RegistryResponse *ret, Error *error);

@@ -62,7 +62,7 @@ int registry_login(const RegistryConfig *config, const RegistryAuth *auth, json_
 
         if (r == 0)
                 /* As for a push: no mirror is asked. */
-                r = registry_session_init(&session, config, auth, domain, NULL, "push", error);
+                r = registry_session_init(&session, config, auth, domain, NULL, "push", REGISTRY_CONFINE_SELF, error);
         if (r == 0)
                 r = registry_session_connect(&session, error);
         if (r == 0)
@@ -121,7 +121,8 @@ int registry_inspect(const RegistryConfig *config, const RegistryAuth *auth, con
         int r = platforms ? 0 : -ENOMEM;
 
         if (r == 0)
-                r = registry_session_init(&session, config, auth, reference->domain, reference->path, "pull", error);
+                r = registry_session_init(&session, config, auth, reference->domain, reference->path, "pull",
+                                          REGISTRY_CONFINE_SELF, error);
         do {
                 error_clear(error);
                 if (r == 0)

@@ -59,6 +59,7 @@ static _Noreturn void slot_main(const RegistryPool *pool, int socket, pid_t pare
         unsigned task;
 
         slot_socket = socket;
+        setpgid(0, 0);
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || pool->start(pool->userdata, socket) != 0)
                 _exit(1);
         while (recv(socket, &task, sizeof(task), 0) == sizeof(task)) {
@@ -90,6 +91,8 @@ static int slot_add(Run *run)
                         fd_close(run->slots[i].socket);
                 slot_main(run->pool, theirs, parent);
         }
+        /* Here too, as either may be first. */
+        setpgid(pid, pid);
         run->slots[run->n_slots++] = (Slot) { .pid = pid, .socket = TAKE_FD(ours) };
         return 0;
 }
@@ -105,9 +108,11 @@ static void run_clear(Run *run)
         for (unsigned i = 0; i < run->n_slots; i++)
                 if (run->slots[i].socket >= 0)
                         slot_end(&run->slots[i]);
-        /* Slots' children have lost their parents, and are ours now. */
-        while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
-                ;
+        /* Each slot is a process group with its children, who have lost their parent and are ours now. The job may have
+         * other children. */
+        for (unsigned i = 0; i < run->n_slots; i++)
+                while (waitpid(-run->slots[i].pid, NULL, 0) > 0 || errno == EINTR)
+                        ;
 }
 
 /* An idle slot's index, or where a new one goes; -EAGAIN where all are busy and no other is allowed. */

@@ -216,8 +216,6 @@ static int fetch_layers(Pull *pull)
                               .control = on_control };
         int r = claim(pull);
 
-        if (r >= 0)
-                r = registry_client_disconnect(pull->session.client);
         return r < 0 ? r : registry_pool_run(&pool);
 }
 
@@ -463,6 +461,17 @@ static int check_client(void *userdata)
         return registry_client_gone(pull->request->job.client_fd) ? -ECANCELED : 0;
 }
 
+/* What the endpoint that is left said is not what the next one has to say. Layers that were staged are kept: they have
+ * been checked. */
+static void forget_endpoint(Pull *pull)
+{
+        static const char *const members[] = { "Images", "Pulled", "Sources" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+                json_array_clear(json_get_array(pull->result, members[i]));
+        json_object_del(pull->result, "Mismatch");
+}
+
 static int pull_from_endpoints(Pull *pull)
 {
         for (;;) {
@@ -474,8 +483,7 @@ static int pull_from_endpoints(Pull *pull)
                 if (r <= 0 || !mirror || !registry_session_next(&pull->session))
                         return r;
                 error_clear(pull->error);
-                json_array_clear(json_get_array(pull->result, "Images"));
-                json_array_clear(json_get_array(pull->result, "Pulled"));
+                forget_endpoint(pull);
         }
 }
 
@@ -506,7 +514,7 @@ int registry_pull(const RegistryPull *request, json_t **ret_result, Error *error
                 return -ENOMEM;
         if (r == 0)
                 r = registry_session_init(&pull.session, request->job.config, request->job.auth, reference->domain,
-                                          reference->path, "pull", error);
+                                          reference->path, "pull", REGISTRY_CONFINE_SPEAKER, error);
         pull.session.tick = check_client;
         pull.session.userdata = &pull;
         if (r == 0)

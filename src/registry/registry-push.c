@@ -311,9 +311,7 @@ static int send_layers(Push *push)
                               .event = on_event,
                               .done = layer_done,
                               .control = ignore_control };
-        int r = registry_client_disconnect(push->session.client);
-
-        return r < 0 ? r : registry_pool_run(&pool);
+        return registry_pool_run(&pool);
 }
 
 /* --- The manifest ------------------------------------------------------------------------------------------------- */
@@ -539,7 +537,7 @@ int registry_push(const RegistryPush *request, json_t **ret_result, Error *error
         if (!push.layer_root || !push.repository || !push.result || !push.present)
                 return -ENOMEM;
         r = registry_session_init(&push.session, request->job.config, request->job.auth, reference->domain,
-                                  reference->path, "push,pull", error);
+                                  reference->path, "push,pull", REGISTRY_CONFINE_SPEAKER, error);
         push.session.tick = check_client;
         push.session.userdata = &push;
         if (r == 0)

@@ -4,6 +4,7 @@
 
 #include "berth/json.h"
 #include "berth/string.h"
+#include "registry-privilege.h"
 #include "registry-session.h"
 
 #define LIMIT_DEFAULT 25
@@ -134,6 +135,10 @@ static int ask(const RegistryConfig *config, const RegistryAuth *auth, const cha
                                                              .challenge.scheme = REGISTRY_BASIC };
         int r = registry_client_new(config, &session.client, error);
 
+        if (r == 0) {
+                registry_client_prepare_others(session.client);
+                r = registry_become_nobody();
+        }
         if (r == 0 && auth->username)
                 r = registry_session_authorize(&session, error);
         if (r != 0)

@@ -6,6 +6,7 @@
 
 #include "berth/json.h"
 #include "berth/string.h"
+#include "registry-privilege.h"
 
 #define PING_SECONDS 15
 #define BUSY_ATTEMPTS 3
@@ -46,13 +47,38 @@ static int add_endpoints(RegistrySession *session, bool push)
                 r = add_endpoint(session, strstr(*mirror, "://") ? "" : "https://", *mirror, true);
         if (r >= 0)
                 r = add_endpoint(session, "https://", host, false);
-        if (r >= 0 && !hub && registry_host_is_insecure(session->config->insecure, host))
+        if (r >= 0 && !hub && registry_client_host_is_insecure(session->client, host))
                 r = add_endpoint(session, "http://", host, false);
         return r;
 }
 
+/* Client keys are for root to read. A mirror's that are no good are found out when its turn comes. */
+static int prepare_hosts(RegistrySession *session, Error *error)
+{
+        bool hub = str_equal(session->domain, REGISTRY_HUB);
+
+        for (char *const *mirror = session->config->mirrors; hub && mirror && *mirror; mirror++) {
+                CLEANUP_REGISTRY_URL RegistryUrl url = { 0 };
+                CLEANUP_ERROR Error ignored = { 0 };
+                CLEANUP_FREE char *whole = str_printf("%s%s", strstr(*mirror, "://") ? "" : "https://", *mirror);
+
+                if (whole && registry_url_parse(whole, &url) >= 0)
+                        registry_client_prepare(session->client, url.name, &ignored);
+        }
+        return registry_client_prepare(session->client, hub ? REGISTRY_HUB_HOST : session->domain, error);
+}
+
+/* From here on no stranger's bytes come to a process that could do harm. */
+static int give_up_privileges(RegistrySession *session, RegistryConfinement confinement)
+{
+        registry_client_prepare_others(session->client);
+        return confinement == REGISTRY_CONFINE_SELF ? registry_become_nobody()
+                                                    : registry_client_delegate(session->client);
+}
+
 int registry_session_init(RegistrySession *session, const RegistryConfig *config, const RegistryAuth *auth,
-                          const char *domain, const char *repository, const char *actions, Error *error)
+                          const char *domain, const char *repository, const char *actions,
+                          RegistryConfinement confinement, Error *error)
 {
         int r;
 
@@ -61,6 +87,10 @@ int registry_session_init(RegistrySession *session, const RegistryConfig *config
         if (!session->domain || (repository && !session->repository))
                 return -ENOMEM;
         r = registry_client_new(config, &session->client, error);
+        if (r == 0)
+                r = prepare_hosts(session, error);
+        if (r == 0)
+                r = give_up_privileges(session, confinement);
         if (r == 0)
                 r = add_endpoints(session, actions && strstr(actions, "push"));
         if (r == 0 && repository)

@@ -26,10 +26,17 @@ typedef struct RegistrySession {
         void *userdata;
 } RegistrySession;
 
+/* Who is to have no privileges. */
+typedef enum RegistryConfinement {
+        REGISTRY_CONFINE_SELF,    /* this process, which needs none from here on */
+        REGISTRY_CONFINE_SPEAKER, /* one that speaks for this one */
+} RegistryConfinement;
+
 /* ACTIONS: "pull", "push,pull". With PUSH no mirror is asked. REPOSITORY may be NULL, for what concerns the registry.
  */
 int registry_session_init(RegistrySession *session, const RegistryConfig *config, const RegistryAuth *auth,
-                          const char *domain, const char *repository, const char *actions, Error *error);
+                          const char *domain, const char *repository, const char *actions,
+                          RegistryConfinement confinement, Error *error);
 void registry_session_clear(RegistrySession *session);
 #define CLEANUP_REGISTRY_SESSION CLEANUP(registry_session_clear)
 

@@ -250,8 +250,8 @@ static bool learn(RegistryTransfer *transfer, int result, const RegistryResponse
                 return result == OUTCOME_UNAVAILABLE;
         }
         switch (status) {
-        case 401: /* a token's time was up: it is asked for again with the next request that can be repeated */
-                free(TAKE_PTR(transfer->session->authorization));
+        case 401: /* a token's time was up */
+                *seconds = 0;
                 return true;
         case 404: /* the upload is not known any more */
                 registry_upload_place_clear(&transfer->place);
@@ -344,6 +344,9 @@ int registry_transfer_run(RegistryTransfer *transfer, Error *error)
                 r = registry_wait(transfer->session, transfer->id.text, seconds);
                 if (r == 0)
                         r = take_stock(transfer, &there, error);
+                /* A stream cannot be repeated after a refusal: it gets a token that nothing else was sent with. */
+                if (r == 0 && !there && response.status == 401)
+                        r = registry_session_authorize(transfer->session, error);
                 if (r != 0 || there)
                         return r;
                 if (transfer->received > before)

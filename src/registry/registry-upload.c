@@ -28,13 +28,10 @@ typedef struct Upload {
 
 int registry_upload_start(RegistrySession *session, RegistryCompanion *reader, const char *layer_root, int socket)
 {
-        CLEANUP_ERROR Error ignored = { 0 };
         pid_t parent = getppid();
         int r = registry_reader_start(reader, layer_root);
 
-        /* Client keys are for root to read. */
-        for (size_t i = 0; i < session->n_endpoints && r == 0; i++)
-                r = registry_client_prepare(session->client, session->endpoints[i].name, &ignored);
+        registry_client_stand_alone(session->client);
         if (r == 0)
                 r = registry_close_others(socket, reader->socket);
         if (r == 0)
