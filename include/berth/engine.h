@@ -178,8 +178,9 @@ int engine_image_tag(Engine *engine, const char *name, const char *repository, c
 int engine_image_remove(Engine *engine, const char *name, bool force, bool no_prune, json_t **ret_list, Error *error);
 
 /* The archive is the body of a request, taken over with its connection; progress and result are written to it as
- * Docker's JSON messages. */
-int engine_image_load(Engine *engine, Stream *stream, bool quiet);
+ * Docker's JSON messages. PLATFORM as "os/architecture/variant", or NULL: of an index the image for it is taken, and
+ * other images must be of it. */
+int engine_image_load(Engine *engine, Stream *stream, bool quiet, const char *platform);
 typedef struct ImageImport {
         const char *repository, *tag, *message, *platform;
         char *const *changes;

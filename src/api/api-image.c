@@ -63,9 +63,10 @@ static void load(ApiCall *call)
 {
         Stream stream = STREAM_INIT;
         bool quiet = api_query_bool(call, "quiet");
+        CLEANUP_FREE char *platform = call->minor >= 48 ? api_query_platform(call) : NULL;
 
         if (http_request_stream(call->request, 200, "application/json", &stream) >= 0)
-                engine_image_load(call->engine, &stream, quiet);
+                engine_image_load(call->engine, &stream, quiet, platform);
 }
 
 static void create(ApiCall *call)

@@ -28,9 +28,7 @@ static void commit(ApiCall *call)
         engine_container_commit(call->engine, &query, call->body, answer_created, request);
 }
 
-/* {"os":..., "architecture":..., "variant":...} as "os/architecture/variant"; a text of that form as it is. Owned by
- * the caller; NULL where none was given. */
-static char *query_platform(ApiCall *call)
+char *api_query_platform(ApiCall *call)
 {
         const char *text = http_request_query(call->request, "platform");
         CLEANUP_JSON json_t *object = str_empty(text) ? NULL : json_loads(text, 0, NULL);
@@ -46,7 +44,7 @@ static void save(ApiCall *call, char *const *names)
 {
         CLEANUP_ERROR Error error = { 0 };
         CLEANUP_STREAM Stream stream = STREAM_INIT;
-        CLEANUP_FREE char *platform = query_platform(call);
+        CLEANUP_FREE char *platform = api_query_platform(call);
         json_t *plan = NULL;
         int r = engine_image_save_check(call->engine, names, platform, &plan, &error);
 

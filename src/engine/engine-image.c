@@ -271,7 +271,12 @@ static int load_start(Load *load)
         return r;
 }
 
-int engine_image_load(Engine *engine, Stream *stream, bool quiet)
+static char *copy_or_null(const char *s)
+{
+        return str_empty(s) ? NULL : strdup(s);
+}
+
+int engine_image_load(Engine *engine, Stream *stream, bool quiet, const char *platform)
 {
         Load *load = calloc(1, sizeof(*load));
         if (!load)
@@ -279,14 +284,10 @@ int engine_image_load(Engine *engine, Stream *stream, bool quiet)
 
         load->engine = engine;
         load->quiet = quiet;
+        load->platform = copy_or_null(platform);
         load->staging_fd = -EBADF;
         stream_move(&load->stream, stream);
         return load_start(load);
-}
-
-static char *copy_or_null(const char *s)
-{
-        return str_empty(s) ? NULL : strdup(s);
 }
 
 static int import_config(const ImageImport *import, json_t **ret_config, Error *error)

@@ -6,6 +6,7 @@
 #include "berth/json.h"
 #include "berth/string.h"
 #include "store-load.h"
+#include "store-platform.h"
 #include "store-stage.h"
 
 /* Legacy names come last: newer archives carry them too, for old engines. */
@@ -69,6 +70,20 @@ static int add_layer(json_t *result, const StoreMember *member, const char *diff
         return result_add_layer(result, member->layer);
 }
 
+/* Where a platform was asked for, an image of another one is none. */
+static int check_platform(const StoreInput *input, const json_t *config, Error *error)
+{
+        StorePlatform platform;
+        int r;
+
+        if (str_empty(input->platform))
+                return 0;
+        r = store_platform_parse(input->platform, &platform, error);
+        if (r != 0 || store_platform_match(&platform, config) > 0)
+                return r;
+        return error_set(error, OUTCOME_NOT_FOUND, "no suitable image found for platform %s", input->platform);
+}
+
 int store_load_add_image(const StoreInput *input, json_t *result, const char *config, size_t config_size,
                          const StoreMember *const *layers, size_t n_layers, json_t *references, Error *error)
 {
@@ -89,6 +104,9 @@ int store_load_add_image(const StoreInput *input, json_t *result, const char *co
                 if (r != 0)
                         return r;
         }
+        r = check_platform(input, parsed, error);
+        if (r != 0)
+                return r;
         snprintf(staged, sizeof(staged), "config-%zu", json_array_size(images));
         r = store_stage_blob(input->staging_fd, staged, config, config_size, &blob);
         if (r < 0)

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "berth/base64.h"
 #include "berth/string.h"
 
 #define FIELD_NAME_SIZE 100
@@ -182,14 +183,34 @@ static int put_size_and_time(Ustar *header, Buffer *records, const StoreTarEntry
         return r;
 }
 
+/* A key cannot hold an equals sign: such names go by libarchive's form, the name escaped and the value in base64, which
+ * others pass over. */
+static int add_escaped_attribute(Buffer *records, const StoreTarXattr *xattr)
+{
+        char *value CLEANUP_FREE = base64_encode(xattr->value, xattr->size, false);
+        Buffer key CLEANUP_BUFFER = {};
+        int r = value ? buffer_printf(&key, "LIBARCHIVE.xattr.") : -ENOMEM;
+
+        for (const char *p = xattr->name; *p && r >= 0; p++) {
+                bool plain = *p > ' ' && *p < 0x7f && *p != '=' && *p != '%';
+
+                r = plain ? buffer_append(&key, p, 1) : buffer_printf(&key, "%%%02X", (unsigned char) *p);
+        }
+        return r < 0 ? r : add_record(records, key.data, value, strlen(value));
+}
+
 static int put_attributes(Buffer *records, const StoreTarEntry *entry)
 {
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < entry->n_xattrs; i++) {
-                char *key CLEANUP_FREE = str_printf("SCHILY.xattr.%s", entry->xattrs[i].name);
+                const StoreTarXattr *xattr = &entry->xattrs[i];
+                char *key CLEANUP_FREE = str_printf("SCHILY.xattr.%s", xattr->name);
 
-                r = key ? add_record(records, key, entry->xattrs[i].value, entry->xattrs[i].size) : -ENOMEM;
+                if (!key)
+                        return -ENOMEM;
+                r = strchr(xattr->name, '=') ? add_escaped_attribute(records, xattr)
+                                             : add_record(records, key, xattr->value, xattr->size);
         }
         return r;
 }

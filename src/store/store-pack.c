@@ -258,11 +258,10 @@ static int add_attribute(StoreTarEntry *entry, const char *file, const char *nam
         return 0;
 }
 
-/* Overlayfs' own say nothing outside of an overlay, SELinux labels nothing on another machine; and an equals sign in a
- * name has no form in pax. */
+/* Overlayfs' own say nothing outside of an overlay, SELinux labels nothing on another machine. */
 static bool attribute_is_packed(const char *name)
 {
-        return !str_after_prefix(name, OVERLAY_PREFIX) && !str_equal(name, "security.selinux") && !strchr(name, '=');
+        return !str_after_prefix(name, OVERLAY_PREFIX) && !str_equal(name, "security.selinux");
 }
 
 static int read_attributes(StoreTarEntry *entry, const char *file)

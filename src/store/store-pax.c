@@ -3,11 +3,14 @@
  * by a table; unknown ones are passed over. */
 #include "store-pax.h"
 
+#include <ctype.h>
 #include <string.h>
 
+#include "berth/base64.h"
 #include "berth/string.h"
 
 #define XATTR_PREFIX "SCHILY.xattr."
+#define ESCAPED_PREFIX "LIBARCHIVE.xattr."
 #define XATTRS_MAX 1024
 
 void store_pax_clear(StorePax *pax)
@@ -191,15 +194,59 @@ static int add_xattr(StorePax *pax, const char *name, size_t name_size, const ch
         return 0;
 }
 
+static int unescape(const char *text, size_t size, char ret[static 256])
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < size; i++) {
+                char c = text[i];
+
+                if (c == '%' && i + 2 < size && isxdigit((unsigned char) text[i + 1]) &&
+                    isxdigit((unsigned char) text[i + 2])) {
+                        const char digits[] = { text[i + 1], text[i + 2], 0 };
+
+                        c = (char) strtoul(digits, NULL, 16);
+                        i += 2;
+                }
+                if (c == 0 || n == 255)
+                        return -EBADMSG;
+                ret[n++] = c;
+        }
+        ret[n] = 0;
+        return 0;
+}
+
+/* Libarchive's form, which is there beside the other one; it is needed for the names that the other one has no room
+ * for. Docker does not know it: what is wrong in it is passed over. */
+static int add_escaped_xattr(StorePax *pax, const char *name, size_t name_size, const char *value, size_t size)
+{
+        char plain[256];
+        char *padded CLEANUP_FREE = NULL, *data CLEANUP_FREE = NULL;
+        size_t data_size;
+        int r;
+
+        if (unescape(name, name_size, plain) < 0 || !strchr(plain, '=') || memchr(value, 0, size))
+                return 0;
+        padded = str_printf("%.*s%.*s", (int) size, value, (int) (-size & 3), "===");
+        if (!padded)
+                return -ENOMEM;
+        r = base64_decode(padded, &data, &data_size);
+        if (r < 0)
+                return r == -ENOMEM ? r : 0;
+        return add_xattr(pax, plain, strlen(plain), data, data_size);
+}
+
 static int pax_set(StorePax *pax, const char *key, size_t key_size, const char *value, size_t size)
 {
-        static const size_t prefix_size = sizeof(XATTR_PREFIX) - 1;
+        static const size_t prefix_size = sizeof(XATTR_PREFIX) - 1, escaped_size = sizeof(ESCAPED_PREFIX) - 1;
 
         for (size_t i = 0; i < ARRAY_SIZE(pax_keys); i++)
                 if (strlen(pax_keys[i].key) == key_size && memcmp(pax_keys[i].key, key, key_size) == 0)
                         return pax_keys[i].set(pax, value, size);
         if (key_size > prefix_size && memcmp(key, XATTR_PREFIX, prefix_size) == 0)
                 return add_xattr(pax, key + prefix_size, key_size - prefix_size, value, size);
+        if (key_size > escaped_size && memcmp(key, ESCAPED_PREFIX, escaped_size) == 0)
+                return add_escaped_xattr(pax, key + escaped_size, key_size - escaped_size, value, size);
         return 0;
 }
 
