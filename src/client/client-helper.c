@@ -122,7 +122,8 @@ int client_helper_store(const char *name, const char *server, const char *user, 
 {
         CLEANUP_JSON json_t *entry =
                 client_must(json_pack("{s:s,s:s,s:s}", "ServerURL", server, "Username", user, "Secret", secret));
-        CLEANUP_FREE char *text = client_must(json_dumps(entry, JSON_COMPACT));
+        CLEANUP_FREE char *compact = client_must(json_dumps(entry, JSON_COMPACT));
+        CLEANUP_FREE char *text = client_must(str_printf("%s\n", compact));
         CLEANUP_BUFFER Buffer answer = {};
 
         return ask(name, "store", "storing", text, &answer, error);

@@ -89,7 +89,8 @@ def read_head(source):
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         line = source.readline()
-        if not line:
+        # A client may try TLS first.
+        if not line or (not head and b"HTTP/1." not in line):
             return None, {}
         head += line
     lines = head.decode("latin-1").split("\r\n")

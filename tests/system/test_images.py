@@ -13,9 +13,8 @@ import tarfile
 import time
 import unittest
 
-from hosted import BERTH, Terminal, call, daemon_pid, load_images, remove_all, run, wait_until
+from hosted import BERTH, REFERENCE, Terminal, call, daemon_pid, load_images, remove_all, run, start_reference, wait_until
 
-REFERENCE = "/run/dockerd.sock"
 STORE = "/var/lib/berth"
 LAYERS = STORE + "/layer"
 # What makes a tree of every kind of file, in a container.
@@ -76,18 +75,6 @@ def inspect(name, socket=BERTH):
 
 def layer_tree(name):
     return f"{LAYERS}/{inspect(name)['RootFS']['Layers'][-1][7:27]}/fs"
-
-
-def start_reference():
-    """dockerd with busybox in it, once a host. False where the host has none."""
-    if not os.path.exists("/usr/sbin/dockerd"):
-        return False
-    docker = ("docker", "-H", f"unix://{REFERENCE}")
-    if not os.path.exists(REFERENCE):
-        run("systemd-run", "--quiet", "--collect", "--unit=reference-dockerd", "dockerd", "-H", f"unix://{REFERENCE}")
-        wait_until(lambda: subprocess.run([*docker, "info"], capture_output=True, check=False).returncode == 0, 60, "dockerd", 0.2)
-    run(*docker, "load", "-i", "/root/busybox.tar")
-    return True
 
 
 class Images(unittest.TestCase):

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -299,11 +300,7 @@ class Pushes(unittest.TestCase):
 
     def test_plain_layer_goes_out_whole(self):
         """Its digest is known, so that one PUT does it, and the manifest is kept."""
-        skopeo("copy", "--dest-tls-verify=false", "--dest-compress-format=gzip", "oci-archive:/root/busybox-oci.tar",
-               "dir:/root/plain-dir")
-        run("rm", "-rf", "/root/plain-dir")
-        docker("load", "-i", "/root/busybox-oci.tar")
-        name = f"{AT_FRONT}/plain"
+        name, source = f"{AT_FRONT}/plain", f"{HERE}/plain-source:1"
         layer = layer_tar("plain")
         diff_id = "sha256:" + hashlib.sha256(layer).hexdigest()
         config = json.dumps({"architecture": "amd64", "os": "linux", "config": {},
@@ -319,14 +316,15 @@ class Pushes(unittest.TestCase):
         manifest = blob(json.dumps({"schemaVersion": 2, "mediaType": OCI,
                                     "config": blob(config, "application/vnd.oci.image.config.v1+json"),
                                     "layers": [blob(layer, "application/vnd.oci.image.layer.v1.tar")]}).encode(), OCI)
-        manifest["annotations"] = {"org.opencontainers.image.ref.name": f"{name}:1", "io.containerd.image.name": f"{name}:1"}
+        manifest["annotations"] = {"org.opencontainers.image.ref.name": "1"}
         with open("/root/plain/index.json", "w") as out:
             json.dump({"schemaVersion": 2, "manifests": [manifest]}, out)
         with open("/root/plain/oci-layout", "w") as out:
             json.dump({"imageLayoutVersion": "1.0.0"}, out)
-        run("tar", "-C", "/root/plain", "-cf", "/root/plain.tar", "blobs", "index.json", "oci-layout")
-        docker("load", "-i", "/root/plain.tar")
-        self.tags.append(f"{name}:1")
+        skopeo("copy", "--preserve-digests", "--dest-tls-verify=false", "oci:/root/plain:1", f"docker://{source}")
+        docker("pull", source)
+        self.tags.append(source)
+        self.tag(source, f"{name}:1")
         messages, digest = self.pushed(name, "1")
         self.assertEqual(digest, manifest["digest"])
         self.assertEqual(self.front.seen("PATCH"), [])
@@ -361,7 +359,8 @@ class Pushes(unittest.TestCase):
                 elif "aux" in message or "digest: " in message.get("status", ""):
                     kept.append("result")
                 else:
-                    kept.append(json.dumps(message, sort_keys=True))
+                    # Each mounts what it knows of.
+                    kept.append(re.sub(r"Mounted from [\w/-]+", "Pushed", json.dumps(message, sort_keys=True)))
             return kept
 
         for what, (name, tag) in cases.items():
@@ -402,7 +401,7 @@ class Pushes(unittest.TestCase):
         self.assertTrue(any(set(s) == {"repository:to/there:push,pull", "repository:from/here:pull"} for s in tokens.scopes),
                         tokens.scopes)
         self.assertEqual([e.status for e in self.front.seen("POST", r"\?mount=sha256:[0-9a-f]{64}&from=from/here")], [201])
-        self.assertEqual(self.front.seen("PATCH"), [])
+        self.assertEqual(self.front.seen("PATCH", "^/v2/to/there/"), [])
 
     def test_mount_not_granted(self):
         """A registry that refuses, ignores or forbids mounts gets the layer."""
@@ -414,7 +413,7 @@ class Pushes(unittest.TestCase):
         def refuse(exchange):
             return {"status": 400} if "?mount" in exchange.path else None
 
-        for name, rule in (("ignored", ignore), ("refused", refuse), ("forbidden", Tokens(refuse=("source",)))):
+        for name, rule in (("ignored", ignore), ("refused", refuse), ("forbidden", Tokens(ignore, refuse=("source",)))):
             with self.subTest(name):
                 forget_sources()
                 self.front.reset()
@@ -507,7 +506,8 @@ class Pushes(unittest.TestCase):
         return image_id(f"{name}:1")
 
     def test_busy_registry(self):
-        """429 with a time to come again at, as seconds and as a date, 503 and 500: each of the requests meets one."""
+        """429 with a time to come again at, as seconds and as a date, 503 and 500: each of the requests meets one of the
+        first, every other one of the others."""
         date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 2))
         answers = ({"status": 429, "headers": {"Retry-After": "1"}}, {"status": 429, "headers": {"Retry-After": date}},
                    {"status": 503}, {"status": 500}, {"status": 503, "early": True})
@@ -517,7 +517,8 @@ class Pushes(unittest.TestCase):
 
                 def once(exchange):
                     kind = (exchange.method, "manifests" in exchange.path, "digest=" in exchange.path)
-                    if kind in met or exchange.path == "/v2/":
+                    changes = exchange.method in ("PATCH", "PUT")
+                    if kind in met or exchange.path == "/v2/" or (number > 0 and changes == (number % 2 == 1)):
                         return None
                     met.add(kind)
                     return answer
@@ -528,7 +529,7 @@ class Pushes(unittest.TestCase):
                 self.front.reset(once)
                 self.pushed(f"{AT_FRONT}/busy-{number}", "1")
                 self.check_blobs(self.plain, f"busy-{number}", "1", image)
-                self.assertGreaterEqual(len(met), 4, met)
+                self.assertGreaterEqual(len(met), 2 if number else 4, met)
 
     def test_never_free_registry(self):
         name = f"{AT_FRONT}/never"
@@ -547,7 +548,7 @@ class Pushes(unittest.TestCase):
         """What has arrived before the connection broke is not sent again."""
         dice = random.Random(SEED)
         size = 24_000_000
-        for number in range(3):
+        for number in range(2):
             with self.subTest(number):
                 forget_sources()
                 self.front.reset()
@@ -660,7 +661,8 @@ class Pushes(unittest.TestCase):
                 wait_until(lambda: self.front.seen("PATCH"), 10, "an upload")
                 victim = hosted.daemon_pid()
                 for _ in range(depth):
-                    victim = run("pgrep", "-P", victim).split()[0]
+                    # The job's first child speaks for it.
+                    victim = run("pgrep", "-P", victim).split()[-1]
                 os.kill(int(victim), signal.SIGKILL)
                 _, errors = client.communicate(timeout=60)
                 self.assertNotEqual(client.returncode, 0)
