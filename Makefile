@@ -55,7 +55,7 @@ USES_registry := store util
 USES_journal := util
 USES_network := util
 USES_runtime := mount util
-USES_monitor := util
+USES_monitor := runtime mount util
 USES_engine := registry store journal network runtime mount unit util
 USES_api := engine http $(USES_engine)
 USES_daemon := api $(USES_api)
@@ -180,7 +180,10 @@ install: all ## installs below DESTDIR
 	$(INSTALL) -D -m 755 $(B)/berth-monitor $(DESTDIR)$(libexecdir)/berth/berth-monitor
 	$(INSTALL) -d $(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)
 	$(INSTALL) -m 644 units/berth.socket units/berth.slice $(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)/
-	sed 's|@libexecdir@|$(libexecdir)|' units/berth.service.in > $(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)/berth.service
+	for unit in berth.service berth-autostart.service; do \
+		sed 's|@libexecdir@|$(libexecdir)|' units/$$unit.in > $(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)/$$unit; \
+	done
+	$(INSTALL) -D -m 644 units/berth.catalog $(DESTDIR)$(call systemd_dir,catalogdir,/usr/lib/systemd/catalog)/berth.catalog
 	$(INSTALL) -D -m 644 units/berth.sysusers $(DESTDIR)$(call systemd_dir,sysusersdir,/usr/lib/sysusers.d)/berth.conf
 	$(INSTALL) -D -m 644 units/berth.tmpfiles $(DESTDIR)$(call systemd_dir,tmpfilesdir,/usr/lib/tmpfiles.d)/berth.conf
 	$(INSTALL) -D -m 644 src/client/completion/berth $(DESTDIR)$(datadir)/bash-completion/completions/berth
@@ -192,7 +195,8 @@ install: all ## installs below DESTDIR
 uninstall: ## removes what install put there
 	rm -f $(DESTDIR)$(bindir)/berth $(foreach page,$(wildcard man/*.[158]),$(DESTDIR)$(mandir)/man$(subst .,,$(suffix $(page)))/$(notdir $(page))) \
 		$(DESTDIR)$(datadir)/bash-completion/completions/berth \
-		$(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)/berth.{socket,service,slice} \
+		$(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)/berth{.socket,.service,.slice,-autostart.service} \
+		$(DESTDIR)$(call systemd_dir,catalogdir,/usr/lib/systemd/catalog)/berth.catalog \
 		$(DESTDIR)$(call systemd_dir,sysusersdir,/usr/lib/sysusers.d)/berth.conf \
 		$(DESTDIR)$(call systemd_dir,tmpfilesdir,/usr/lib/tmpfiles.d)/berth.conf
 	rm -rf $(DESTDIR)$(libexecdir)/berth

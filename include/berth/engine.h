@@ -40,9 +40,14 @@ void engine_restore_kept(Engine *engine, const char *name, int fd);
 
 /* A monitor has something to tell of its container: its end, or the end of its log. */
 void engine_monitor_spoke(Engine *engine, const char *id);
+/* Its container is "healthy" or "unhealthy" now. */
+void engine_monitor_health(Engine *engine, const char *id, const char *status);
 
 /* Until the next call, what happens is a request's of this process; pid 0: nobody's. */
 void engine_set_caller(Engine *engine, uid_t uid, pid_t pid);
+
+/* Waits until the containers that this boot starts are started. */
+void engine_autostart_wait(Engine *engine, EngineDone done, void *userdata);
 
 /* --- Events ------------------------------------------------------------------------------------------------------- */
 
@@ -103,6 +108,8 @@ typedef struct ContainerAttach {
 /* "ctrl-p,ctrl-q" to bytes. -EINVAL. */
 int detach_keys_parse(const char *text, char ret_keys[static DETACH_KEYS_MAX], size_t *ret_n);
 
+/* What keeps a client from being attached now. */
+int container_attach_check(Container *container, Error *error);
 /* Hands a raw stream to the container's monitor, or keeps it until the container starts. Takes FD and the bytes already
  * RECEIVED from it over, in any case. */
 int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received, Error *error);

@@ -15,6 +15,10 @@
  *   --stdin-once 0|1      close the container's standard input when the first client that attached it closes its side
  *   --pid N --pidfd FD --payload DIR                  the first process, its pidfd, its cgroup directory
  *   --terminal FD, or --stdin FD (optional) --stdout FD --stderr FD
+ *   --health FD           what to check the container's health with (include/berth/runtime.h)
+ *   --health-state PATH   the file that says how it is, replaced after each check:
+ * {"Status": "starting", "healthy" or "unhealthy", "FailingStreak":N, "Log":[the last five: {"Start", "End" (RFC 3339),
+ * "ExitCode":N, "Output"}]}. The engine is told by MONITOR_HEALTH_REQUEST when the status has changed
  *
  * Requests, one per SOCK_SEQPACKET connection message, words separated by one blank; each is answered by one message,
  * "ok" or "error ERRNO":
@@ -44,8 +48,13 @@
 /* Of a container, under its directory in /run/berth/container/ID. */
 #define MONITOR_SOCKET_NAME "monitor.sock"
 #define MONITOR_EXIT_RECORD "exit.json"
+#define MONITOR_HEALTH_STATE "health.json"
 
 #define MONITOR_LEAVE_SIGNAL SIGUSR1
+
+/* The container's ID, and "healthy" or "unhealthy". */
+#define MONITOR_HEALTH_REQUEST \
+        "POST /_berth/health/%s?status=%s HTTP/1.1\r\nHost: berth\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 #define MONITOR_NOTIFY_REQUEST \
         "POST /_berth/exited/%s HTTP/1.1\r\nHost: berth\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -29,6 +29,13 @@ typedef struct RuntimeReport {
 
 #define RUNTIME_REPORT_TEXT_MAX 4096
 
+/* A check that the monitor runs in the container, again and again. */
+typedef struct RuntimeHealth {
+        char **argv; /* NULL: none */
+        int64_t interval_ns, timeout_ns, start_period_ns, start_interval_ns;
+        uint32_t retries;
+} RuntimeHealth;
+
 typedef struct RuntimeStart {
         const char *id; /* 64 hexadecimal digits */
         const json_t
@@ -45,7 +52,8 @@ typedef struct RuntimeStart {
         char *const *monitor_argv; /* program and arguments of the monitor; runtime appends the options it alone knows:
                                     * --pid N --pidfd FD --payload CGROUP-DIR and --terminal FD or --stdin FD (if any)
                                     * --stdout FD --stderr FD */
-        const int *keep_fds;       /* further descriptors the monitor inherits under the same numbers */
+        const RuntimeHealth *health; /* handed to the monitor as --health FD, see runtime_probe_map(); NULL: none */
+        const int *keep_fds;         /* further descriptors the monitor inherits under the same numbers */
         size_t n_keep_fds;
 
         /* Called in the child after it made the container's network namespace (a descriptor of it is passed) and while
@@ -74,6 +82,27 @@ typedef struct RuntimeExec {
 
 /* Runs in the forked child as runtime_container_main() does, and ends as berth-monitor in the scope's monitor group. */
 _Noreturn void runtime_exec_main(const RuntimeExec *exec);
+
+/* --- In the monitor ----------------------------------------------------------------------------------------------- */
+
+/* All that a check's process is made from, which no longer needs the engine. It refers to mapped memory. */
+typedef struct RuntimeProbe RuntimeProbe;
+
+/* Maps what --health FD named, and closes that. 0 or a negative errno. */
+int runtime_probe_map(int fd, RuntimeProbe **ret_probe);
+/* Its argv is not given. */
+RuntimeHealth runtime_probe_health(const RuntimeProbe *probe);
+
+/* A check that runs. */
+typedef struct RuntimeProbeRun {
+        pid_t pid;  /* to be reaped */
+        int pidfd;  /* owned */
+        int failed; /* owned, not blocking: a byte is there if the check's program could not be executed */
+} RuntimeProbeRun;
+
+/* Starts the check in the container whose first process is PID (PIDFD), as an exec of the container's user. What it
+ * writes goes to OUTPUT, and so does the reason if its program cannot be executed. 0 or a negative errno. */
+int runtime_probe_start(const RuntimeProbe *probe, int pidfd, pid_t pid, int output, RuntimeProbeRun *ret_run);
 
 /* May be called in the engine before the fork: keeps what most starts have in common (the program of the device rules,
  * the libraries' first calls) so that the child need not make it again. */

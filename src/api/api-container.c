@@ -200,6 +200,11 @@ static void attach(ApiCall *call)
                 attach_logs(call, container, &request);
                 return;
         }
+        int refused = container_attach_check(container, &error);
+        if (refused != 0) {
+                api_fail(call->request, refused, &error);
+                return;
+        }
         const char *keys = http_request_query(call->request, "detachKeys");
         int r = detach_keys_parse(str_empty(keys) ? DETACH_KEYS_DEFAULT : keys, request.detach_keys,
                                   &request.n_detach_keys);

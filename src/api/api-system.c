@@ -34,11 +34,33 @@ static void exited(ApiCall *call)
         http_respond_empty(call->request, 204);
 }
 
+static void health(ApiCall *call)
+{
+        engine_monitor_health(call->engine, call->name, http_request_query(call->request, "status"));
+        http_respond_empty(call->request, 204);
+}
+
+static void autostarted(int result, const Error *error, void *userdata)
+{
+        if (result != 0)
+                api_fail(userdata, result, error);
+        else
+                http_respond_empty(userdata, 204);
+}
+
+/* berth-autostart.service: the daemon is there now, and with it the containers. */
+static void autostart(ApiCall *call)
+{
+        engine_autostart_wait(call->engine, autostarted, call->request);
+}
+
 const ApiRoute api_system_routes[] = {
         { "GET", "/_ping", ping, false, false },
         { "HEAD", "/_ping", ping, false, false },
         { "GET", "/version", version, false, false },
         { "GET", "/info", info, false, false },
+        { "POST", "/_berth/autostart", autostart, false, false },
+        { "POST", "/_berth/health/{id}", health, false, false },
         { "POST", "/_berth/exited/{id}", exited, false, false },
         { NULL, NULL, NULL, false, false },
 };

@@ -12,6 +12,7 @@
 #include "berth/runtime.h"
 #include "berth/store.h"
 #include "berth/string.h"
+#include "daemon-autostart.h"
 
 #define CONFIG_FILE BERTH_SYSCONFDIR "/berth/daemon.json"
 
@@ -247,6 +248,7 @@ static void usage(void)
                "Options:\n"
                "  -c, --config-file FILE    configuration (default %s)\n"
                "  -l, --listen unix://PATH  serve this socket too; may be given more than once\n"
+               "      --autostart           have the containers started that are due at boot, and exit\n"
                "      --check               check all images and layers, print each fault, and exit\n"
                "  -r, --missing-routes      list the API's routes that this version does not have\n"
                "  -h, --help                show this help\n"
@@ -262,11 +264,12 @@ int main(int argc, char **argv)
                 { "missing-routes", no_argument, NULL, 'r' },
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, 'v' },
+                { "autostart", no_argument, NULL, 'A' },
                 { "check", no_argument, NULL, 'C' },
                 { 0 },
         };
         CLEANUP(daemon_clear) Daemon daemon = { .config_file = CONFIG_FILE };
-        bool checking = false;
+        bool checking = false, autostart = false;
         int option;
 
         if (config_init(&daemon.config) < 0)
@@ -278,6 +281,9 @@ int main(int argc, char **argv)
                         break;
                 case 'l':
                         strv_append(&daemon.listen, optarg);
+                        break;
+                case 'A':
+                        autostart = true;
                         break;
                 case 'C':
                         checking = true;
@@ -297,6 +303,8 @@ int main(int argc, char **argv)
         }
         if (checking)
                 return check(&daemon);
+        if (autostart)
+                return read_config(&daemon) < 0 ? 1 : daemon_autostart(&daemon.config);
         int r = runtime_protect_program(argv);
         if (r < 0)
                 log_warning_errno(r, "The daemon's program could not be protected from containers");

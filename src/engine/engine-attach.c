@@ -155,6 +155,11 @@ char *attach_request(const ContainerAttach *attach)
                           keys);
 }
 
+int container_attach_check(Container *container, Error *error)
+{
+        return container->restarting ? container_restarting_refusal(container, error) : 0;
+}
+
 int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received, Error *error)
 {
         CLEANUP_CLOSE int owned = fd;

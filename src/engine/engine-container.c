@@ -29,6 +29,7 @@ Container *container_new(Engine *engine, const char *id)
 void container_free(Container *container)
 {
         container_forget_start(container);
+        container_restart_forget(container);
         container_drop_held_starts(container);
         container_waiters_drop(container);
         container_drop_attaches(container);
@@ -72,6 +73,11 @@ bool container_is_running(const Container *container)
         return container->status == CONTAINER_RUNNING;
 }
 
+bool container_is_up(const Container *container)
+{
+        return container_is_running(container) || container->restarting;
+}
+
 bool container_auto_remove(const Container *container)
 {
         return json_get_bool(container_host_config(container), "AutoRemove");
@@ -86,6 +92,8 @@ const char *container_status_name(const Container *container)
 {
         if (container->removing || container->status == CONTAINER_REMOVING)
                 return "removing";
+        if (container->restarting)
+                return "restarting";
         switch (container->status) {
         case CONTAINER_RUNNING:
                 return "running";
@@ -128,11 +136,12 @@ static int write_json(char *path, const char *name, const json_t *value, bool du
 
 int container_save(Container *container, bool durable)
 {
-        CLEANUP_JSON json_t *state =
-                json_pack("{sI sI sI si sb sb}", "Run", (json_int_t) container->run, "StartedAt",
-                          (json_int_t) container->started_ns, "FinishedAt", (json_int_t) container->finished_ns,
-                          "ExitCode", container->exit_code, "OOMKilled", container->oom_killed, "Running",
-                          container->status == CONTAINER_RUNNING);
+        CLEANUP_JSON json_t *state = json_pack(
+                "{sI sI sI si sb sb sb sI sI}", "Run", (json_int_t) container->run, "StartedAt",
+                (json_int_t) container->started_ns, "FinishedAt", (json_int_t) container->finished_ns, "ExitCode",
+                container->exit_code, "OOMKilled", container->oom_killed, "Running",
+                container->status == CONTAINER_RUNNING, "ManuallyStopped", container->manually_stopped, "RestartCount",
+                (json_int_t) container->restart_count, "RestartPause", (json_int_t) container->restart_pause_us);
 
         if (!state || json_object_set(container->record, "State", state) < 0)
                 return -ENOMEM;
@@ -184,6 +193,9 @@ static void read_last_run(Container *container)
         container->finished_ns = json_get_int(state, "FinishedAt", 0);
         container->exit_code = (int) json_get_int(state, "ExitCode", 0);
         container->oom_killed = json_get_bool(state, "OOMKilled");
+        container->manually_stopped = json_get_bool(state, "ManuallyStopped");
+        container->restart_count = json_get_int(state, "RestartCount", 0);
+        container->restart_pause_us = json_get_int(state, "RestartPause", 0);
         container->status = container_status_at_rest(container);
 }
 
@@ -370,6 +382,7 @@ static int reconcile_all(Engine *engine)
                 return -ENOMEM;
         bool first = access(marker, F_OK) < 0;
 
+        engine->booting = first;
         if (first)
                 engine_ensure_all(engine);
         Container *container = LIST_FIRST(&engine->containers);
@@ -379,8 +392,12 @@ static int reconcile_all(Engine *engine)
                         reconcile(container);
                 container = next;
         }
+        engine->booting = false;
         if (!first)
                 return 0;
+        int r = engine_autostart_begin(engine);
+        if (r < 0)
+                return r;
         CLEANUP_CLOSE int fd = open(marker, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
         return fd < 0 ? -errno : 0;
 }
@@ -421,6 +438,8 @@ int engine_load_containers(Engine *engine)
                 r = for_each_id(engine->runtime_root, purge_unknown_runtime, engine);
         if (r >= 0)
                 r = reconcile_all(engine);
+        if (r >= 0)
+                r = engine_load_restarts(engine);
         if (r >= 0)
                 r = for_each_id(engine->spool_root, check_drain, engine);
         if (r >= 0 && stop_orphan_scopes(engine) < 0)

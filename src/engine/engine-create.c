@@ -93,6 +93,7 @@ static void merge_image_config(json_t *config, const json_t *image_config)
         merge_value(config, image_config, "WorkingDir");
         merge_value(config, image_config, "StopSignal");
         merge_value(config, image_config, "Shell");
+        health_merge(config, image_config);
 
         /* An entrypoint of one's own also drops the image's command. [""] means none at all. */
         json_t *entrypoint = json_object_get(config, "Entrypoint");
@@ -134,6 +135,9 @@ static int check_config(Creation *creation, Error *error)
                                  "the working directory '%s' is invalid, it needs to be an absolute path", working);
         if (!str_empty(signal) && signal_parse(signal, &number) < 0)
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid signal: %s", signal);
+        int r = health_check(config, error);
+        if (r != 0)
+                return r;
         if (json_get_int(config, "StopTimeout", 0) < -1)
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid StopTimeout");
         json_array_foreach(json_object_get(config, "Env"), i, entry) {
@@ -291,8 +295,6 @@ static int check_restart_policy(Creation *creation, Error *error)
                 if (json_get_bool(creation->host_config, "AutoRemove"))
                         return error_set(error, OUTCOME_BAD_REQUEST,
                                          "can't create 'AutoRemove' container with restart policy");
-                json_array_append_new(creation->warnings,
-                                      json_string("RestartPolicy has no effect in this version of berth"));
         }
         json_object_set_new(creation->host_config, "RestartPolicy",
                             json_pack("{ss sI}", "Name", *name ? name : "no", "MaximumRetryCount",
@@ -520,6 +522,7 @@ int engine_container_create(Engine *engine, const char *name, const json_t *body
         r = make_container(&creation, &container);
         if (r < 0)
                 return r;
+        container_autostart_update(container, true);
         container_event_emit(container, "create", NULL);
         *ret_response = json_pack("{ss sO}", "Id", container->id, "Warnings", creation.warnings);
         return *ret_response ? 0 : -ENOMEM;

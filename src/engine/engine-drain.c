@@ -132,7 +132,10 @@ static void answer_held(Engine *engine, HeldStart *held, bool go)
 
         LIST_REMOVE(held, link);
         if (go) {
-                container_start(held->container, held->done, held->userdata);
+                if (held->container->restarting)
+                        container_start_again(held->container, held->done, held->userdata);
+                else
+                        container_start(held->container, held->done, held->userdata);
         } else {
                 int r = engine->closing ? error_set(&error, OUTCOME_UNAVAILABLE,
                                                     "the daemon is being restarted, please ask again")

@@ -310,6 +310,8 @@ void container_execs_remove(Container *container)
 
 static int container_refusal(const Container *container, Error *error)
 {
+        if (container->restarting)
+                return container_restarting_refusal(container, error);
         if (!container_is_running(container))
                 return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
         return 0;

@@ -90,13 +90,15 @@ void container_ended(Container *container)
         read_exit_record(container);
         container->status = CONTAINER_EXITED;
         emit_end(container);
+        bool again = container_restart_decide(container);
         container_execs_stop(container);
         container_waiters_notify(container, WAIT_NEXT_EXIT);
         container_drop_attaches(container);
         /* The run-time directory goes last: as long as it is there, a later process looks at this container again. */
-        bool remove =
-                container->removing || (container_auto_remove(container) && !container_restart_pending(container));
+        bool remove = container->removing ||
+                      (container_auto_remove(container) && !again && !container_restart_pending(container));
         if (!remove) {
+                container_health_settle(container);
                 container_save(container, false);
                 container_clean_runtime(container);
         }

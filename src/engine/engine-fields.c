@@ -52,7 +52,7 @@ static const Field config_fields[] = {
         { "StdinOnce", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
         { "Env", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
         { "Cmd", FIELD_WORDS, DEFAULT_NULL, SUPPORT_FULL },
-        { "Healthcheck", FIELD_OBJECT, DEFAULT_OMIT, SUPPORT_WARN },
+        { "Healthcheck", FIELD_OBJECT, DEFAULT_OMIT, SUPPORT_FULL },
         { "ArgsEscaped", FIELD_BOOLEAN, DEFAULT_OMIT, SUPPORT_FULL },
         { "Image", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
         { "Volumes", FIELD_OBJECT, DEFAULT_NULL, SUPPORT_WARN },

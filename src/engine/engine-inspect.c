@@ -17,13 +17,18 @@ static json_t *time_or_zero(int64_t ns)
 
 static json_t *state_object(const Container *container)
 {
-        bool running = container_is_running(container);
+        bool running = container_is_running(container), up = container_is_up(container);
 
-        return json_pack("{ss sb sb sb sb sb si si ss so so}", "Status", container_status_name(container), "Running",
-                         running, "Paused", 0, "Restarting", 0, "OOMKilled", container->oom_killed, "Dead", 0, "Pid",
-                         running ? (int) container->pid : 0, "ExitCode", container->exit_code, "Error",
-                         json_get_string_or(container->record, "Error", ""), "StartedAt",
-                         time_or_zero(container->started_ns), "FinishedAt", time_or_zero(container->finished_ns));
+        json_t *state =
+                json_pack("{ss sb sb sb sb sb si si ss so so}", "Status", container_status_name(container), "Running",
+                          up, "Paused", 0, "Restarting", container->restarting, "OOMKilled", container->oom_killed,
+                          "Dead", 0, "Pid", running ? (int) container->pid : 0, "ExitCode", container->exit_code,
+                          "Error", json_get_string_or(container->record, "Error", ""), "StartedAt",
+                          time_or_zero(container->started_ns), "FinishedAt", time_or_zero(container->finished_ns));
+        json_t *health = container_health(container);
+        if (state && health)
+                json_object_set_new(state, "Health", health);
+        return state;
 }
 
 static json_t *mount_of_bind(const char *bind)
@@ -115,11 +120,11 @@ int container_inspect(Container *container, bool size, json_t **ret_object)
                 "Created", json_object_get(container->record, "Created"), "Path",
                 json_object_get(container->record, "Path"), "Args", json_object_get(container->record, "Args"), "State",
                 state_object(container), "Image", json_object_get(container->record, "Image"), "ResolvConfPath", resolv,
-                "HostnamePath", hostname, "HostsPath", hosts, "LogPath", "", "Name", name, "RestartCount", 0, "Driver",
-                "overlay2", "Platform", "linux", "MountLabel", "", "ProcessLabel", "", "AppArmorProfile", "", "ExecIDs",
-                container_exec_ids(container), "HostConfig", container_host_config(container), "GraphDriver",
-                graph_driver(container), "Mounts", mounts, "Config", container_config(container), "NetworkSettings",
-                container_network_settings(container));
+                "HostnamePath", hostname, "HostsPath", hosts, "LogPath", "", "Name", name, "RestartCount",
+                (int) container->restart_count, "Driver", "overlay2", "Platform", "linux", "MountLabel", "",
+                "ProcessLabel", "", "AppArmorProfile", "", "ExecIDs", container_exec_ids(container), "HostConfig",
+                container_host_config(container), "GraphDriver", graph_driver(container), "Mounts", mounts, "Config",
+                container_config(container), "NetworkSettings", container_network_settings(container));
         if (!object)
                 return -ENOMEM;
         if (size) {

@@ -8,6 +8,17 @@
 
 #define EXPRESSION_MAX 1024
 
+static const char *health_text(const Container *container)
+{
+        const char *status = container_health_status(container);
+
+        if (str_equal(status, "none"))
+                return "";
+        return str_equal(status, "starting")  ? " (health: starting)"
+               : str_equal(status, "healthy") ? " (healthy)"
+                                              : " (unhealthy)";
+}
+
 static char *status_text(const Container *container)
 {
         int64_t now = time_now_ns();
@@ -17,11 +28,13 @@ static char *status_text(const Container *container)
                 return strdup("Removal In Progress");
         if (container_is_running(container)) {
                 span = duration_words((now - container->started_ns) / 1000000000);
-                return span ? str_printf("Up %s", span) : NULL;
+                return span ? str_printf("Up %s%s", span, health_text(container)) : NULL;
         }
         if (container->status != CONTAINER_EXITED)
                 return strdup("Created");
         span = duration_words((now - container->finished_ns) / 1000000000);
+        if (container->restarting)
+                return span ? str_printf("Restarting (%d) %s ago", container->exit_code, span) : NULL;
         return span ? str_printf("Exited (%d) %s ago", container->exit_code, span) : NULL;
 }
 
@@ -102,8 +115,8 @@ static bool match_exited(const char *value, const void *userdata)
         const Container *container = userdata;
         int64_t code;
 
-        return container->status == CONTAINER_EXITED && str_to_int64(value, INT_MIN, INT_MAX, &code) >= 0 &&
-               code == container->exit_code;
+        return container->status == CONTAINER_EXITED && !container->restarting &&
+               str_to_int64(value, INT_MIN, INT_MAX, &code) >= 0 && code == container->exit_code;
 }
 
 static bool match_network(const char *value, const void *userdata)
@@ -120,11 +133,9 @@ static bool match_ancestor(const char *value, const void *userdata)
                str_equal(id, json_get_string(container->record, "Image"));
 }
 
-/* No container is checked for its health. */
 static bool match_health(const char *value, const void *userdata)
 {
-        (void) userdata;
-        return str_equal(value, "none");
+        return str_equal(value, container_health_status(userdata));
 }
 
 /* Containers of a swarm's tasks; there is no swarm. */
@@ -203,7 +214,7 @@ static bool is_wanted(const Container *container, const ContainerListQuery *quer
                 { "publish", match_publish }, { "expose", match_expose },
         };
 
-        if (!wants_stopped(query) && !container_is_running(container))
+        if (!wants_stopped(query) && !container_is_up(container))
                 return false;
         for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
                 if (!filters_any(query->filters, rules[i].key, rules[i].match, container))

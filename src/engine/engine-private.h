@@ -14,6 +14,7 @@
 #include "berth/journal.h"
 #include "berth/network.h"
 #include "berth/registry.h"
+#include "berth/runtime.h"
 #include "berth/store.h"
 #include "berth/string.h"
 #include "berth/unit.h"
@@ -45,6 +46,8 @@ typedef struct Pull Pull;
 typedef struct Resize Resize;
 typedef struct ExecLaunch ExecLaunch;
 typedef struct EventSender EventSender;
+typedef struct Autostart Autostart;
+typedef struct Due Due;
 
 struct Container {
         LIST_ENTRY(Container) link;
@@ -72,7 +75,14 @@ struct Container {
         Start *start; /* while starting */
         bool removing;
         JournalCaller caller; /* who asked for what is under way */
-        unsigned freezes;     /* who holds it still: see container_freeze() */
+
+        /* See engine-restart.c. */
+        bool restarting;        /* the run is over, and the next one due */
+        bool restart_cancelled; /* the present run was stopped or killed by hand */
+        bool manually_stopped;  /* so was the last run that was, until a start by hand */
+        int64_t restart_count, restart_pause_us;
+        sd_event_source *restart_timer;
+        unsigned freezes; /* who holds it still: see container_freeze() */
         LIST_HEAD(, Stop) stops;
         LIST_HEAD(, Waiter) waiters;
         LIST_HEAD(, PendingAttach) attaches;
@@ -116,7 +126,9 @@ struct Engine {
         LIST_HEAD(, Pull) pulls; /* under way, see engine-pull.c */
         uint64_t last_pull;
         EventSender *events;  /* see engine-event.c */
+        Autostart *autostart; /* see engine-autostart.c; NULL but after a boot */
         JournalCaller caller; /* whose request is being handled */
+        bool booting;         /* the first look at the containers after a boot is under way */
         bool closing;         /* this process ends: what systemd keeps stays kept for the next */
         bool interrupted;     /* the process before this one did not end at rest: what it was asked may be lost */
         uint64_t opened_us;   /* CLOCK_MONOTONIC */
@@ -149,7 +161,68 @@ void container_forget_caller(Container *container);
 int engine_events_open(Engine *engine);
 void engine_events_free(Engine *engine);
 
+/* engine-restart.c: policies */
+typedef enum RestartPolicy {
+        RESTART_NO,
+        RESTART_ALWAYS,
+        RESTART_UNLESS_STOPPED,
+        RESTART_ON_FAILURE,
+} RestartPolicy;
+RestartPolicy container_restart_policy(const Container *container);
+/* What the policy says of the last end. */
+bool container_policy_wants(const Container *container);
+/* The run has ended: true where the container is restarting now. */
+bool container_restart_decide(Container *container);
+/* A stop, kill or removal by hand: no further start; and that it was one is kept. */
+void container_restart_cancel(Container *container);
+void container_note_manual_stop(Container *container);
+/* It is about to start, by hand or by its policy; it has started or never will. */
+void container_restart_reset(Container *container, bool by_hand);
+void container_restart_settled(Container *container);
+void container_restart_forget(Container *container);
+/* Docker's refusal of what needs a running container. */
+int container_restarting_refusal(const Container *container, Error *error);
+/* A start by the policy has come to its end, but was taken back meanwhile: it is stopped. engine-stop.c */
+bool container_start_cancelled(Container *container);
+/* What an earlier process owes. */
+int engine_load_restarts(Engine *engine);
+
+/* engine-autostart.c: what a boot starts */
+int engine_autostart_begin(Engine *engine);
+void engine_autostart_free(Engine *engine);
+/* True where the container is still to be started by this boot. */
+bool engine_is_due(const Engine *engine, const char *id);
+/* The container's link follows its policy; to be called when that has changed. */
+void container_autostart_update(const Container *container, bool exists);
+
+/* engine-ready.c: whether what it needs at boot is there. WAITED_US: how long it was not. */
+typedef enum Readiness {
+        READY,
+        READY_AFTER_DUE,   /* after another container of this boot */
+        READY_AFTER_OTHER, /* a mount, an address, the health of a container that runs */
+} Readiness;
+Readiness container_readiness(Container *container, uint64_t waited_us);
+
+/* engine-health.c */
+/* "none", "starting", "healthy" or "unhealthy". */
+const char *container_health_status(const Container *container);
+/* State.Health, a new reference; NULL where there is none. */
+json_t *container_health(const Container *container);
+bool container_is_checked(const Container *container);
+/* The run has ended; its run-time directory is still there. */
+void container_health_settle(Container *container);
+/* Config.Healthcheck, filled up from the image's; its values, refused as Docker does. */
+void health_merge(json_t *config, const json_t *image_config);
+int health_check(const json_t *config, Error *error);
+/* What the monitor is to do; argv, owned by the caller, is NULL where that is nothing. */
+int container_health_prepare(const Container *container, RuntimeHealth *ret_health);
+
+/* engine-start.c: as container_start(), by its policy rather than by a user */
+void container_start_again(Container *container, EngineDone done, void *userdata);
+
 /* engine-container.c: records and names */
+/* Running as clients see it: also while it is restarting. */
+bool container_is_up(const Container *container);
 Container *container_new(Engine *engine, const char *id);
 void container_free(Container *container);
 int engine_load_containers(Engine *engine);

@@ -48,6 +48,7 @@ static int remove_now(Container *container)
         if (unlink(record) < 0 && errno != ENOENT)
                 return -errno;
         container_release_name(container, container->name);
+        container_autostart_update(container, false);
         container_execs_remove(container);
         container_event_emit(container, "destroy", NULL);
         container_waiters_notify(container, WAIT_REMOVED);
@@ -86,13 +87,13 @@ static int removal_refusal(Container *container, bool force, Error *error)
         if (container->removing)
                 return error_set(error, OUTCOME_CONFLICT, "removal of container %s is already in progress",
                                  container->id);
-        if (container->start)
+        if (container->start && !(container->restarting && force))
                 return error_set(error, OUTCOME_CONFLICT, "container %s is being started", container->id);
-        if (container_is_running(container) && !force)
+        if (container_is_up(container) && !force)
                 return error_set(error, OUTCOME_CONFLICT,
-                                 "cannot remove container \"/%s\": container is running: stop the container before "
+                                 "cannot remove container \"/%s\": container is %s: stop the container before "
                                  "removing or force remove",
-                                 container->name);
+                                 container->name, container_status_name(container));
         return 0;
 }
 
@@ -113,12 +114,13 @@ void container_remove(Container *container, bool force, bool volumes, EngineDone
         }
         *request = (RemoveRequest) { .done = done, .userdata = userdata };
         LIST_INSERT_HEAD(&container->removals, request, link);
+        container_restart_cancel(container);
         container->removing = true;
         container_note_caller(container);
         engine_job_begin(container->engine);
         if (container_is_running(container))
                 container_signal(container, SIGKILL); /* goes on when the run has ended */
-        else
+        else if (!container->start)
                 container_removals_go_on(container);
 }
 
@@ -194,7 +196,7 @@ void engine_container_prune(Engine *engine, const json_t *filters, EngineJsonDon
         Container *container = LIST_FIRST(&engine->containers);
         while (container) {
                 Container *next = LIST_NEXT(container, link);
-                bool idle = !container_is_running(container) && !container->start && !container->removing;
+                bool idle = !container_is_up(container) && !container->start && !container->removing;
                 if (idle && filters_any(filters, "until", before, container) &&
                     filters_labels(filters, json_object_get(container_config(container), "Labels"))) {
                         json_array_append_new(prune->deleted, json_string(container->id));

@@ -45,6 +45,7 @@ typedef struct StartPlan {
         char **lower;
         char *upper, *work, *rootfs;
         char **monitor_argv;
+        RuntimeHealth health;
         int listen_fd;
         int network_namespace;
         bool bridge;
@@ -57,6 +58,7 @@ static void plan_clear(StartPlan *plan)
         json_decref(plan->config);
         strv_free(plan->lower);
         strv_free(plan->monitor_argv);
+        strv_free(plan->health.argv);
         free(plan->upper);
         free(plan->work);
         free(plan->rootfs);
@@ -200,10 +202,11 @@ static int prepare_monitor(StartPlan *plan)
         CLEANUP_FREE char *socket_path = container_runtime_path(container, MONITOR_SOCKET_NAME);
         CLEANUP_FREE char *directory = container_path(container, NULL);
         CLEANUP_FREE char *spool = engine_spool_path(container->engine, container->id);
+        CLEANUP_FREE char *health = container_runtime_path(container, MONITOR_HEALTH_STATE);
         CLEANUP_FREE char *spool_size = str_printf("%llu", (unsigned long long) config->log_spool_size);
         char listen_text[16], run_text[24], tag[ID_SHORT_LENGTH + 1] = { 0 };
 
-        if (!socket_path || !directory || !spool || !spool_size)
+        if (!socket_path || !directory || !spool || !spool_size || !health)
                 return -ENOMEM;
         plan->listen_fd = socket_listen_unix(socket_path, SOCK_SEQPACKET, 0600);
         if (plan->listen_fd < 0)
@@ -237,6 +240,8 @@ static int prepare_monitor(StartPlan *plan)
                 spool_size,
                 "--log-driver",
                 json_get_string_or(log, "Type", "journald"),
+                "--health-state",
+                health,
                 "--stdin-once",
                 json_get_bool(container_config(container), "StdinOnce") ? "1" : "0",
         };
@@ -262,6 +267,8 @@ static int prepare(StartPlan *plan, Error *error)
                 r = prepare_network(plan, error);
         if (r == 0)
                 r = prepare_config(plan, error);
+        if (r == 0)
+                r = container_health_prepare(container, &plan->health);
         if (r == 0)
                 r = prepare_monitor(plan);
         return r;
@@ -315,6 +322,7 @@ static _Noreturn void run_child(StartPlan *plan, int control)
                 .terminal_columns = (int) json_integer_value(json_array_get(size, 1)),
                 .open_stdin = json_get_bool(container_config(plan->container), "OpenStdin"),
                 .monitor_argv = plan->monitor_argv,
+                .health = plan->health.argv ? &plan->health : NULL,
                 .keep_fds = &plan->listen_fd,
                 .n_keep_fds = 1,
                 .setup_network = setup_network,
@@ -368,7 +376,10 @@ static void fail(Start *start, int errnum, const char *text)
         container_save(container, false);
         finish(start, error.outcome, &error);
         engine_drain_check(container->engine, container->id);
-        if (container_auto_remove(container))
+        container_stops_done(container);
+        if (container->removing)
+                container_removals_go_on(container);
+        else if (container_auto_remove(container))
                 container_remove_unattended(container);
 }
 
@@ -389,6 +400,7 @@ static void succeed(Start *start, const RuntimeReport *report)
         int r = container_save_state(container);
         if (r >= 0)
                 r = container_watch_monitor(container);
+        container_restart_settled(container);
         container_event_emit(container, "start", NULL);
         container_forget_caller(container);
         finish(start, 0, &(Error) { 0 });
@@ -399,6 +411,8 @@ static void succeed(Start *start, const RuntimeReport *report)
                 container_save(container, !container_auto_remove(container));
         if (r == -ESRCH)
                 container_ended(container);
+        else
+                container_start_cancelled(container);
 }
 
 static int on_report(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -543,30 +557,31 @@ static int launch(StartPlan *plan, Start *start)
         return r;
 }
 
-static int start_refusal(Container *container, Error *error)
+static int start_refusal(Container *container, bool by_hand, Error *error)
 {
         if (container->removing)
                 return error_set(error, OUTCOME_CONFLICT, "container is marked for removal and cannot be started");
-        if (container_is_running(container))
+        if (container_is_running(container) || (container->restarting && by_hand))
                 return error_set(error, OUTCOME_NOT_MODIFIED, "container already started");
         if (container->start)
                 return error_set(error, OUTCOME_CONFLICT, "container %s is already being started", container->id);
         return 0;
 }
 
-void container_start(Container *container, EngineDone done, void *userdata)
+static void start_container(Container *container, bool by_hand, EngineDone done, void *userdata)
 {
         CLEANUP(plan_clear)
         StartPlan plan = { .container = container, .listen_fd = -EBADF, .network_namespace = -EBADF };
         CLEANUP_ERROR Error error = { 0 };
         Start *start = NULL;
-        int r = start_refusal(container, &error);
+        int r = start_refusal(container, by_hand, &error);
 
         if (r == 0 && container_hold_start(container, done, userdata))
                 return;
         if (r == 0) {
                 container_execs_settle(container);
                 container_note_caller(container);
+                container_restart_reset(container, by_hand);
                 container->run++;
                 r = prepare(&plan, &error);
                 start = r == 0 ? calloc(1, sizeof(*start)) : NULL;
@@ -594,4 +609,14 @@ void container_start(Container *container, EngineDone done, void *userdata)
                 if (r != OUTCOME_NOT_MODIFIED && r != OUTCOME_CONFLICT && container_auto_remove(container))
                         container_remove_unattended(container);
         }
+}
+
+void container_start(Container *container, EngineDone done, void *userdata)
+{
+        start_container(container, true, done, userdata);
+}
+
+void container_start_again(Container *container, EngineDone done, void *userdata)
+{
+        start_container(container, false, done, userdata);
 }

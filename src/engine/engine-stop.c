@@ -13,6 +13,7 @@ struct Stop {
         Container *container;
         sd_event_source *deadline;
         bool restart;
+        int signal;
         EngineDone done;
         void *userdata;
 };
@@ -89,6 +90,18 @@ static int signal_read(const char *text, int *ret_signal, Error *error)
         return error_set(error, OUTCOME_BAD_REQUEST, "invalid signal: %s", text);
 }
 
+/* Any signal by hand counts as a stop, unless the container names another one for that. */
+static void note_kill(Container *container, int number)
+{
+        const char *own = json_get_string(container_config(container), "StopSignal");
+        bool cancelled = container->restart_cancelled;
+        int stop = 0;
+
+        container_note_manual_stop(container);
+        if (number != SIGKILL && !str_empty(own) && signal_parse(own, &stop) >= 0 && stop != number)
+                container->restart_cancelled = cancelled;
+}
+
 int container_kill(Container *container, const char *signal, Error *error)
 {
         int number = SIGKILL;
@@ -96,8 +109,13 @@ int container_kill(Container *container, const char *signal, Error *error)
 
         if (result != 0)
                 return result;
-        if (!container_is_running(container))
+        if (!container_is_up(container))
                 return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
+        note_kill(container, number);
+        if (container->restarting) {
+                container_restart_cancel(container);
+                return 0;
+        }
         int r = container_signal(container, number);
         return r == -ESRCH ? 0 : r;
 }
@@ -119,6 +137,35 @@ bool container_restart_pending(const Container *container)
         return false;
 }
 
+/* The second half of a restart. */
+typedef struct RestartDone {
+        Container *container;
+        EngineDone done;
+        void *userdata;
+} RestartDone;
+
+static void restart_done(int result, const Error *error, void *userdata)
+{
+        CLEANUP_FREE RestartDone *restart = userdata;
+
+        if (result == 0)
+                container_event_emit(restart->container, "restart", NULL);
+        restart->done(result, error, restart->userdata);
+}
+
+static void start_for_restart(Container *container, EngineDone done, void *userdata)
+{
+        RestartDone *restart = calloc(1, sizeof(*restart));
+
+        if (!restart) {
+                done(-ENOMEM, &(Error) { 0 }, userdata);
+                return;
+        }
+        *restart = (RestartDone) { container, done, userdata };
+        container_restart_cancel(container);
+        container_start(container, restart_done, restart);
+}
+
 void container_stops_done(Container *container)
 {
         Stop *stop;
@@ -134,14 +181,29 @@ void container_stops_done(Container *container)
                         int r = error_set(&error, OUTCOME_UNAVAILABLE,
                                           "the daemon is being restarted, please ask again");
                         done(r, &error, userdata);
-                } else if (restart && !container->removing)
-                        container_start(container, done, userdata);
-                else {
+                } else if (restart && !container->removing) {
+                        container_event_emit(container, "stop", NULL);
+                        start_for_restart(container, done, userdata);
+                } else {
                         container_event_emit(container, "stop", NULL);
                         done(0, &(Error) { 0 }, userdata);
                 }
                 engine_job_end(engine);
         }
+}
+
+bool container_start_cancelled(Container *container)
+{
+        Stop *stop;
+
+        if (!container->restart_cancelled && !container->removing)
+                return false;
+        if (container->removing || LIST_EMPTY(&container->stops))
+                container_signal(container, SIGKILL);
+        else
+                LIST_FOREACH(stop, &container->stops, link)
+                        container_signal(container, stop->signal);
+        return true;
 }
 
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
@@ -173,17 +235,20 @@ static int begin_stop(Container *container, int number, int64_t timeout, bool re
         if (timeout == INT64_MIN)
                 timeout = json_get_int(container_config(container), "StopTimeout", 10);
         container_note_caller(container);
-        *stop = (Stop) { .container = container, .restart = restart, .done = done, .userdata = userdata };
+        *stop = (Stop) {
+                .container = container, .restart = restart, .signal = number, .done = done, .userdata = userdata
+        };
         LIST_INSERT_HEAD(&container->stops, stop, link);
         if (timeout >= 0)
                 r = sd_event_add_time_relative(container->engine->event, &stop->deadline, CLOCK_MONOTONIC,
                                                (uint64_t) timeout * 1000000, 0, on_deadline, stop);
-        if (r >= 0)
+        if (r >= 0 && !container->start)
                 r = container_signal(container, number);
         if (r < 0 && r != -ESRCH) {
                 stop_free(stop);
                 return r;
         }
+        container_note_manual_stop(container);
         engine_job_begin(container->engine);
         return 0;
 }
@@ -200,9 +265,22 @@ static void stop_or_restart(Container *container, const char *signal, int64_t ti
                         restart ? "Cannot restart container %s" : "cannot stop container: %s", container->name);
                 r = text ? error_prefix(&error, text) : r;
         }
+        if (r == 0 && container->restarting && container->start) {
+                container_restart_cancel(container);
+                r = begin_stop(container, number, timeout, restart, done, userdata);
+                if (r == 0)
+                        return;
+        }
         if (r == 0 && !container_is_running(container)) {
                 if (restart) {
-                        container_start(container, done, userdata);
+                        start_for_restart(container, done, userdata);
+                        return;
+                }
+                if (container->restarting) {
+                        container_note_manual_stop(container);
+                        container_restart_cancel(container);
+                        container_event_emit(container, "stop", NULL);
+                        done(0, &error, userdata);
                         return;
                 }
                 r = error_set(&error, OUTCOME_NOT_MODIFIED, "container already stopped");

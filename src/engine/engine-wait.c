@@ -165,7 +165,7 @@ void container_wait(Container *container, int condition, Stream *stream)
                 stream_clear(stream);
                 return;
         }
-        if (condition == WAIT_NOT_RUNNING && !container_is_running(container) && !container->start) {
+        if (condition == WAIT_NOT_RUNNING && !container_is_up(container) && !container->start) {
                 answer(stream, container->exit_code);
                 stream_clear(stream);
                 return;

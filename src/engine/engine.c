@@ -145,6 +145,7 @@ void engine_free(Engine *engine)
         engine->activity = NULL;
         engine->closing = true;
         engine_workers_free(engine);
+        engine_autostart_free(engine);
         engine_drains_free(engine);
         engine_execs_free(engine);
         while (!LIST_EMPTY(&engine->containers))

@@ -27,7 +27,7 @@
 #define STORE_PATIENCE_NS (100 * MSEC)
 #define TERMINAL_PAUSE_NS (50 * MSEC)
 #define TERMINAL_PAUSE_MAX_NS (1 * SEC)
-#define POLL_MAX (1 + 2 + 1 + MONITOR_CLIENTS_MAX + MONITOR_CONNECTIONS_MAX + 1 + 2)
+#define POLL_MAX (1 + 2 + 1 + MONITOR_CLIENTS_MAX + MONITOR_CONNECTIONS_MAX + 1 + 2 + 3)
 
 typedef struct PollSet {
         struct pollfd fds[POLL_MAX];
@@ -60,6 +60,9 @@ int monitor_init(Monitor *monitor, const MonitorOptions *options)
                                               true);
         if (r < 0)
                 return r;
+        r = monitor_health_init(&monitor->health, options, monitor_clock());
+        if (r < 0) /* the container runs all the same */
+                log_warning_errno(-r, "the container's health is not checked");
         const int nonblock[] = { monitor->output[0], monitor->output[1], monitor->input.fd, monitor->requests.listen };
         for (size_t i = 0; i < ARRAY_SIZE(nonblock); i++) {
                 r = nonblock[i] < 0 ? 0 : fd_set_nonblock(nonblock[i], true);
@@ -152,6 +155,7 @@ static void process_ended(Monitor *monitor, const siginfo_t *info, int64_t now)
         monitor->exit.finished_ns = time_now_ns();
         monitor->exit.oom_killed = monitor_exit_oom_killed(monitor->options->payload);
         monitor->pidfd = fd_close(monitor->pidfd);
+        monitor_health_stop(&monitor->health);
         monitor->ended_ns = monitor->active_ns = now;
         monitor->pause_ns = 0;
         if (!monitor->terminal)
@@ -182,6 +186,8 @@ static void reap_others(const Monitor *monitor)
                         return;
                 /* The first process is taken by its pidfd. Any other behind it has its turn then. */
                 if (monitor->ended_ns == 0 && info.si_pid == (pid_t) monitor->options->pid)
+                        return;
+                if (monitor->health.running && info.si_pid == monitor->health.run.pid)
                         return;
                 (void) waitid(P_PID, (id_t) info.si_pid, &info, WEXITED | WNOHANG);
         }
@@ -216,12 +222,14 @@ static void fill(PollSet *set, Monitor *monitor, int64_t now)
         set->journal = set->n;
         set->n_journal = monitor->log.enabled ? monitor_journal_poll(&monitor->log.journal, set->fds + set->n) : 0;
         set->n += set->n_journal;
+        set->n += monitor_health_poll(&monitor->health, set->fds + set->n);
 }
 
 static int64_t next_due(const Monitor *monitor, int64_t now)
 {
         int64_t due = monitor->log.enabled ? monitor_journal_due(&monitor->log.journal) : INT64_MAX;
 
+        due = MIN(due, monitor_health_due(&monitor->health));
         if (monitor->pause_ns > now)
                 due = MIN(due, monitor->pause_ns);
         if (monitor->ended_ns > 0 && output_open(monitor) && may_read(monitor))
@@ -280,6 +288,7 @@ static void dispatch(Monitor *monitor, PollSet *set, int64_t now)
         }
         if (came(set, set->process))
                 reap_process(monitor, now);
+        monitor_health_dispatch(&monitor->health, monitor->pidfd, now);
         reap_others(monitor);
 }
 

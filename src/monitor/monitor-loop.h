@@ -9,6 +9,7 @@
 
 #include "monitor-client.h"
 #include "monitor-exit.h"
+#include "monitor-health.h"
 #include "monitor-input.h"
 #include "monitor-log.h"
 #include "monitor-options.h"
@@ -27,6 +28,7 @@ typedef struct Monitor {
         MonitorRequests requests;
         MonitorLog log;
         MonitorExit exit;
+        MonitorHealth health;
 
         int64_t ended_ns;    /* when the first process was reaped; 0: it lives */
         int64_t active_ns;   /* when output was last read, or could not be read */

@@ -56,8 +56,8 @@ static int compare(const void *a, const void *b)
 /* Closes what was inherited without being named on the command line. */
 static void close_others(const MonitorOptions *options)
 {
-        int named[] = { STDERR_FILENO,        (int) options->listen, (int) options->pidfd, (int) options->terminal,
-                        (int) options->input, (int) options->output, (int) options->errors };
+        int named[] = { STDERR_FILENO,        (int) options->listen, (int) options->pidfd,  (int) options->terminal,
+                        (int) options->input, (int) options->output, (int) options->errors, (int) options->health };
         int next = STDERR_FILENO + 1;
 
         qsort(named, ARRAY_SIZE(named), sizeof(named[0]), compare);

@@ -39,6 +39,8 @@ static const struct {
         NUMBER("--stdin", input, INT_MAX),
         NUMBER("--stdout", output, INT_MAX),
         NUMBER("--stderr", errors, INT_MAX),
+        NUMBER("--health", health, INT_MAX),
+        STRING("--health-state", health_state),
         NUMBER("--stdin-once", stdin_once, 1),
 };
 
@@ -108,7 +110,8 @@ int monitor_options_parse(MonitorOptions *ret_options, int argc, char *const *ar
                                    .terminal = -EBADF,
                                    .input = -EBADF,
                                    .output = -EBADF,
-                                   .errors = -EBADF };
+                                   .errors = -EBADF,
+                                   .health = -EBADF };
         int r;
 
         for (int i = 1; i < argc; i += 2) {

@@ -7,9 +7,9 @@
 
 typedef struct MonitorOptions {
         const char *id, *name, *image, *tag; /* all strings point into argv */
-        const char *directory, *notify, *payload, *log_driver, *journal_socket, *spool;
+        const char *directory, *notify, *payload, *log_driver, *journal_socket, *spool, *health_state;
         int64_t run, pid;
-        int64_t listen, pidfd, terminal, input, output, errors; /* descriptors, or -EBADF */
+        int64_t listen, pidfd, terminal, input, output, errors, health; /* descriptors, or -EBADF */
         int64_t stdin_once;
         int64_t spool_size, drain, skip;
 } MonitorOptions;

@@ -110,27 +110,38 @@ static int init_sysctls(const RuntimePlan *plan, int root_fd, Error *ret_error)
         return runtime_sysctl_apply(proc, plan->config, ret_error);
 }
 
+int runtime_rlimit_parse(const json_t *item, RuntimeLimit *ret_limit, Error *ret_error)
+{
+        const char *type = json_get_string_or(item, "type", "");
+        size_t i = 0;
+
+        while (i < ARRAY_SIZE(rlimits) && !str_equal(rlimits[i].name, type))
+                i++;
+        if (i == ARRAY_SIZE(rlimits))
+                return runtime_error(ret_error, EINVAL, "invalid rlimit type \"%s\"", type);
+        *ret_limit = (RuntimeLimit) { .resource = rlimits[i].resource,
+                                      .soft = (uint64_t) json_get_int(item, "soft", 0),
+                                      .hard = (uint64_t) json_get_int(item, "hard", 0) };
+        return 0;
+}
+
 static int init_rlimits(const RuntimePlan *plan, Error *ret_error)
 {
         json_t *item;
-        size_t i, j;
+        size_t i;
 
         json_array_foreach(json_get_array(plan->process, "rlimits"), i, item) {
-                const char *type = json_get_string_or(item, "type", "");
-                struct rlimit limit = {
-                        .rlim_cur = (rlim_t) json_get_int(item, "soft", 0),
-                        .rlim_max = (rlim_t) json_get_int(item, "hard", 0),
-                };
+                RuntimeLimit limit;
+                int r = runtime_rlimit_parse(item, &limit, ret_error);
 
-                for (j = 0; j < ARRAY_SIZE(rlimits) && !str_equal(rlimits[j].name, type); j++)
-                        ;
-                if (j == ARRAY_SIZE(rlimits))
-                        return runtime_error(ret_error, EINVAL, "invalid rlimit type \"%s\"", type);
-                if (prlimit(0, rlimits[j].resource, &limit, NULL) < 0)
+                if (r < 0)
+                        return r;
+                const struct rlimit value = { .rlim_cur = (rlim_t) limit.soft, .rlim_max = (rlim_t) limit.hard };
+                if (prlimit(0, (__rlimit_resource_t) limit.resource, &value, NULL) < 0)
                         return runtime_error(ret_error, errno,
                                              "error setting rlimits for ready process: error setting "
                                              "rlimit type %d",
-                                             rlimits[j].resource);
+                                             limit.resource);
         }
         return 0;
 }

@@ -251,6 +251,8 @@ int runtime_parent_become_monitor(RuntimePlan *plan, pid_t pid, int pidfd)
         add_number(&arguments, "--pid", pid);
         add_fd(&arguments, "--pidfd", pidfd);
         add_text(&arguments, "--payload", plan->cgroup.payload_path);
+        if (start->health)
+                add_fd(&arguments, "--health", runtime_health_write(plan));
         if (plan->stdio.terminal)
                 add_fd(&arguments, "--terminal", plan->stdio.outer[0]);
         else

@@ -78,6 +78,17 @@ typedef struct RuntimeSeccomp {
 int runtime_seccomp_load(const json_t *config, RuntimeSeccomp *ret, Error *ret_error);
 int runtime_seccomp_apply(const RuntimeSeccomp *seccomp);
 
+/* --- limits ------------------------------------------------------------------------------------------------------- */
+
+typedef struct RuntimeLimit {
+        int32_t resource; /* RLIMIT_... */
+        uint32_t unused;
+        uint64_t soft, hard;
+} RuntimeLimit;
+
+/* One of process.rlimits. */
+int runtime_rlimit_parse(const json_t *item, RuntimeLimit *ret_limit, Error *ret_error);
+
 /* --- devices ------------------------------------------------------------------------------------------------------ */
 
 /* The cgroup device program for linux.resources.devices, loaded or as it was kept before the fork. Returns its
@@ -197,6 +208,9 @@ void runtime_parent_report(int control, const RuntimeReport *header, const char 
 
 /* Clones init into the payload group and waits until it has become the user's program. */
 int runtime_parent_spawn(RuntimePlan *plan, pid_t *ret_pid, int *ret_pidfd, Error *ret_error);
+
+/* What the monitor makes checks from, in a sealed memory file: runtime-probe.h. Returns its descriptor. */
+int runtime_health_write(const RuntimePlan *plan);
 
 /* Returns on failure only. */
 int runtime_parent_become_monitor(RuntimePlan *plan, pid_t pid, int pidfd);

@@ -343,17 +343,3 @@ int runtime_seccomp_load(const json_t *config, RuntimeSeccomp *ret, Error *ret_e
         *ret = seccomp;
         return 0;
 }
-
-int runtime_seccomp_apply(const RuntimeSeccomp *seccomp)
-{
-        struct sock_fprog program = {
-                .len = (unsigned short) (seccomp->size / sizeof(struct sock_filter)),
-                .filter = seccomp->program,
-        };
-
-        if (!seccomp->program)
-                return 0;
-        if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, seccomp->flags, &program) < 0)
-                return -errno;
-        return 0;
-}
