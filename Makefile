@@ -45,7 +45,7 @@ ALL_CFLAGS = -std=gnu17 $(WARNINGS) $(HARDENING) $(VARIANT_FLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(VARIANT_FLAGS) $(LDFLAGS)
 
 # --- Modules: one archive a folder of src, and what each may use (tests/lint/layers.py enforces the same table) -------
-MODULES := util http mount unit store registry journal network runtime monitor engine api daemon client
+MODULES := util http mount unit store registry journal network runtime monitor init engine api daemon client
 USES_util :=
 USES_http := util
 USES_mount := util
@@ -56,6 +56,7 @@ USES_journal := util
 USES_network := util
 USES_runtime := mount util
 USES_monitor := runtime mount util
+USES_init :=
 USES_engine := registry store journal network runtime mount unit util
 USES_api := engine http $(USES_engine)
 USES_daemon := api $(USES_api)
@@ -71,6 +72,7 @@ PKGS_journal := libsystemd jansson
 PKGS_network := libmnl jansson
 PKGS_runtime := libseccomp libcap jansson
 PKGS_monitor :=
+PKGS_init :=
 PKGS_engine := libsystemd libarchive jansson
 PKGS_api := libsystemd jansson
 PKGS_daemon := libsystemd jansson
@@ -83,9 +85,9 @@ archives = $(foreach module,$(1) $(USES_$(1)),$(B)/lib/$(module).a)
 libraries = $(shell $(PKG_CONFIG) --libs $(sort $(foreach module,$(1) $(USES_$(1)),$(PKGS_$(module)))) </dev/null) \
 	$(foreach module,$(1) $(USES_$(1)),$(EXTRA_LIBS_$(module)))
 
-PROGRAMS := $(B)/berth $(B)/berthd $(B)/berth-monitor
+PROGRAMS := $(B)/berth $(B)/berthd $(B)/berth-monitor $(B)/berth-init
 
-all: $(PROGRAMS) ## builds the three programs into build/
+all: $(PROGRAMS) ## builds the programs into build/
 
 define module_rules
 $(B)/lib/$(1).a: $(call objects,$(1)) | $(B)/lib
@@ -110,6 +112,11 @@ $(B)/berthd: $(call archives,daemon)
 # Static, as it is executed once a container: nothing to look up and to relocate at the start. It uses libc alone.
 $(B)/berth-monitor: $(call archives,monitor)
 	$(CC) $(if $(SAN),$(ALL_LDFLAGS),-static-pie $(filter-out -pie,$(ALL_LDFLAGS))) -o $@ $^
+
+# Static, as it runs inside of any container, and without sanitizers for the same reason.
+$(B)/berth-init: src/init/init-main.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -std=gnu17 $(WARNINGS) -O2 $(CFLAGS) -static $< -o $@ $(LDFLAGS)
 
 # --- Tests: tests/unit/test-MODULE-NOUN.c links the archive of MODULE and what it may use ---------------------------
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(wildcard tests/unit/test-*.c)))
@@ -178,6 +185,7 @@ install: all ## installs below DESTDIR
 	$(INSTALL) -D -m 755 $(B)/berth $(DESTDIR)$(bindir)/berth
 	$(INSTALL) -D -m 755 $(B)/berthd $(DESTDIR)$(libexecdir)/berth/berthd
 	$(INSTALL) -D -m 755 $(B)/berth-monitor $(DESTDIR)$(libexecdir)/berth/berth-monitor
+	$(INSTALL) -D -m 755 $(B)/berth-init $(DESTDIR)$(libexecdir)/berth/berth-init
 	$(INSTALL) -d $(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)
 	$(INSTALL) -m 644 units/berth.socket units/berth.slice $(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)/
 	for unit in berth.service berth-autostart.service; do \

@@ -18,6 +18,8 @@ typedef struct Config {
         char *exec_root;               /* dies with it */
         char *notify_socket;           /* where monitors tell of an end */
         char *monitor_path;            /* the program berth-monitor */
+        char *init_path;               /* the program of containers that have an init */
+        bool init;                     /* those that do not say have one */
         char *cgroup_parent;           /* slice of the scopes */
         char **hosts;                  /* listening addresses beside the sockets systemd passes */
         char *group;                   /* owns the sockets the daemon makes itself */

@@ -57,6 +57,8 @@ static const Key keys[] = {
         { "max-concurrent-downloads", KEY_NUMBER, offsetof(Config, downloads) },
         { "max-concurrent-uploads", KEY_NUMBER, offsetof(Config, uploads) },
         { "max-download-attempts", KEY_COUNT, offsetof(Config, download_attempts) },
+        { "init", KEY_BOOLEAN, offsetof(Config, init) },
+        { "init-path", KEY_STRING, offsetof(Config, init_path) },
         { "live-restore", KEY_NO_EFFECT, 0 },
         { "storage-driver", KEY_NO_EFFECT, 0 },
         { "iptables", KEY_NO_EFFECT, 0 },
@@ -78,6 +80,7 @@ int config_init(Config *config)
                 .exec_root = strdup(BERTH_EXEC_ROOT),
                 .notify_socket = strdup(BERTH_SOCKET),
                 .monitor_path = strdup(BERTH_LIBEXECDIR "/berth-monitor"),
+                .init_path = strdup(BERTH_LIBEXECDIR "/berth-init"),
                 .cgroup_parent = strdup(BERTH_SLICE),
                 .group = strdup("berth"),
                 .log_driver = strdup("journald"),
@@ -91,7 +94,8 @@ int config_init(Config *config)
                 .download_attempts = 5,
         };
         return config->data_root && config->exec_root && config->notify_socket && config->monitor_path &&
-                               config->cgroup_parent && config->group && config->log_driver && config->search_endpoint
+                               config->init_path && config->cgroup_parent && config->group && config->log_driver &&
+                               config->search_endpoint
                        ? 0
                        : -ENOMEM;
 }
@@ -107,6 +111,7 @@ void config_clear(Config *config)
         free(config->exec_root);
         free(config->notify_socket);
         free(config->monitor_path);
+        free(config->init_path);
         free(config->cgroup_parent);
         free(config->group);
         free(config->log_driver);

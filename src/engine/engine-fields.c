@@ -134,7 +134,7 @@ static const Field host_config_fields[] = {
         { "IOMaximumIOps", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_WARN },
         { "IOMaximumBandwidth", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_WARN },
         { "Mounts", FIELD_OBJECTS, DEFAULT_OMIT, SUPPORT_FULL },
-        { "Init", FIELD_BOOLEAN, DEFAULT_OMIT, SUPPORT_REFUSE },
+        { "Init", FIELD_BOOLEAN, DEFAULT_OMIT, SUPPORT_FULL },
         { "MaskedPaths", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
         { "ReadonlyPaths", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
 };

@@ -192,7 +192,7 @@ static json_t *engine_members(const Engine *engine)
                          "NEventsListener", 0, "LiveRestoreEnabled", 1, "CDISpecDirs", "Runtimes", "berth", "path",
                          "berthd", "Plugins", "Volume", "Network", "bridge", "host", "none", "Authorization", "Log",
                          "journald", "none", "SecurityOptions", "name=seccomp,profile=builtin", "name=cgroupns",
-                         "InitBinary", "", "Isolation", "");
+                         "InitBinary", "berth-init", "Isolation", "");
 }
 
 static json_t *proxy(const char *upper, const char *lower)

@@ -172,6 +172,16 @@ int engine_prepare_seccomp(const Engine *engine, json_t *config, Error *error)
         return json_set_string(annotations, "berth.seccomp", path);
 }
 
+/* A container that shares a pid namespace is not the first there, and has no use for it. */
+static const char *container_init_path(const Container *container)
+{
+        const Config *config = container->engine->config;
+        const json_t *host = container_host_config(container), *wanted = json_object_get(host, "Init");
+        bool has = json_is_boolean(wanted) ? json_is_true(wanted) : config->init;
+
+        return has && str_empty(json_get_string(host, "PidMode")) ? config->init_path : NULL;
+}
+
 static int prepare_config(StartPlan *plan, Error *error)
 {
         Container *container = plan->container;
@@ -186,6 +196,7 @@ static int prepare_config(StartPlan *plan, Error *error)
                 .hostname_path = hostname,
                 .hosts_path = hosts,
                 .resolv_conf_path = resolv_conf,
+                .init_path = container_init_path(container),
                 .network_namespace_path = str_equal(mode, "host") || plan->network_namespace >= 0 ? "" : NULL,
         };
 
