@@ -2,14 +2,15 @@
 /* GET /events. */
 #include "api-private.h"
 
-/* Seconds, with a fraction if wanted, RFC 3339, or a span before now. */
+/* Seconds, with a fraction if wanted: other forms are the client's to reckon. */
 static int query_moment(ApiCall *call, const char *name, int64_t *ret_ns)
 {
         CLEANUP_ERROR Error error = { 0 };
         const char *text = http_request_query(call->request, name);
 
         *ret_ns = 0;
-        if (str_empty(text) || time_parse_query(text, time_now_ns(), ret_ns) >= 0)
+        if (str_empty(text) ||
+            (strspn(text, "0123456789.") == strlen(text) && time_parse_query(text, time_now_ns(), ret_ns) >= 0))
                 return 0;
         error_set(&error, OUTCOME_FAILED, "strconv.ParseInt: parsing \"%s\": invalid syntax", text);
         api_fail(call->request, OUTCOME_FAILED, &error);

@@ -157,7 +157,10 @@ char *attach_request(const ContainerAttach *attach)
 
 int container_attach_check(Container *container, Error *error)
 {
-        return container->restarting ? container_restarting_refusal(container, error) : 0;
+        if (!container->restarting)
+                return 0;
+        return error_set(error, OUTCOME_CONFLICT, "container %s is restarting, wait until the container is running",
+                         container->id);
 }
 
 int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received, Error *error)

@@ -8,8 +8,9 @@ cd "$(dirname "$0")/../.."
 
 # test_containers.py first: it wants to make the first connection. test_logs_monitor.py needs no engine, but a build tree.
 tests=("$@")
-((${#tests[@]})) || tests=(test_containers.py test_requests.py test_archives.py test_faults.py test_output.py test_spool.py test_images.py test_config.py
-    test_registry.py test_push.py test_client.py)
+((${#tests[@]})) || tests=(test_containers.py test_requests.py test_archives.py test_faults.py test_output.py
+    test_spool.py test_images.py test_config.py test_registry.py test_push.py test_client.py test_events.py
+    test_restart.py)
 settings=(BERTH_LINES="${BERTH_LINES:-100000}" BERTH_ROUNDS="${BERTH_ROUNDS:-200}" BERTH_SEED="${BERTH_SEED:-1}"
     BERTH_CUTS="${BERTH_CUTS:-15}")
 start_installed "check$$" test
