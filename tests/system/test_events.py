@@ -30,6 +30,7 @@ class Follower:
     def stop(self):
         self.process.kill()
         self.process.wait()
+        self.process.stdout.close()
 
 
 class Events(unittest.TestCase):
@@ -90,7 +91,7 @@ class Events(unittest.TestCase):
             run("systemctl", "restart", "berth.service")
             run("docker", "create", "--name", "two", "busybox")
             self.assertEqual(follower.next()["Actor"]["Attributes"]["name"], "two")
-            run("systemctl", "kill", "-s", "KILL", "berth.service")
+            run("systemctl", "kill", "-s", "KILL", "--kill-whom=main", "berth.service")
             time.sleep(0.5)
             run("docker", "create", "--name", "three", "busybox")
             self.assertEqual(follower.next()["Actor"]["Attributes"]["name"], "three")
