@@ -53,6 +53,14 @@ class Config(unittest.TestCase):
         self.assertEqual(json.loads(run("docker", "inspect", name))[0]["HostConfig"]["LogConfig"]["Type"], "none")
         run("docker", "rm", name)
 
+    def test_init(self):
+        self.configure(init=True)
+        self.assertIn("/sbin/docker-init -- ps", self.output("ps"))
+        self.assertNotIn("docker-init", run("docker", "run", "--rm", "--init=false", "busybox", "ps"))
+        shutil.copy("/usr/libexec/berth/berth-init", "/srv/other-init")
+        self.configure(init=True, init_path="/srv/other-init")
+        self.assertIn("/srv/other-init", self.output("cat", "/proc/self/mountinfo"))
+
     def test_reload(self):
         self.configure(labels=["a=1"], idle_timeout=60)
         self.assertEqual(shown()["Labels"], ["a=1"])
