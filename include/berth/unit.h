@@ -57,6 +57,18 @@ int unit_scope_start(UnitManager *manager, const UnitScope *scope,
 /* DONE will not be called any more. Takes NULL. */
 void unit_job_forget(UnitJob *job);
 
+/* A container as systemd-machined(8) knows it. */
+typedef struct UnitMachine {
+        const char *name;    /* of a host: letters, digits, '-' and '.' */
+        const uint8_t *uuid; /* 16 bytes */
+        pid_t leader;
+        const char *root; /* directory; may be "" */
+        void (*failed)(const char *reason);
+} UnitMachine;
+
+/* Registers it for as long as its unit lives. machine->failed runs from the event loop where that did not work. */
+int unit_machine_register(UnitManager *manager, const UnitMachine *machine);
+
 /* Fire and forget: stops the unit / clears a failed one's state. */
 int unit_stop(UnitManager *manager, const char *name);
 

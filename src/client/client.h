@@ -208,5 +208,6 @@ extern const ClientCommand client_save, client_export;                          
 extern const ClientCommand client_search;                                            /* client-search.c */
 extern const ClientCommand client_stats;                                             /* client-stats.c */
 extern const ClientCommand client_version, client_info;                              /* client-system.c */
+extern const ClientCommand client_unit;                                              /* client-unit.c */
 extern const ClientCommand client_update;                                            /* client-update.c */
 extern const ClientCommand client_volume_create, client_volume_ls, client_volume_rm; /* client-volume.c */

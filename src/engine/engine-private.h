@@ -217,6 +217,9 @@ int health_check(const json_t *config, Error *error);
 /* What the monitor is to do; argv, owned by the caller, is NULL where that is nothing. */
 int container_health_prepare(const Container *container, RuntimeHealth *ret_health);
 
+/* engine-machine.c: makes it known to systemd-machined */
+void container_register_machine(const Container *container);
+
 /* engine-start.c: as container_start(), by its policy rather than by a user */
 void container_start_again(Container *container, EngineDone done, void *userdata);
 

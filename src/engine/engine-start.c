@@ -411,6 +411,8 @@ static void succeed(Start *start, const RuntimeReport *report)
         int r = container_save_state(container);
         if (r >= 0)
                 r = container_watch_monitor(container);
+        if (container->engine->config->register_machines)
+                container_register_machine(container);
         container_restart_settled(container);
         container_event_emit(container, "start", NULL);
         container_forget_caller(container);

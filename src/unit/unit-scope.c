@@ -8,7 +8,7 @@
 #include "berth/buffer.h"
 #include "berth/cleanup.h"
 #include "berth/string.h"
-#include "berth/unit.h"
+#include "unit-private.h"
 
 #define SYSTEMD_NAME "org.freedesktop.systemd1"
 #define SYSTEMD_PATH "/org/freedesktop/systemd1"
@@ -108,6 +108,15 @@ int unit_manager_connect(UnitManager *manager)
         return r;
 }
 
+int unit_manager_bus(UnitManager *manager, sd_bus **ret_bus)
+{
+        int r = unit_manager_connect(manager);
+
+        if (r >= 0)
+                *ret_bus = manager->bus;
+        return r < 0 ? r : 0;
+}
+
 int unit_manager_new(sd_event *event, UnitManager **ret_manager)
 {
         UnitManager *manager = calloc(1, sizeof(*manager));
@@ -165,6 +174,8 @@ static int append_properties(sd_bus_message *message, const UnitScope *scope)
                 r = sd_bus_message_append(message, "(sv)(sv)(sv)(sv)(sv)", "Description", "s", scope->description,
                                           "Slice", "s", scope->slice, "Delegate", "b", 1, "PIDs", "au", 1,
                                           (uint32_t) scope->pid, "CollectMode", "s", "inactive-or-failed");
+        if (r >= 0)
+                r = sd_bus_message_append(message, "(sv)", "Documentation", "as", 1, "man:berthd(8)");
         if (r >= 0 && scope->kill_signal > 0)
                 r = sd_bus_message_append(message, "(sv)", "KillSignal", "i", (int32_t) scope->kill_signal);
         if (r >= 0)
