@@ -7,6 +7,9 @@
 
 #include "berth/outcome.h"
 
+/* Whether a container of this Config, whose program is PROGRAM, runs systemd. */
+bool spec_runs_systemd(const json_t *config, const char *program);
+
 typedef struct SpecInput {
         const char *id;
         const json_t *record; /* "Path", "Args", "Config", "HostConfig" as the API shows them, image and user merged */

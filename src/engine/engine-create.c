@@ -354,9 +354,22 @@ static void drop_unlimited(json_t *host)
                 json_object_set_new(host, "MemorySwappiness", json_null());
 }
 
+/* systemd stops by a signal of its own. */
+static void fill_stop_signal(Creation *creation)
+{
+        const json_t *entrypoint = json_object_get(creation->config, "Entrypoint");
+        const json_t *argv = json_array_size(entrypoint) > 0 ? entrypoint : json_object_get(creation->config, "Cmd");
+
+        if (str_empty(json_get_string(creation->config, "StopSignal")) &&
+            spec_runs_systemd(creation->config, json_string_value(json_array_get(argv, 0))))
+                json_set_string(creation->config, "StopSignal", "SIGRTMIN+3");
+}
+
 static void fill_defaults(Creation *creation, const char *id)
 {
         json_t *host = creation->host_config;
+
+        fill_stop_signal(creation);
         static const struct {
                 const char *key, *value;
         } strings[] = { { "CgroupnsMode", "private" }, { "IpcMode", "private" }, { "Runtime", "berth" } };

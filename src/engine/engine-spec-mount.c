@@ -495,6 +495,22 @@ static int append_sorted(Spec *spec, const json_t *list)
         return 0;
 }
 
+/* What systemd wants fresh at each start, unless the user mounts something there. */
+static int add_systemd_mounts(const Spec *spec, json_t *list)
+{
+        static const struct {
+                const char *destination, *options;
+        } mounts[] = { { "/run", "nosuid,nodev,strictatime,mode=755" },
+                       { "/run/lock", "nosuid,nodev,noexec,size=5120k,mode=1777" },
+                       { "/tmp", "nosuid,nodev,strictatime,mode=1777" } };
+        int r = 0;
+
+        for (size_t i = 0; spec->systemd && r >= 0 && i < ARRAY_SIZE(mounts); i++)
+                if (!find_destination(list, "destination", mounts[i].destination))
+                        r = add_mount(list, mounts[i].destination, "tmpfs", "tmpfs", mounts[i].options);
+        return r;
+}
+
 int spec_add_mounts(Spec *spec)
 {
         CLEANUP_JSON json_t *list = json_array();
@@ -505,7 +521,8 @@ int spec_add_mounts(Spec *spec)
         if (r != 0)
                 return r;
         drop_replaced(spec, list);
-        if (spec->input->init_path)
+        r = add_systemd_mounts(spec, list);
+        if (r == 0 && spec->input->init_path)
                 r = add_mount(list, "/sbin/docker-init", "bind", spec->input->init_path, "bind,ro");
         if (r == 0)
                 r = add_network_files(spec, list);

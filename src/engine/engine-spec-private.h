@@ -10,6 +10,7 @@ typedef struct Spec {
         const json_t *config, *host; /* borrowed from the record */
         bool privileged;
         bool writable_cgroups;
+        bool systemd;            /* its program is systemd: see engine-spec-systemd.c */
         char **capabilities;     /* owned, in the order Docker lists them */
         json_t *mounts;          /* owned */
         json_t *devices, *rules; /* owned: linux.devices and linux.resources.devices */
@@ -18,6 +19,7 @@ typedef struct Spec {
 } Spec;
 
 int spec_add_mounts(Spec *spec);
+int spec_systemd_environment(const Spec *spec, json_t *environment);
 int spec_add_devices(Spec *spec);
 
 /* linux.resources, including the device rules; a new reference in *RET. */

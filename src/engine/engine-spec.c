@@ -176,6 +176,8 @@ static json_t *environment(const Spec *spec)
         json_array_foreach(json_object_get(spec->config, "Env"), i, entry)
                 if (json_is_string(entry) && set_variable(list, json_string_value(entry)) < 0)
                         return NULL;
+        if (spec->systemd && spec_systemd_environment(spec, list) < 0)
+                return NULL;
         return TAKE_PTR(list);
 }
 
@@ -539,6 +541,8 @@ int spec_generate(const SpecInput *input, json_t **ret_config, Error *ret_error)
         int r = -ENOMEM;
 
         spec.privileged = json_get_bool(spec.host, "Privileged");
+        spec.systemd = spec_runs_systemd(spec.config, json_get_string(input->record, "Path"));
+        spec.writable_cgroups = spec.systemd && !str_equal(json_get_string(spec.host, "CgroupnsMode"), "host");
         if (spec.mounts && spec.devices && spec.rules)
                 r = generate(&spec, ret_config);
         json_decref(spec.mounts);

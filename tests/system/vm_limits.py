@@ -70,6 +70,31 @@ class Limits(unittest.TestCase):
         run("docker", "run", "-m", "64m", "--name", "parent", "busybox", "sh", "-c", script, status=3)
         self.assertTrue(state("parent")["OOMKilled"])
 
+    def test_oom_is_an_event(self):
+        since = f"{time.time():.6f}"
+        run("docker", "run", "-m", "64m", "--name", "dying", "busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=128M", "count=1", status=137)
+        time.sleep(1)
+        text = run("docker", "events", "--since", since, "--until", f"{time.time() + 1:.0f}", "--filter", "container=dying")
+        actions = [line.split()[2] for line in text.splitlines() if line.split()[1] == "container"]
+        self.assertEqual([action for action in actions if action in ("oom", "die")], ["oom", "die"])
+
+    def test_daemon_reload(self):
+        """What systemd writes again on a reload is what was there."""
+        _, unit, group = self.start("-m", "64m", "--cpus", "0.5", "--pids-limit", "20", "busybox", "sleep", "1000")
+        scope = os.path.dirname(group)
+        names = ("memory.max", "memory.swap.max", "cpu.max", "pids.max", "cgroup.subtree_control", "cgroup.procs")
+
+        def look():
+            return {path: open(path, encoding="ascii").read() for folder in (scope, group, scope + "/monitor") for name in names
+                    for path in [f"{folder}/{name}"] if os.path.exists(path)}
+
+        before = look()
+        self.assertGreater(len(before), 6)
+        for _ in range(10):
+            run("systemctl", "daemon-reload")
+        self.assertEqual(look(), before)
+        self.assertIn("MemoryMax=67108864", run("systemctl", "show", unit, "-p", "MemoryMax"))
+
     def test_limits_are_visible(self):
         limits = ("-m", "64m", "--cpus", "0.5", "--pids-limit", "20")
         identity, unit, group = self.start(*limits, "--name", "limited", "busybox", "sleep", "1000")
