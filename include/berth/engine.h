@@ -230,6 +230,20 @@ int engine_image_save(Engine *engine, json_t *plan, Stream *stream);
 /* Removes images by the filters, one at a time. Answers {"ImagesDeleted", "SpaceReclaimed"}. */
 void engine_image_prune(Engine *engine, const json_t *filters, EngineJsonDone done, void *userdata);
 
+/* --- Volumes ------------------------------------------------------------------------------------------------------ */
+
+/* BODY is POST /volumes/create's, and may be NULL. */
+int engine_volume_create(Engine *engine, const json_t *body, json_t **ret_object, Error *error);
+/* "get NAME: no such volume" */
+int engine_volume_inspect(Engine *engine, const char *name, json_t **ret_object, Error *error);
+/* With FORCE, one that isn't there is removed already. "remove NAME: volume is in use - [IDs]" */
+int engine_volume_remove(Engine *engine, const char *name, bool force, Error *error);
+/* Answers {"Volumes", "Warnings"}. Filters: dangling, driver, label, name. */
+int engine_volume_list(Engine *engine, const json_t *filters, json_t **ret_object, Error *error);
+/* Removes what no container names: anonymous volumes, or with "all" every one without driver options. Answers
+ * {"VolumesDeleted", "SpaceReclaimed"}. */
+void engine_volume_prune(Engine *engine, const json_t *filters, EngineJsonDone done, void *userdata);
+
 /* --- Space -------------------------------------------------------------------------------------------------------- */
 
 enum {

@@ -59,6 +59,10 @@ typedef struct RuntimeStart {
         /* Called in the child after it made the container's network namespace (a descriptor of it is passed) and while
          * the scope is still being made; NULL where there is nothing to do. Runs in the host's network namespace. */
         int (*setup_network)(int namespace_fd, void *userdata, Error *ret_error);
+
+        /* Called in the child once the root file system is mounted at ROOT, before the mounts of config are opened:
+         * makes what they need on the host. NULL where there is nothing to do. */
+        int (*prepare_mounts)(const char *root, void *userdata, Error *ret_error);
         void *userdata;
 } RuntimeStart;
 

@@ -7,7 +7,7 @@
 #include "berth/json.h"
 #include "berth/log.h"
 #include "berth/spec.h"
-#include "engine-private.h"
+#include "engine-volume-private.h"
 
 /* A creation under way; nothing of it is anybody else's until the record is written. */
 typedef struct Creation {
@@ -17,6 +17,7 @@ typedef struct Creation {
         char *image_id;
         json_t *image_config; /* the image's "config" object; borrowed from image */
         json_t *image;
+        json_t *points; /* what is mounted: see engine-volume-private.h */
         char *name;
 } Creation;
 
@@ -26,6 +27,7 @@ static void creation_clear(Creation *creation)
         json_decref(creation->config);
         json_decref(creation->host_config);
         json_decref(creation->image);
+        json_decref(creation->points);
         free(creation->image_id);
         free(creation->name);
 }
@@ -207,27 +209,7 @@ static int check_links(Creation *creation, Error *error)
 
 static int check_volumes(Creation *creation, Error *error)
 {
-        json_t *entry;
-        size_t i;
-
-        json_array_foreach(json_object_get(creation->host_config, "Binds"), i, entry) {
-                const char *bind = json_string_value(entry);
-                if (bind[0] != '/' && strchr(bind, ':'))
-                        return error_set(error, OUTCOME_NOT_IMPLEMENTED,
-                                         "named volumes are not supported by this version of berth: %s", bind);
-        }
-        json_array_foreach(json_object_get(creation->host_config, "Mounts"), i, entry) {
-                const char *type = json_get_string_or(entry, "Type", "");
-                if (str_equal(type, "bind") || str_equal(type, "tmpfs"))
-                        continue;
-                if (!str_equal(type, "volume") && !str_equal(type, "image") && !str_equal(type, "npipe") &&
-                    !str_equal(type, "cluster"))
-                        return error_set(error, OUTCOME_BAD_REQUEST,
-                                         "invalid mount config for type \"%s\": mount type unknown", type);
-                return error_set(error, OUTCOME_NOT_IMPLEMENTED,
-                                 "mounts of type \"%s\" are not supported by this version of berth", type);
-        }
-        return 0;
+        return mount_points_read(creation->engine, creation->config, creation->host_config, &creation->points, error);
 }
 
 static int check_names(Creation *creation, Error *error)
@@ -406,10 +388,10 @@ static int build_record(Creation *creation, const char *id, json_t **ret_record)
                 json_array_append(argv, value);
         CLEANUP_JSON json_t *path = json_incref(json_array_get(argv, 0));
         json_array_remove(argv, 0);
-        json_t *record =
-                json_pack("{ss ss ss sI sO sO ss sO sO}", "ID", id, "Name", creation->name, "Created",
-                          time_format_rfc3339(now, created), "CreatedNs", (json_int_t) now, "Path", path, "Args", argv,
-                          "Image", creation->image_id, "Config", creation->config, "HostConfig", creation->host_config);
+        json_t *record = json_pack("{ss ss ss sI sO sO ss sO sO sO}", "ID", id, "Name", creation->name, "Created",
+                                   time_format_rfc3339(now, created), "CreatedNs", (json_int_t) now, "Path", path,
+                                   "Args", argv, "Image", creation->image_id, "Config", creation->config, "HostConfig",
+                                   creation->host_config, "MountPoints", creation->points);
         if (!record)
                 return -ENOMEM;
         *ret_record = record;
@@ -443,7 +425,7 @@ static int make_container_directories(const Container *container)
         return make_environment_mark(container);
 }
 
-static int make_container(Creation *creation, Container **ret_container)
+static int make_container(Creation *creation, Container **ret_container, Error *error)
 {
         char id[ID_LENGTH + 1];
         int r = id_generate(id);
@@ -459,17 +441,20 @@ static int make_container(Creation *creation, Container **ret_container)
                 return -ENOMEM;
         container->name = TAKE_PTR(creation->name);
         creation->name = strdup(container->name);
-        r = creation->name ? build_record(creation, id, &container->record) : -ENOMEM;
-        if (r >= 0)
+        r = creation->name ? mount_points_make(creation->engine, creation->points, error) : -ENOMEM;
+        if (r == 0)
+                r = build_record(creation, id, &container->record);
+        if (r == 0)
                 r = make_container_directories(container);
-        if (r >= 0)
+        if (r == 0)
                 r = container_claim_name(container, container->name);
-        if (r >= 0)
+        if (r == 0)
                 r = container_save(container, true);
-        if (r < 0) {
+        if (r != 0) {
                 CLEANUP_CLOSE int root = open(creation->engine->container_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
                 path_remove_tree_at(root, id);
                 container_free(container);
+                mount_points_remove_anonymous(creation->engine, creation->points);
                 return r;
         }
         container->created_ns = json_get_int(container->record, "CreatedNs", 0);
@@ -532,8 +517,8 @@ int engine_container_create(Engine *engine, const char *name, const json_t *body
                 r = checks[i](&creation, error);
         if (r != 0)
                 return r;
-        r = make_container(&creation, &container);
-        if (r < 0)
+        r = make_container(&creation, &container, error);
+        if (r != 0)
                 return r;
         container_autostart_update(container, true);
         container_event_emit(container, "create", NULL);

@@ -24,6 +24,8 @@ void container_clean_runtime(Container *container)
 
         if (rootfs)
                 mount_overlay_undo(rootfs);
+        container_unstage_mounts(container);
+        container_release_volumes(container);
         /* Where the log is not with the journal yet, they go with the last of it. */
         if (unit && !engine_has_spool(container->engine, container->id))
                 journal_restore_rate_limit(unit);

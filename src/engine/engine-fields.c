@@ -55,7 +55,7 @@ static const Field config_fields[] = {
         { "Healthcheck", FIELD_OBJECT, DEFAULT_OMIT, SUPPORT_FULL },
         { "ArgsEscaped", FIELD_BOOLEAN, DEFAULT_OMIT, SUPPORT_FULL },
         { "Image", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Volumes", FIELD_OBJECT, DEFAULT_NULL, SUPPORT_WARN },
+        { "Volumes", FIELD_OBJECT, DEFAULT_NULL, SUPPORT_FULL },
         { "WorkingDir", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
         { "Entrypoint", FIELD_WORDS, DEFAULT_NULL, SUPPORT_FULL },
         { "NetworkDisabled", FIELD_BOOLEAN, DEFAULT_OMIT, SUPPORT_FULL },
@@ -75,8 +75,8 @@ static const Field host_config_fields[] = {
         { "PortBindings", FIELD_OBJECT, DEFAULT_NULL, SUPPORT_FULL },
         { "RestartPolicy", FIELD_OBJECT, DEFAULT_ZERO, SUPPORT_FULL },
         { "AutoRemove", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "VolumeDriver", FIELD_STRING, DEFAULT_ZERO, SUPPORT_WARN },
-        { "VolumesFrom", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_REFUSE },
+        { "VolumeDriver", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
+        { "VolumesFrom", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
         { "ConsoleSize", FIELD_ARRAY, DEFAULT_ZERO, SUPPORT_FULL },
         { "Annotations", FIELD_STRING_MAP, DEFAULT_OMIT, SUPPORT_FULL },
         { "CapAdd", FIELD_WORDS, DEFAULT_NULL, SUPPORT_FULL },
@@ -161,6 +161,15 @@ static const Field exec_start_fields[] = {
         { "ConsoleSize", FIELD_ARRAY, DEFAULT_NULL, SUPPORT_FULL },
 };
 
+/* Of a volume. */
+static const Field volume_fields[] = {
+        { "ClusterVolumeSpec", FIELD_OBJECT, DEFAULT_NULL, SUPPORT_FULL },
+        { "Driver", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
+        { "DriverOpts", FIELD_STRING_MAP, DEFAULT_NULL, SUPPORT_FULL },
+        { "Labels", FIELD_STRING_MAP, DEFAULT_NULL, SUPPORT_FULL },
+        { "Name", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
+};
+
 typedef struct FieldTable {
         const char *name;
         const char *path; /* to the object in Go's structures */
@@ -172,6 +181,7 @@ static const FieldTable tables[] = {
         { "Config", "ContainerConfigWrapper.Config", config_fields, ARRAY_SIZE(config_fields) },
         { "HostConfig", "HostConfig.HostConfig", host_config_fields, ARRAY_SIZE(host_config_fields) },
         { "ExecConfig", "ExecConfig", exec_fields, ARRAY_SIZE(exec_fields) },
+        { "CreateOptions", "CreateOptions", volume_fields, ARRAY_SIZE(volume_fields) },
         { "ExecStartCheck", "ExecStartCheck", exec_start_fields, ARRAY_SIZE(exec_start_fields) },
 };
 

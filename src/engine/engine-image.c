@@ -6,6 +6,12 @@
 #include "berth/json.h"
 #include "engine-private.h"
 
+static bool uses_image(const Container *container, const char *image_id)
+{
+        return str_equal(json_get_string(container->record, "Image"), image_id) ||
+               container_mounts_image(container, image_id);
+}
+
 static int64_t count_users(const char *image_id, void *userdata)
 {
         const Engine *engine = userdata;
@@ -13,7 +19,7 @@ static int64_t count_users(const char *image_id, void *userdata)
         int64_t n = 0;
 
         LIST_FOREACH(container, &engine->containers, link)
-                n += str_equal(json_get_string(container->record, "Image"), image_id);
+                n += uses_image(container, image_id);
         return n;
 }
 
@@ -23,8 +29,7 @@ static const char *find_user(const char *image_id, bool running, void *userdata)
         const Container *container;
 
         LIST_FOREACH(container, &engine->containers, link)
-                if (str_equal(json_get_string(container->record, "Image"), image_id) &&
-                    container_is_running(container) == running)
+                if (uses_image(container, image_id) && container_is_running(container) == running)
                         return container->id;
         return NULL;
 }

@@ -31,39 +31,6 @@ static json_t *state_object(const Container *container)
         return state;
 }
 
-static json_t *mount_of_bind(const char *bind)
-{
-        CLEANUP_FREE char *copy = strdup(bind);
-        char *rest = copy;
-        const char *source = strsep(&rest, ":"), *target = strsep(&rest, ":"), *mode = rest ? rest : "";
-
-        if (!source || !target)
-                return NULL;
-        return json_pack("{ss ss ss ss sb ss}", "Type", "bind", "Source", source, "Destination", target, "Mode", mode,
-                         "RW", !strstr(mode, "ro"), "Propagation", "rprivate");
-}
-
-static json_t *mount_of_object(const json_t *mount)
-{
-        return json_pack("{ss ss ss ss sb ss}", "Type", json_get_string_or(mount, "Type", ""), "Source",
-                         json_get_string_or(mount, "Source", ""), "Destination",
-                         json_get_string_or(mount, "Target", ""), "Mode", "", "RW", !json_get_bool(mount, "ReadOnly"),
-                         "Propagation", str_equal(json_get_string(mount, "Type"), "bind") ? "rprivate" : "");
-}
-
-int container_mounts(const Container *container, json_t **ret_mounts)
-{
-        json_t *mounts = json_array(), *entry;
-        size_t i;
-
-        json_array_foreach(json_object_get(container_host_config(container), "Binds"), i, entry)
-                json_array_append_new(mounts, mount_of_bind(json_string_value(entry)));
-        json_array_foreach(json_object_get(container_host_config(container), "Mounts"), i, entry)
-                json_array_append_new(mounts, mount_of_object(entry));
-        *ret_mounts = mounts;
-        return mounts ? 0 : -ENOMEM;
-}
-
 /* The directories of the image's layers, topmost first, with colons between them; NULL without an image. */
 static char *lower_directories(const Container *container)
 {

@@ -73,7 +73,7 @@ struct Container {
         char *joined_namespace; /* container whose network it shares */
 
         Start *start; /* while starting */
-        bool removing;
+        bool removing, removing_volumes; /* with what was made for it alone */
         JournalCaller caller; /* who asked for what is under way */
 
         /* See engine-restart.c. */
@@ -118,8 +118,11 @@ struct Engine {
         char *runtime_root;   /* <exec root>/container */
         char *name_root;      /* <data root>/name: symbolic links from names to IDs */
         LIST_HEAD(, Container) containers;
-        char *spool_root; /* <data root>/spool: log records on their way to the journal */
-        char *exec_root;  /* <exec root>/exec: a directory for each */
+        char *volume_root;    /* <data root>/volume: see engine-volume-private.h */
+        char *volume_state;   /* <exec root>/volume */
+        bool volumes_settled; /* what runs is known, so that what nothing uses can be unmounted */
+        char *spool_root;     /* <data root>/spool: log records on their way to the journal */
+        char *exec_root;      /* <exec root>/exec: a directory for each */
         LIST_HEAD(, Exec) execs;
         LIST_HEAD(, Worker) workers;
         LIST_HEAD(, Drain) drains;
@@ -353,7 +356,10 @@ json_t *container_network_settings(const Container *container);
 
 /* engine-inspect.c */
 int64_t container_upper_size(const Container *container);
+
+/* engine-mount-point.c: as inspect shows them */
 int container_mounts(const Container *container, json_t **ret_mounts);
+bool container_mounts_image(const Container *container, const char *image_id);
 
 /* engine-filter.c: {"key": ["value", ...]} and {"key": {"value": true}} alike */
 int filters_check(const json_t *filters, const char *const *known, Error *error);
@@ -391,6 +397,18 @@ int engine_worker_result(int status, const char *text, size_t size, json_t **ret
 
 /* In a worker that walks trees: as many open directories as may be. */
 void engine_worker_raise_files(void);
+
+/* engine-volume.c */
+int engine_volumes_open(Engine *engine);
+/* Once it is known what runs: unmounts what nothing uses. */
+void engine_volumes_settle(Engine *engine);
+/* The container does not run any more, or its start failed: what only it used is unmounted. */
+void container_release_volumes(const Container *container);
+/* engine-volume-mount.c: takes away what was mounted in its run-time directory. */
+void container_unstage_mounts(const Container *container);
+
+/* engine-volume-list.c: a worker's measure of volumes, for engine_usage() */
+int volumes_usage(Engine *engine, json_t **ret_volumes);
 
 /* engine-freeze.c: a running container is held still until engine_thaw() with the GROUP that this returned. */
 int container_freeze(Container *container, char **ret_group);

@@ -8,7 +8,7 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "berth/log.h"
-#include "engine-private.h"
+#include "engine-volume-private.h"
 
 /* A tree of fewer entries is removed faster than a process is made for it. */
 #define REMOVE_INLINE_MAX 128u
@@ -69,10 +69,14 @@ void container_removals_go_on(Container *container)
                 LIST_REMOVE(request, link);
                 LIST_INSERT_HEAD(&requests, request, link);
         }
+        CLEANUP_JSON json_t *points = json_incref(json_object_get(container->record, "MountPoints"));
+        bool volumes = container->removing_volumes;
         int r = remove_now(container);
-        if (r >= 0)
+        if (r >= 0) {
                 container_free(container);
-        else
+                if (volumes)
+                        mount_points_remove_anonymous(engine, points);
+        } else
                 container->removing = false;
         while ((request = LIST_FIRST(&requests))) {
                 LIST_REMOVE(request, link);
@@ -102,7 +106,6 @@ void container_remove(Container *container, bool force, bool volumes, EngineDone
         CLEANUP_ERROR Error error = { 0 };
         RemoveRequest *request = NULL;
         int r = removal_refusal(container, force, &error);
-        (void) volumes; /* no container of this version owns one */
 
         if (r == 0) {
                 request = calloc(1, sizeof(*request));
@@ -117,6 +120,7 @@ void container_remove(Container *container, bool force, bool volumes, EngineDone
         container_restart_cancel(container);
         container->removing = true;
         container_note_caller(container);
+        container->removing_volumes = volumes;
         engine_job_begin(container->engine);
         if (container_is_running(container))
                 container_signal(container, SIGKILL); /* goes on when the run has ended */

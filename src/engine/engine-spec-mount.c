@@ -60,8 +60,7 @@ static int add_mount(json_t *list, const char *destination, const char *type, co
         return mount && json_array_append_new(list, mount) >= 0 ? 0 : -ENOMEM;
 }
 
-/* The destination without "." and "..", doubled and trailing slashes; NULL for one that is not absolute. */
-static char *clean_path(const char *path)
+char *spec_clean_path(const char *path)
 {
         CLEANUP_FREE char *copy = strdup(path);
         char *clean = malloc(strlen(path) + 2), *rest = copy;
@@ -103,7 +102,7 @@ static const json_t *find_destination(const json_t *list, const char *key, const
 static int add_user_mount(Spec *spec, json_t *list, const char *destination, const char *type, const char *source,
                           const char *options)
 {
-        CLEANUP_FREE char *clean = clean_path(destination);
+        CLEANUP_FREE char *clean = spec_clean_path(destination);
 
         if (!clean)
                 return -ENOMEM;
@@ -239,24 +238,30 @@ static int invalid_bind(Spec *spec, const char *text, const char *reason)
                          *reason ? ": " : "", reason);
 }
 
-static int parse_modes(Spec *spec, char *modes, bool *ret_read_only, const char **ret_propagation)
+int spec_parse_modes(const char *text, SpecModes *ret)
 {
-        CLEANUP_FREE char *whole = strdup(modes ? modes : "");
-        char seen[16] = "";
+        CLEANUP_FREE char *copy = strdup(text);
+        char *rest = *text ? copy : NULL, seen[16] = "";
+        SpecModes modes = { 0 };
 
-        for (char *mode; modes && (mode = strsep(&modes, ","));) {
+        if (!copy)
+                return -ENOMEM;
+        for (char *mode; (mode = strsep(&rest, ","));) {
                 size_t i = 0;
 
                 while (i < ARRAY_SIZE(bind_modes) && !str_equal(bind_modes[i].name, mode))
                         i++;
                 if (i == ARRAY_SIZE(bind_modes) || strchr(seen, bind_modes[i].kind))
-                        return error_set(spec->error, OUTCOME_BAD_REQUEST, "invalid mode: %s", whole);
+                        return -EINVAL;
                 seen[strlen(seen)] = bind_modes[i].kind;
                 if (bind_modes[i].kind == 'p')
-                        *ret_propagation = bind_modes[i].name;
+                        modes.propagation = bind_modes[i].name;
                 else if (bind_modes[i].kind == 'w')
-                        *ret_read_only = str_equal(mode, "ro");
+                        modes.read_only = str_equal(mode, "ro");
+                else if (bind_modes[i].kind == 'c')
+                        modes.no_copy = true;
         }
+        *ret = modes;
         return 0;
 }
 
@@ -265,20 +270,21 @@ static int add_bind_text(Spec *spec, json_t *list, const char *text)
 {
         CLEANUP_FREE char *copy = strdup(text), *target = NULL;
         char *rest = copy, *source, *given;
-        const char *propagation = "rprivate";
-        bool read_only = false;
+        SpecModes modes;
         int r;
 
         if (!copy)
                 return -ENOMEM;
         source = strsep(&rest, ":");
         given = strsep(&rest, ":");
+        if (!given && *text == '/')
+                return 0; /* a volume without a name */
         if (!given || str_empty(source) || str_empty(given) || (rest && strchr(rest, ':')))
                 return invalid_bind(spec, text, "");
-        r = parse_modes(spec, rest, &read_only, &propagation);
-        if (r != 0)
-                return r;
-        target = clean_path(given);
+        r = spec_parse_modes(rest ? rest : "", &modes);
+        if (r < 0)
+                return error_set(spec->error, OUTCOME_BAD_REQUEST, "invalid mode: %s", rest);
+        target = spec_clean_path(given);
         if (!target) {
                 CLEANUP_FREE char *reason =
                         str_printf("invalid mount config for type \"bind\": invalid mount path: '%s' "
@@ -302,7 +308,8 @@ static int add_bind_text(Spec *spec, json_t *list, const char *text)
                                          "error while creating mount source path '%s': mkdir %s: %s", source, source,
                                          strerror(-r));
         }
-        return add_bind(spec, list, source, target, read_only, propagation);
+        return add_bind(spec, list, source, target, modes.read_only,
+                        modes.propagation ? modes.propagation : "rprivate");
 }
 
 static int invalid_object(Spec *spec, const char *type, const char *reason)
@@ -347,7 +354,7 @@ static int add_bind_object(Spec *spec, json_t *list, const json_t *mount, const 
 static int add_mount_object(Spec *spec, json_t *list, const json_t *mount)
 {
         const char *type = json_get_string_or(mount, "Type", ""), *target = json_get_string_or(mount, "Target", "");
-        CLEANUP_FREE char *clean = clean_path(target), *reason = NULL;
+        CLEANUP_FREE char *clean = spec_clean_path(target), *reason = NULL;
 
         if (!*target)
                 return invalid_object(spec, type, "field Target must not be empty");
@@ -361,19 +368,24 @@ static int add_mount_object(Spec *spec, json_t *list, const json_t *mount)
                 return add_tmpfs_object(spec, list, mount, clean);
         if (str_equal(type, "bind"))
                 return add_bind_object(spec, list, mount, clean);
-        if (!str_equal(type, "volume"))
+        if (!str_equal(type, "volume") && !str_equal(type, "image"))
                 return invalid_object(spec, type, "mount type unknown");
         if (spec->input->check_only || find_destination(spec->input->volumes, "Destination", clean))
                 return 0;
-        return error_set(spec->error, OUTCOME_FAILED, "volume %s is not mounted",
+        return error_set(spec->error, OUTCOME_FAILED, "%s %s is not mounted", type,
                          json_get_string_or(mount, "Source", ""));
 }
 
 static int add_volume(Spec *spec, json_t *list, const json_t *volume)
 {
         const char *propagation = json_get_string_or(volume, "Propagation", "");
-        CLEANUP_FREE char *options = str_printf("rbind%s%s%s", json_get_bool(volume, "RW") ? "" : ",rro",
-                                                *propagation ? "," : "", propagation);
+        const char *read_only = json_get_bool(volume, "RW")                     ? ""
+                                : json_get_bool(volume, "ReadOnlyNonRecursive") ? ",ro"
+                                                                                : ",rro";
+        CLEANUP_FREE char *options = str_printf("%s%s%s%s", json_get_bool(volume, "NonRecursive") ? "bind" : "rbind",
+                                                read_only, *propagation ? "," : "", propagation);
+
+        note_propagation(spec, propagation);
 
         return options ? add_user_mount(spec, list, json_get_string_or(volume, "Destination", ""), "bind",
                                         json_get_string_or(volume, "Source", ""), options)

@@ -18,6 +18,19 @@ typedef struct Spec {
         Error *error;
 } Spec;
 
+/* The mode of "source:destination:mode". */
+typedef struct SpecModes {
+        bool read_only, no_copy;
+        const char *propagation; /* NULL where none was said */
+} SpecModes;
+
+/* -EINVAL */
+int spec_parse_modes(const char *text, SpecModes *ret);
+
+/* The destination without "." and "..", doubled and trailing slashes, owned by the caller; NULL for one that is not
+ * absolute. */
+char *spec_clean_path(const char *path);
+
 int spec_add_mounts(Spec *spec);
 int spec_systemd_environment(const Spec *spec, json_t *environment);
 int spec_add_devices(Spec *spec);

@@ -19,7 +19,7 @@
 #include "berth/monitor.h"
 #include "berth/runtime.h"
 #include "berth/spec.h"
-#include "engine-private.h"
+#include "engine-volume-private.h"
 
 #define DEFAULT_OPEN_FILES 1024u
 /* The scope of the run before may take systemd a moment to forget. */
@@ -202,7 +202,12 @@ static int prepare_config(StartPlan *plan, Error *error)
 
         if (!hostname || !hosts || !resolv_conf)
                 return -ENOMEM;
-        int r = spec_generate(&input, &plan->config, error);
+        CLEANUP_JSON json_t *volumes = NULL;
+        int r = container_spec_volumes(container, &volumes);
+        if (r < 0)
+                return r;
+        input.volumes = volumes;
+        r = spec_generate(&input, &plan->config, error);
         return r != 0 ? r : engine_prepare_seccomp(container->engine, plan->config, error);
 }
 
@@ -274,6 +279,9 @@ static int prepare(StartPlan *plan, Error *error)
                 r = store_image_layers(container->engine->store, image, &plan->lower);
         if (r == -ENOENT)
                 return error_set(error, OUTCOME_NOT_FOUND, "No such image: %s", image);
+        /* A volume that was removed by hand is made again. */
+        if (r == 0)
+                r = mount_points_make(container->engine, json_object_get(container->record, "MountPoints"), error);
         if (r == 0)
                 r = prepare_network(plan, error);
         if (r == 0)
@@ -303,6 +311,13 @@ static int setup_network(int namespace_fd, void *userdata, Error *error)
         if (r < 0)
                 return error_set(error, OUTCOME_FAILED, "failed to set up container networking: %s", strerror(-r));
         return 0;
+}
+
+static int prepare_mounts(const char *root, void *userdata, Error *error)
+{
+        const StartPlan *plan = userdata;
+
+        return volumes_prepare(plan->container, root, error);
 }
 
 /* The daemon's own limit is high; a container gets what a service manager gives by default. */
@@ -337,6 +352,7 @@ static _Noreturn void run_child(StartPlan *plan, int control)
                 .keep_fds = &plan->listen_fd,
                 .n_keep_fds = 1,
                 .setup_network = setup_network,
+                .prepare_mounts = prepare_mounts,
                 .userdata = plan,
         };
 

@@ -95,8 +95,8 @@ void engine_image_prune(Engine *engine, const json_t *filters, EngineJsonDone do
 
 typedef struct Usage {
         Engine *engine;
-        json_t *answer, *containers; /* owned; containers: of the answer, or NULL */
-        char **uppers;               /* owned; of the containers, in order */
+        json_t *answer, *containers, *volumes; /* owned; the latter: of the answer, or NULL */
+        char **paths;                          /* owned; of the containers and the volumes, in order */
         EngineJsonDone done;
         void *userdata;
 } Usage;
@@ -105,7 +105,8 @@ static void usage_free(Usage *usage)
 {
         json_decref(usage->answer);
         json_decref(usage->containers);
-        strv_free(usage->uppers);
+        json_decref(usage->volumes);
+        strv_free(usage->paths);
         free(usage);
 }
 
@@ -114,8 +115,8 @@ static int run_usage(void *userdata, int result_fd)
         Usage *usage = userdata;
         CLEANUP_JSON json_t *sizes = json_array();
 
-        for (size_t i = 0; usage->uppers[i]; i++)
-                json_array_append_new(sizes, json_integer(path_tree_size_at(AT_FDCWD, usage->uppers[i])));
+        for (size_t i = 0; usage->paths[i]; i++)
+                json_array_append_new(sizes, json_integer(path_tree_size_at(AT_FDCWD, usage->paths[i])));
         return engine_worker_answer(result_fd, 0, sizes, NULL);
 }
 
@@ -135,6 +136,10 @@ static void usage_done(int status, const char *text, size_t size, void *userdata
                         json_set_int(entry, "SizeRw", own);
                 json_set_int(entry, "SizeRootFs", own + json_get_int(entry, "SizeRootFs", 0));
         }
+        size_t before = json_array_size(usage->containers);
+        json_array_foreach(usage->volumes, i, entry)
+                json_set_int(json_object_get(entry, "UsageData"), "Size",
+                             json_integer_value(json_array_get(sizes, before + i)));
         usage->done(r, usage->answer, &error, usage->userdata);
         usage_free(usage);
 }
@@ -171,7 +176,7 @@ static int add_containers(Usage *usage, Error *error)
                 r = engine_container_find(usage->engine, json_get_string_or(entry, "Id", ""), &container, error);
                 CLEANUP_FREE char *upper = r == 0 ? container_path(container, "upper") : NULL;
                 if (r == 0)
-                        r = upper ? strv_append(&usage->uppers, upper) : -ENOMEM;
+                        r = upper ? strv_append(&usage->paths, upper) : -ENOMEM;
                 if (r != 0)
                         return r;
                 if (store_image_inspect(usage->engine->store, json_get_string_or(entry, "ImageID", ""), &image) >= 0)
@@ -180,19 +185,33 @@ static int add_containers(Usage *usage, Error *error)
         return json_object_set(usage->answer, "Containers", usage->containers) < 0 ? -ENOMEM : 0;
 }
 
+static int add_volumes(Usage *usage)
+{
+        json_t *volume;
+        size_t i;
+        int r = volumes_usage(usage->engine, &usage->volumes);
+
+        json_array_foreach(usage->volumes, i, volume) {
+                if (r >= 0)
+                        r = strv_append(&usage->paths, json_get_string_or(volume, "Mountpoint", ""));
+        }
+        return r < 0 || json_object_set(usage->answer, "Volumes", usage->volumes) < 0 ? MIN(r, -ENOMEM) : 0;
+}
+
 static int usage_prepare(Usage *usage, unsigned what, Error *error)
 {
         int r = 0;
 
-        usage->answer = json_pack("{sI sn sn so so}", "LayersSize", (json_int_t) 0, "Images", "Containers", "Volumes",
-                                  what & ENGINE_USAGE_VOLUMES ? json_array() : json_null(), "BuildCache",
-                                  what & ENGINE_USAGE_BUILD_CACHE ? json_array() : json_null());
-        usage->uppers = calloc(1, sizeof(char *));
-        if (!usage->answer || !usage->uppers)
+        usage->answer = json_pack("{sI sn sn sn so}", "LayersSize", (json_int_t) 0, "Images", "Containers", "Volumes",
+                                  "BuildCache", what & ENGINE_USAGE_BUILD_CACHE ? json_array() : json_null());
+        usage->paths = calloc(1, sizeof(char *));
+        if (!usage->answer || !usage->paths)
                 return -ENOMEM;
         if (what & ENGINE_USAGE_IMAGES)
                 r = add_images(usage->engine, usage->answer, error);
-        return r == 0 && what & ENGINE_USAGE_CONTAINERS ? add_containers(usage, error) : r;
+        if (r == 0 && what & ENGINE_USAGE_CONTAINERS)
+                r = add_containers(usage, error);
+        return r == 0 && what & ENGINE_USAGE_VOLUMES ? add_volumes(usage) : r;
 }
 
 void engine_usage(Engine *engine, unsigned what, EngineJsonDone done, void *userdata)
@@ -206,7 +225,7 @@ void engine_usage(Engine *engine, unsigned what, EngineJsonDone done, void *user
                 r = usage_prepare(usage, what, &error);
         }
         WorkerJob job = { .run = run_usage, .done = usage_done, .userdata = usage };
-        if (r == 0 && json_array_size(usage->containers) > 0) {
+        if (r == 0 && usage->paths[0]) {
                 r = engine_worker_start(engine, &job);
                 if (r == 0)
                         return;

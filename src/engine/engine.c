@@ -101,6 +101,9 @@ static int engine_open(Engine *engine)
         r = engine_events_open(engine);
         if (r < 0)
                 return log_error_errno(r, "Cannot prepare the events");
+        r = engine_volumes_open(engine);
+        if (r < 0)
+                return log_error_errno(r, "Cannot open the volumes in %s", engine->config->data_root);
         r = unit_manager_new(engine->event, &engine->units);
         if (r < 0)
                 return r;
@@ -132,6 +135,7 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
                 engine_free(engine);
                 return r;
         }
+        engine_volumes_settle(engine);
         engine_thaw_leftovers(engine);
         engine_sweep(engine); /* a job that was cut off left it */
         *ret_engine = engine;
@@ -158,6 +162,8 @@ void engine_free(Engine *engine)
         free(engine->name_root);
         free(engine->exec_root);
         free(engine->spool_root);
+        free(engine->volume_root);
+        free(engine->volume_state);
         sd_event_unref(engine->event);
         free(engine);
 }

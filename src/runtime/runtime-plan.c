@@ -366,6 +366,8 @@ int runtime_plan_prepare(const RuntimeStart *start, RuntimePlan *plan, Error *re
         r = plan_read(plan, ret_error);
         if (r >= 0)
                 r = plan_mount_overlay(plan, root, ret_error);
+        if (r >= 0 && start->prepare_mounts)
+                r = start->prepare_mounts(root, start->userdata, ret_error);
         for (size_t i = 0; r >= 0 && i < plan->n_mounts; i++)
                 r = mount_entry_open(plan->mounts + i, ret_error);
         if (r >= 0)

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "berth/file.h"
 #include "berth/string.h"
@@ -40,14 +41,16 @@ static int remove_entry(int dirfd, const char *name, dev_t device)
                 return -errno;
 
         CLEANUP_CLOSE int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        struct stat st;
+        struct statx st;
         if (fd < 0)
                 return errno == ENOENT ? 0 : -errno;
-        if (fstat(fd, &st) < 0)
+        if (statx(fd, "", AT_EMPTY_PATH, 0, &st) < 0)
                 return -errno;
-        if (device != 0 && st.st_dev != device)
+        /* Another mount may be of the same file system. */
+        dev_t own = makedev(st.stx_dev_major, st.stx_dev_minor);
+        if (device != 0 && (own != device || st.stx_attributes & STATX_ATTR_MOUNT_ROOT))
                 return -EBUSY;
-        int r = remove_entries(fd, st.st_dev);
+        int r = remove_entries(fd, own);
         if (r < 0)
                 return r;
         if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
