@@ -74,6 +74,7 @@ static void emit_end(Container *container)
         snprintf(seconds, sizeof(seconds), "%lld", (long long) (MAX(ran_ns, 0) / 1000000000));
         if (container->oom_killed)
                 container_event_emit(container, "oom", NULL);
+        container_volume_events(container, false);
         container_event_emit(container, "die", json_pack("{ss ss}", "exitCode", code, "execDuration", seconds));
 }
 

@@ -305,8 +305,10 @@ static int add_image_mount(Points *points, const json_t *mount, const char *dest
         if (*subpath && !is_local(subpath))
                 return invalid_mount(points, "image", "subpath must be a relative path within the image");
         int r = store_resolve(points->engine->store, source, &id, points->error);
+        if (r > 0) /* clients take a 404 for the missing image of the container */
+                points->error->outcome = OUTCOME_BAD_REQUEST;
         if (r != 0)
-                return r;
+                return r > 0 ? OUTCOME_BAD_REQUEST : r;
         json_t *point = new_point("image", "", destination, "", false, "");
         if (point && *subpath)
                 json_set_string(point, "Subpath", subpath);
@@ -507,6 +509,28 @@ int container_spec_volumes(const Container *container, json_t **ret_volumes)
         }
         *ret_volumes = TAKE_PTR(volumes);
         return volumes || *ret_volumes ? 0 : -ENOMEM;
+}
+
+void container_volume_events(const Container *container, bool mounted)
+{
+        json_t *point;
+        size_t i;
+
+        json_array_foreach(json_get_array(container->record, "MountPoints"), i, point) {
+                json_t *attributes = json_pack("{ss ss}", "container", container->id, "driver", VOLUME_DRIVER);
+
+                if (!str_equal(json_get_string(point, "Type"), "volume")) {
+                        json_decref(attributes);
+                        continue;
+                }
+                if (mounted) {
+                        json_set_string(attributes, "destination", json_get_string(point, "Destination"));
+                        json_set_string(attributes, "propagation", json_get_string_or(point, "Propagation", ""));
+                        json_set_string(attributes, "read/write", json_get_bool(point, "RW") ? "true" : "false");
+                }
+                engine_event_emit(container->engine, "volume", mounted ? "mount" : "unmount",
+                                  json_get_string_or(point, "Name", ""), attributes);
+        }
 }
 
 bool container_mounts_image(const Container *container, const char *image_id)

@@ -359,6 +359,8 @@ int64_t container_upper_size(const Container *container);
 
 /* engine-mount-point.c: as inspect shows them */
 int container_mounts(const Container *container, json_t **ret_mounts);
+/* The events of its volumes, at the start and the end of a run. */
+void container_volume_events(const Container *container, bool mounted);
 bool container_mounts_image(const Container *container, const char *image_id);
 
 /* engine-filter.c: {"key": ["value", ...]} and {"key": {"value": true}} alike */

@@ -430,6 +430,7 @@ static void succeed(Start *start, const RuntimeReport *report)
         if (container->engine->config->register_machines)
                 container_register_machine(container);
         container_restart_settled(container);
+        container_volume_events(container, true);
         container_event_emit(container, "start", NULL);
         container_forget_caller(container);
         finish(start, 0, &(Error) { 0 });

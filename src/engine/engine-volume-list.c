@@ -260,8 +260,10 @@ static void prune_done(int status, const char *text, size_t size, void *userdata
                 json_array_append(deleted, name);
                 reclaimed += json_integer_value(json_array_get(sizes, i));
         }
-        if (r == 0)
+        if (r == 0) {
                 answer = json_pack("{sO sI}", "VolumesDeleted", deleted, "SpaceReclaimed", reclaimed);
+                engine_event_pruned(prune->engine, "volume", reclaimed);
+        }
         prune->done(r, answer, &error, prune->userdata);
         json_decref(prune->names);
         free(prune);

@@ -248,6 +248,7 @@ int volume_create(Engine *engine, const VolumeRequest *request, json_t **ret_rec
         if (r < 0)
                 return error_set(error, OUTCOME_FAILED, "%s: error while creating volume root path: %s", prefix,
                                  strerror(-r));
+        engine_event_emit(engine, "volume", "create", name, json_pack("{ss}", "driver", VOLUME_DRIVER));
         *ret_record = TAKE_PTR(record);
         return 0;
 }
@@ -358,6 +359,7 @@ int volume_remove(Engine *engine, const char *name, Error *error)
         r = remove_directory(engine, name);
         if (r < 0)
                 return error_set(error, OUTCOME_FAILED, "remove %s: %s", name, strerror(-r));
+        engine_event_emit(engine, "volume", "destroy", name, json_pack("{ss}", "driver", VOLUME_DRIVER));
         return 0;
 }
 
