@@ -32,7 +32,10 @@ typedef struct Config {
         uint32_t mtu;
         char **dns, **dns_search, **dns_options;
         char **labels;
-        uint64_t shm_size; /* bytes */
+        uint64_t shm_size;                 /* bytes */
+        char *ipc_mode, *cgroup_namespace; /* of containers that say none */
+        json_t *ulimits;                   /* {"nofile": {"Name","Hard","Soft"}} of containers that say none; or NULL */
+        char **cdi_directories;            /* where devices are described */
         bool debug;
         char **insecure_registries;                /* HOST[:PORT] or CIDR */
         char **registry_mirrors;                   /* URLs */

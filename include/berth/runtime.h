@@ -55,6 +55,9 @@ typedef struct RuntimeStart {
         const RuntimeHealth *health; /* handed to the monitor as --health FD, see runtime_probe_map(); NULL: none */
         const int *keep_fds;         /* further descriptors the monitor inherits under the same numbers */
         size_t n_keep_fds;
+        const int *
+                open_fds; /* further descriptors that the child needs and the monitor does not; -EBADF ones count not */
+        size_t n_open_fds;
 
         /* Called in the child after it made the container's network namespace (a descriptor of it is passed) and while
          * the scope is still being made; NULL where there is nothing to do. Runs in the host's network namespace. */

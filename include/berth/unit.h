@@ -13,6 +13,12 @@ typedef struct UnitJob UnitJob;
 /* A limit that is not set. */
 #define UNIT_UNSET UINT64_MAX
 
+/* A limit of one block device: the property (IOReadBandwidthMax, IODeviceWeight, ...), the device's node, the value. */
+typedef struct UnitDeviceLimit {
+        const char *property, *path;
+        uint64_t value;
+} UnitDeviceLimit;
+
 /* What a scope is made with; see systemd.resource-control(5) and systemd.kill(5) for each property. */
 typedef struct UnitScope {
         const char *name; /* "berth-ID.scope" */
@@ -26,6 +32,9 @@ typedef struct UnitScope {
         uint64_t cpu_period_us;
         uint64_t cpu_weight; /* 1 to 10000 */
         uint64_t tasks_max;
+        uint64_t io_weight; /* 1 to 10000 */
+        const UnitDeviceLimit *device_limits;
+        size_t n_device_limits;
 } UnitScope;
 
 /* The empty specification: everything unset. */
@@ -39,6 +48,7 @@ typedef struct UnitScope {
                 .cpu_period_us = UNIT_UNSET,   \
                 .cpu_weight = UNIT_UNSET,      \
                 .tasks_max = UNIT_UNSET,       \
+                .io_weight = UNIT_UNSET,       \
         }
 
 /* Prepares the connection to the system bus; it is opened when first needed. */

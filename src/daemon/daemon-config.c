@@ -23,6 +23,9 @@ typedef enum KeyKind {
         KEY_URL,
         KEY_URLS,
         KEY_PROXIES,
+        KEY_IPC_MODE,
+        KEY_CGROUP_NAMESPACE,
+        KEY_ULIMITS,
         KEY_NO_EFFECT, /* Docker's, and of no meaning here */
 } KeyKind;
 
@@ -48,6 +51,10 @@ static const Key keys[] = {
         { "dns-opts", KEY_STRINGS, offsetof(Config, dns_options) },
         { "labels", KEY_STRINGS, offsetof(Config, labels) },
         { "default-shm-size", KEY_SIZE, offsetof(Config, shm_size) },
+        { "default-ipc-mode", KEY_IPC_MODE, offsetof(Config, ipc_mode) },
+        { "default-cgroupns-mode", KEY_CGROUP_NAMESPACE, offsetof(Config, cgroup_namespace) },
+        { "default-ulimits", KEY_ULIMITS, 0 },
+        { "cdi-spec-dirs", KEY_STRINGS, offsetof(Config, cdi_directories) },
         { "log-spool-size", KEY_SIZE, offsetof(Config, log_spool_size) },
         { "idle-timeout", KEY_SECONDS, offsetof(Config, idle_timeout_us) },
         { "insecure-registries", KEY_STRINGS, offsetof(Config, insecure_registries) },
@@ -70,7 +77,6 @@ static const Key keys[] = {
         { "experimental", KEY_NO_EFFECT, 0 },
         { "log-opts", KEY_NO_EFFECT, 0 },
         { "default-address-pools", KEY_NO_EFFECT, 0 },
-        { "default-ulimits", KEY_NO_EFFECT, 0 },
         { "shutdown-timeout", KEY_NO_EFFECT, 0 },
 };
 
@@ -93,10 +99,16 @@ int config_init(Config *config)
                 .downloads = 3,
                 .uploads = 5,
                 .download_attempts = 5,
+                .ipc_mode = strdup("private"),
+                .cgroup_namespace = strdup("private"),
         };
-        return config->data_root && config->exec_root && config->notify_socket && config->monitor_path &&
-                               config->init_path && config->cgroup_parent && config->group && config->log_driver &&
-                               config->search_endpoint
+        static const char *const cdi[] = { "/etc/cdi", "/var/run/cdi" };
+        for (size_t i = 0; i < ARRAY_SIZE(cdi); i++)
+                if (strv_append(&config->cdi_directories, cdi[i]) < 0)
+                        return -ENOMEM;
+        return config->ipc_mode && config->cgroup_namespace && config->data_root && config->exec_root &&
+                               config->notify_socket && config->monitor_path && config->init_path && config->cgroup_parent &&
+                               config->group && config->log_driver && config->search_endpoint
                        ? 0
                        : -ENOMEM;
 }
@@ -127,6 +139,10 @@ void config_clear(Config *config)
         free(config->https_proxy);
         free(config->no_proxy);
         free(config->search_endpoint);
+        free(config->ipc_mode);
+        free(config->cgroup_namespace);
+        json_decref(config->ulimits);
+        strv_free(config->cdi_directories);
         *config = (Config) { 0 };
 }
 
@@ -264,6 +280,40 @@ static const char *set_log_level(int *member, const json_t *value)
         return "must be one of debug, info, warn, error, fatal";
 }
 
+static const char *set_choice(char **member, const json_t *value, const char *first, const char *second,
+                              const char *problem)
+{
+        const char *text = json_string_value(value);
+
+        return str_equal(text, first) || str_equal(text, second) ? set_string(member, value) : problem;
+}
+
+/* {"nofile": {"Name": "nofile", "Hard": 64000, "Soft": 64000}}, the name being said twice. */
+static const char *set_ulimits(json_t **member, const json_t *value)
+{
+        CLEANUP_JSON json_t *limits = json_object();
+        const char *name;
+        json_t *limit;
+
+        if (!json_is_object(value) || !limits)
+                return "must be an object of limits";
+        json_object_foreach((json_t *) value, name, limit) {
+                if (!str_equal(json_get_string_or(limit, "Name", name), name) ||
+                    !json_is_integer(json_object_get(limit, "Hard")) ||
+                    !json_is_integer(json_object_get(limit, "Soft")) ||
+                    (json_get_int(limit, "Hard", 0) != -1 &&
+                     json_get_int(limit, "Soft", 0) > json_get_int(limit, "Hard", 0)))
+                        return "must have, for each limit, \"Name\", \"Hard\" and a \"Soft\" that is not above it";
+                json_object_set_new(limits, name,
+                                    json_pack("{ss sI sI}", "Name", name, "Hard",
+                                              (json_int_t) json_get_int(limit, "Hard", 0), "Soft",
+                                              (json_int_t) json_get_int(limit, "Soft", 0)));
+        }
+        json_decref(*member);
+        *member = TAKE_PTR(limits);
+        return NULL;
+}
+
 /* NULL, or what is wrong with the value. */
 static const char *apply(Config *config, const Key *key, const json_t *value)
 {
@@ -308,6 +358,13 @@ static const char *apply(Config *config, const Key *key, const json_t *value)
                 return set_urls((char ***) member, value);
         case KEY_PROXIES:
                 return set_proxies(config, value);
+        case KEY_IPC_MODE:
+                return set_choice((char **) member, value, "private", "shareable",
+                                  "must be \"private\" or \"shareable\"");
+        case KEY_CGROUP_NAMESPACE:
+                return set_choice((char **) member, value, "private", "host", "must be \"private\" or \"host\"");
+        case KEY_ULIMITS:
+                return set_ulimits(&config->ulimits, value);
         default:
                 return NULL;
         }

@@ -7,6 +7,8 @@
 #include "berth/json.h"
 #include "berth/log.h"
 #include "berth/spec.h"
+#include "engine-join.h"
+#include "engine-limits.h"
 #include "engine-volume-private.h"
 
 /* A creation under way; nothing of it is anybody else's until the record is written. */
@@ -286,27 +288,42 @@ static int check_restart_policy(Creation *creation, Error *error)
 
 static int check_resources(Creation *creation, Error *error)
 {
-        json_t *host = creation->host_config;
-        int64_t memory = json_get_int(host, "Memory", 0), swap = json_get_int(host, "MemorySwap", 0);
-
-        if (memory < 0 || (memory > 0 && memory < 6 * 1024 * 1024))
-                return error_set(error, OUTCOME_BAD_REQUEST, "Minimum memory limit allowed is 6MB");
-        if (memory > 0 && swap > 0 && swap < memory)
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "Minimum memoryswap limit should be larger than memory limit, see usage");
-        if (memory == 0 && swap > 0)
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "You should always set the Memory limit when using Memoryswap limit, see usage");
-        if (json_get_int(host, "NanoCpus", 0) < 0)
-                return error_set(error, OUTCOME_BAD_REQUEST, "invalid NanoCPUs: must be positive");
-        if (json_get_int(host, "NanoCpus", 0) > 0 &&
-            (json_get_int(host, "CpuQuota", 0) > 0 || json_get_int(host, "CpuPeriod", 0) > 0))
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "Conflicting options: Nano CPUs and CPU Period cannot both be set");
-        if (json_get_int(host, "ShmSize", 0) < 0)
+        if (json_get_int(creation->host_config, "ShmSize", 0) < 0)
                 return error_set(error, OUTCOME_BAD_REQUEST, "SHM size can not be less than 0");
-        if (memory > 0 && swap == 0)
-                json_set_int(host, "MemorySwap", memory * 2);
+        return limits_check(creation->host_config, false, creation->warnings, error);
+}
+
+static int check_joins(Creation *creation, Error *error)
+{
+        return joins_check(creation->engine, creation->host_config, error);
+}
+
+/* Every one of them would be a file of the host's. */
+static int check_storage(Creation *creation, Error *error)
+{
+        const json_t *options = json_object_get(creation->host_config, "StorageOpt");
+        const char *key;
+        json_t *value;
+
+        json_object_foreach((json_t *) options, key, value) {
+                if (!str_equal(key, "size"))
+                        return error_set(error, OUTCOME_FAILED, "Unknown option %s", key);
+                return error_set(error, OUTCOME_FAILED,
+                                 "--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
+        }
+        return 0;
+}
+
+static int check_scope(Creation *creation, Error *error)
+{
+        const char *slice = json_get_string_or(creation->host_config, "CgroupParent", "");
+
+        if (*slice && !str_has_suffix(slice, ".slice"))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"");
+        if (json_object_get(json_object_get(creation->host_config, "Annotations"), ""))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "invalid Annotations: the empty string is not permitted as an annotation key");
         return 0;
 }
 
@@ -347,20 +364,45 @@ static void fill_stop_signal(Creation *creation)
                 json_set_string(creation->config, "StopSignal", "SIGRTMIN+3");
 }
 
+/* Those of the daemon's that the container has no own of. */
+static void add_default_ulimits(json_t *host, const json_t *defaults)
+{
+        CLEANUP_JSON json_t *list = json_array();
+        json_t *own = json_object_get(host, "Ulimits"), *limit, *entry;
+        const char *name;
+        size_t i;
+
+        if (json_object_size(defaults) == 0 || !list)
+                return;
+        json_array_extend(list, own);
+        json_object_foreach((json_t *) defaults, name, limit) {
+                bool found = false;
+
+                json_array_foreach(own, i, entry)
+                        found = found || str_equal(json_get_string(entry, "Name"), name);
+                if (!found)
+                        json_array_append(list, limit);
+        }
+        json_object_set(host, "Ulimits", list);
+}
+
 static void fill_defaults(Creation *creation, const char *id)
 {
         json_t *host = creation->host_config;
+        const Config *config = creation->engine->config;
+        const struct {
+                const char *key, *value;
+        } strings[] = { { "CgroupnsMode", config->cgroup_namespace },
+                        { "IpcMode", config->ipc_mode },
+                        { "Runtime", "berth" } };
 
         fill_stop_signal(creation);
-        static const struct {
-                const char *key, *value;
-        } strings[] = { { "CgroupnsMode", "private" }, { "IpcMode", "private" }, { "Runtime", "berth" } };
-
         for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
                 if (str_empty(json_get_string(host, strings[i].key)))
                         json_set_string(host, strings[i].key, strings[i].value);
         if (json_get_int(host, "ShmSize", 0) == 0)
-                json_set_int(host, "ShmSize", (int64_t) creation->engine->config->shm_size);
+                json_set_int(host, "ShmSize", (int64_t) config->shm_size);
+        add_default_ulimits(host, config->ulimits);
         drop_unlimited(host);
         if (json_array_size(json_object_get(host, "ConsoleSize")) != 2)
                 json_object_set_new(host, "ConsoleSize", json_pack("[ii]", 0, 0));
@@ -504,8 +546,9 @@ static int check_bodies(Creation *creation, const json_t *body, Error *error)
 int engine_container_create(Engine *engine, const char *name, const json_t *body, json_t **ret_response, Error *error)
 {
         static int (*const checks[])(Creation *, Error *) = {
-                resolve_image, check_config,     check_network_mode,   check_ports,     check_links, check_volumes,
-                check_names,   check_log_config, check_restart_policy, check_resources, check_spec,
+                resolve_image, check_config,  check_network_mode, check_ports,          check_links,
+                check_volumes, check_names,   check_log_config,   check_restart_policy, check_resources,
+                check_joins,   check_storage, check_scope,        check_spec,
         };
         CLEANUP(creation_clear) Creation creation = { .engine = engine, .warnings = json_array() };
         Container *container;

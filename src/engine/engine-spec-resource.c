@@ -203,7 +203,8 @@ static json_t *cpu_limits(const json_t *host)
         return object;
 }
 
-static int throttles(const Spec *spec, json_t *object, const char *field, const char *key)
+/* VALUE is the member of each that counts, in HostConfig and in the configuration. */
+static int throttles(const Spec *spec, json_t *object, const char *field, const char *key, const char *const value[2])
 {
         json_t *list = json_array(), *entry;
         size_t i;
@@ -219,8 +220,8 @@ static int throttles(const Spec *spec, json_t *object, const char *field, const 
                         return error_set(spec->error, OUTCOME_FAILED, "stat %s: no such file or directory", path);
                 }
                 json_array_append_new(list, json_pack("{si si sI}", "major", (int) major(st.st_rdev), "minor",
-                                                      (int) minor(st.st_rdev), "rate",
-                                                      (json_int_t) json_get_int(entry, "Rate", 0)));
+                                                      (int) minor(st.st_rdev), value[1],
+                                                      (json_int_t) json_get_int(entry, value[0], 0)));
         }
         if (json_array_size(list) == 0) {
                 json_decref(list);
@@ -231,17 +232,18 @@ static int throttles(const Spec *spec, json_t *object, const char *field, const 
 
 static int block_limits(const Spec *spec, json_t *object)
 {
-        static const char *const fields[][2] = {
-                { "BlkioDeviceReadBps", "throttleReadBpsDevice" },
-                { "BlkioDeviceWriteBps", "throttleWriteBpsDevice" },
-                { "BlkioDeviceReadIOps", "throttleReadIOPSDevice" },
-                { "BlkioDeviceWriteIOps", "throttleWriteIOPSDevice" },
+        static const char *const fields[][4] = {
+                { "BlkioWeightDevice", "weightDevice", "Weight", "weight" },
+                { "BlkioDeviceReadBps", "throttleReadBpsDevice", "Rate", "rate" },
+                { "BlkioDeviceWriteBps", "throttleWriteBpsDevice", "Rate", "rate" },
+                { "BlkioDeviceReadIOps", "throttleReadIOPSDevice", "Rate", "rate" },
+                { "BlkioDeviceWriteIOps", "throttleWriteIOPSDevice", "Rate", "rate" },
         };
         int r = 0;
 
         copy_positive(object, "weight", spec->host, "BlkioWeight");
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(fields); i++)
-                r = throttles(spec, object, fields[i][0], fields[i][1]);
+                r = throttles(spec, object, fields[i][0], fields[i][1], fields[i] + 2);
         return r;
 }
 

@@ -19,6 +19,7 @@
 #include "berth/monitor.h"
 #include "berth/runtime.h"
 #include "berth/spec.h"
+#include "engine-join.h"
 #include "engine-volume-private.h"
 
 #define DEFAULT_OPEN_FILES 1024u
@@ -48,6 +49,7 @@ typedef struct StartPlan {
         RuntimeHealth health;
         int listen_fd;
         int network_namespace;
+        Joins joins; /* other containers' namespaces */
         bool bridge;
 } StartPlan;
 
@@ -64,6 +66,7 @@ static void plan_clear(StartPlan *plan)
         free(plan->rootfs);
         fd_close(plan->listen_fd);
         fd_close(plan->network_namespace);
+        joins_clear(&plan->joins);
 }
 
 void container_forget_start(Container *container)
@@ -197,6 +200,9 @@ static int prepare_config(StartPlan *plan, Error *error)
                 .hosts_path = hosts,
                 .resolv_conf_path = resolv_conf,
                 .init_path = container_init_path(container),
+                .ipc_namespace_path = plan->joins.paths[JOINED_IPC][0] ? plan->joins.paths[JOINED_IPC] : NULL,
+                .pid_namespace_path = plan->joins.paths[JOINED_PID][0] ? plan->joins.paths[JOINED_PID] : NULL,
+                .shm_path = plan->joins.shared_memory,
                 .network_namespace_path = str_equal(mode, "host") || plan->network_namespace >= 0 ? "" : NULL,
         };
 
@@ -283,6 +289,8 @@ static int prepare(StartPlan *plan, Error *error)
         if (r == 0)
                 r = mount_points_make(container->engine, json_object_get(container->record, "MountPoints"), error);
         if (r == 0)
+                r = joins_open(container, &plan->joins, error);
+        if (r == 0)
                 r = prepare_network(plan, error);
         if (r == 0)
                 r = prepare_config(plan, error);
@@ -317,7 +325,8 @@ static int prepare_mounts(const char *root, void *userdata, Error *error)
 {
         const StartPlan *plan = userdata;
 
-        return volumes_prepare(plan->container, root, error);
+        int r = volumes_prepare(plan->container, root, error);
+        return r < 0 ? r : shared_memory_prepare(plan->container, error);
 }
 
 /* The daemon's own limit is high; a container gets what a service manager gives by default. */
@@ -351,6 +360,8 @@ static _Noreturn void run_child(StartPlan *plan, int control)
                 .health = plan->health.argv ? &plan->health : NULL,
                 .keep_fds = &plan->listen_fd,
                 .n_keep_fds = 1,
+                .open_fds = plan->joins.fds,
+                .n_open_fds = JOINED_COUNT,
                 .setup_network = setup_network,
                 .prepare_mounts = prepare_mounts,
                 .userdata = plan,
@@ -501,6 +512,12 @@ static void on_scope(int error, const char *text, void *userdata)
         send(start->control, &go, 1, MSG_NOSIGNAL);
 }
 
+/* systemd's and the kernel's weight of 1 to 10000 for one of 10 to 1000 */
+static int64_t io_weight(int64_t weight)
+{
+        return 1 + (MAX(weight, 10) - 10) * 9999 / 990;
+}
+
 static void describe_scope(const Container *container, UnitScope *scope)
 {
         const json_t *host = container_host_config(container);
@@ -529,8 +546,42 @@ static void describe_scope(const Container *container, UnitScope *scope)
                 scope->cpu_period_us = (uint64_t) period;
         if (shares > 0) /* systemd's and the kernel's weight of 1 to 10000 for shares of 2 to 262144 */
                 scope->cpu_weight = 1 + ((uint64_t) MAX(shares, 2) - 2) * 9999 / 262142;
+        if (json_get_int(host, "BlkioWeight", 0) > 0)
+                scope->io_weight = (uint64_t) io_weight(json_get_int(host, "BlkioWeight", 0));
         if (pids > 0) /* the monitor is in the scope too */
                 scope->tasks_max = (uint64_t) pids + 8;
+}
+
+/* The limits of block devices, as properties; a vector owned by the caller, of borrowed strings. */
+static UnitDeviceLimit *device_limits(const json_t *host, size_t *ret_n)
+{
+        static const struct {
+                const char *key, *property, *value;
+        } kinds[] = { { "BlkioWeightDevice", "IODeviceWeight", "Weight" },
+                      { "BlkioDeviceReadBps", "IOReadBandwidthMax", "Rate" },
+                      { "BlkioDeviceWriteBps", "IOWriteBandwidthMax", "Rate" },
+                      { "BlkioDeviceReadIOps", "IOReadIOPSMax", "Rate" },
+                      { "BlkioDeviceWriteIOps", "IOWriteIOPSMax", "Rate" } };
+        UnitDeviceLimit *limits = NULL;
+        json_t *entry;
+        size_t n = 0, j;
+
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+                json_array_foreach(json_object_get(host, kinds[i].key), j, entry) {
+                        UnitDeviceLimit *more = reallocarray(limits, n + 1, sizeof(*more));
+                        int64_t value = json_get_int(entry, kinds[i].value, 0);
+
+                        if (!more)
+                                break;
+                        limits = more;
+                        limits[n++] = (UnitDeviceLimit) {
+                                .property = kinds[i].property,
+                                .path = json_get_string_or(entry, "Path", ""),
+                                .value = (uint64_t) (i == 0 ? io_weight(value) : value),
+                        };
+                }
+        *ret_n = n;
+        return limits;
 }
 
 static int request_scope(Start *start)
@@ -545,6 +596,8 @@ static int request_scope(Start *start)
         if (!unit || !description)
                 return -ENOMEM;
         describe_scope(container, &scope);
+        CLEANUP_FREE UnitDeviceLimit *limits = device_limits(container_host_config(container), &scope.n_device_limits);
+        scope.device_limits = limits;
         scope.name = unit;
         scope.description = description;
         scope.slice = str_empty(parent) ? container->engine->config->cgroup_parent : parent;
@@ -601,7 +654,9 @@ static int start_refusal(Container *container, bool by_hand, Error *error)
 static void start_container(Container *container, bool by_hand, EngineDone done, void *userdata)
 {
         CLEANUP(plan_clear)
-        StartPlan plan = { .container = container, .listen_fd = -EBADF, .network_namespace = -EBADF };
+        StartPlan plan = {
+                .container = container, .listen_fd = -EBADF, .network_namespace = -EBADF, .joins = JOINS_EMPTY
+        };
         CLEANUP_ERROR Error error = { 0 };
         Start *start = NULL;
         int r = start_refusal(container, by_hand, &error);

@@ -17,6 +17,7 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "berth/mount.h"
+#include "engine-join.h"
 #include "engine-volume-private.h"
 
 #define UNMOUNTS_MAX 64
@@ -328,6 +329,23 @@ int volumes_prepare(const Container *container, const char *root, Error *error)
         return r;
 }
 
+int shared_memory_prepare(const Container *container, Error *error)
+{
+        CLEANUP_FREE char *place = NULL, *data = NULL;
+
+        if (!container_shares_memory(container))
+                return 0;
+        place = container_shared_memory(container);
+        data = str_printf("mode=1777,size=%lld",
+                          (long long) json_get_int(container_host_config(container), "ShmSize", 0));
+        if (!place || !data)
+                return -ENOMEM;
+        if ((mkdir(place, 01777) < 0 && errno != EEXIST) ||
+            mount("shm", place, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, data) < 0)
+                return refuse(error, errno, EIO, "mounting shm tmpfs");
+        return 0;
+}
+
 void container_unstage_mounts(const Container *container)
 {
         CLEANUP_FREE char *path = container_runtime_path(container, NULL);
@@ -337,7 +355,7 @@ void container_unstage_mounts(const Container *container)
         while (directory && (entry = readdir(directory))) {
                 CLEANUP_FREE char *place = str_printf("%s/%s", path, entry->d_name);
 
-                if (!str_after_prefix(entry->d_name, STAGED_MOUNT_PREFIX))
+                if (!str_after_prefix(entry->d_name, STAGED_MOUNT_PREFIX) && !str_equal(entry->d_name, STAGED_SHM))
                         continue;
                 while (place && umount2(place, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
                         ;

@@ -58,6 +58,9 @@ int volume_remove(Engine *engine, const char *name, Error *error);
  * volumes need on the host, and copies what the image has in their places. ROOT is the container's root. */
 int volumes_prepare(const Container *container, const char *root, Error *error);
 
+/* In the same place: the /dev/shm that other containers may have too. */
+int shared_memory_prepare(const Container *container, Error *error);
+
 /* Whether something may be mounted on the volume, and taking it away. */
 bool volume_is_mounted(const Engine *engine, const char *name);
 int volume_unmount(const Engine *engine, const char *name);

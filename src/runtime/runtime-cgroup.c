@@ -128,6 +128,12 @@ static const char *const throttles[][2] = {
         { "throttleWriteIOPSDevice", "wiops" },
 };
 
+/* 10 to 1000 laid over 1 to 10000. */
+static int64_t io_weight(int64_t weight)
+{
+        return 1 + (MAX(weight, 10) - 10) * 9999 / 990;
+}
+
 static int io_apply(int group_fd, const json_t *block, Error *ret_error)
 {
         Limit weight = { .file = "io.weight" }, max = { .file = "io.max" };
@@ -136,9 +142,15 @@ static int io_apply(int group_fd, const json_t *block, Error *ret_error)
         int r;
 
         if (json_get_int(block, "weight", 0) > 0)
-                /* 10 to 1000 laid over 1 to 10000. */
-                number_or_max(&weight, 1 + (json_get_int(block, "weight", 0) - 10) * 9999 / 990);
+                number_or_max(&weight, io_weight(json_get_int(block, "weight", 0)));
         r = limit_apply(group_fd, &weight, ret_error);
+        json_array_foreach(json_get_array(block, "weightDevice"), j, device) {
+                snprintf(weight.text, sizeof(weight.text), "%lld:%lld %lld",
+                         (long long) json_get_int(device, "major", 0), (long long) json_get_int(device, "minor", 0),
+                         (long long) io_weight(json_get_int(device, "weight", 0)));
+                if (r >= 0)
+                        r = limit_apply(group_fd, &weight, ret_error);
+        }
         for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(throttles); i++)
                 json_array_foreach(json_get_array(block, throttles[i][0]), j, device) {
                         snprintf(max.text, sizeof(max.text), "%lld:%lld %s=%lld",

@@ -32,7 +32,7 @@ static int compare_int(const void *a, const void *b)
 /* Closes all but the standard descriptors, those START names and ONE_MORE. */
 static int close_others(const RuntimeStart *start, int one_more)
 {
-        CLEANUP_FREE int *keep = calloc(start->n_keep_fds + 4, sizeof(*keep));
+        CLEANUP_FREE int *keep = calloc(start->n_keep_fds + start->n_open_fds + 4, sizeof(*keep));
         unsigned int next = 3;
         size_t n = 0;
 
@@ -40,6 +40,8 @@ static int close_others(const RuntimeStart *start, int one_more)
                 return -ENOMEM;
         for (size_t i = 0; i < start->n_keep_fds; i++)
                 keep[n++] = start->keep_fds[i];
+        for (size_t i = 0; i < start->n_open_fds; i++)
+                keep[n++] = start->open_fds[i];
         keep[n++] = start->control;
         keep[n++] = start->network_namespace;
         keep[n++] = runtime_devices_kept();

@@ -126,6 +126,9 @@ static int plan_read(RuntimePlan *plan, Error *ret_error)
                 return r;
         if (plan->start->network_namespace >= 0)
                 plan->namespaces.fds[RUNTIME_NS_NETWORK] = plan->start->network_namespace;
+        r = runtime_sysctl_check(plan->config, &plan->namespaces, ret_error);
+        if (r < 0)
+                return r;
         runtime_plan_compare_oom_score(plan);
         r = runtime_devices_program(json_get_object(json_get_object(plan->config, "linux"), "resources"), ret_error);
         if (r >= 0)

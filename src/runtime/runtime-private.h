@@ -148,6 +148,8 @@ int runtime_network_loopback(void);
 /* --- sysctls ------------------------------------------------------------------------------------------------------ */
 
 /* Writes linux.sysctl for the present namespaces through PROC_FD, a /proc. */
+/* Refuses (-EINVAL) a name that is not of a namespace of the container's. */
+int runtime_sysctl_check(const json_t *config, const RuntimeNamespaces *namespaces, Error *ret_error);
 int runtime_sysctl_apply(int proc_fd, const json_t *config, Error *ret_error);
 
 /* --- the plan ----------------------------------------------------------------------------------------------------- */

@@ -154,12 +154,19 @@ static int append_limits(sd_bus_message *message, const UnitScope *scope)
                 { "CPUQuotaPeriodUSec", scope->cpu_period_us },
                 { "CPUWeight", scope->cpu_weight },
                 { "TasksMax", scope->tasks_max },
+                { "IOWeight", scope->io_weight },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
                 if (limits[i].value == UNIT_UNSET)
                         continue;
                 int r = sd_bus_message_append(message, "(sv)", limits[i].property, "t", limits[i].value);
+                if (r < 0)
+                        return r;
+        }
+        for (size_t i = 0; i < scope->n_device_limits; i++) {
+                const UnitDeviceLimit *limit = &scope->device_limits[i];
+                int r = sd_bus_message_append(message, "(sv)", limit->property, "a(st)", 1, limit->path, limit->value);
                 if (r < 0)
                         return r;
         }
