@@ -659,11 +659,13 @@ static void start_container(Container *container, bool by_hand, EngineDone done,
         };
         CLEANUP_ERROR Error error = { 0 };
         Start *start = NULL;
+        bool tried = false;
         int r = start_refusal(container, by_hand, &error);
 
         if (r == 0 && container_hold_start(container, done, userdata))
                 return;
         if (r == 0) {
+                tried = true;
                 container_execs_settle(container);
                 container_note_caller(container);
                 container_restart_reset(container, by_hand);
@@ -691,7 +693,7 @@ static void start_container(Container *container, bool by_hand, EngineDone done,
                 if (r < 0)
                         log_error_errno(r, "Cannot start container %s", container->id);
                 done(r, &error, userdata);
-                if (r != OUTCOME_NOT_MODIFIED && r != OUTCOME_CONFLICT && container_auto_remove(container))
+                if (tried && container_auto_remove(container))
                         container_remove_unattended(container);
         }
 }
