@@ -22,7 +22,7 @@ VOLUMES = "/var/lib/berth/volume"
 
 def call_system(number, *arguments):
     """Perl that makes one system call of x86-64 and prints how it failed, or that it did not."""
-    return f"perl -e '$!=0; $r = syscall({', '.join((str(number), *map(str, arguments)))}); print $r == -1 ? \"error $!\\n\" : \"succeeded\\n\"'"
+    return f"perl -e '@a = ({', '.join(map(str, arguments))}); $!=0; $r = syscall({number}, @a); print $r == -1 ? \"error $!\\n\" : \"succeeded\\n\"'"
 
 
 FAILS = r"error (Operation not permitted|Function not implemented|Permission denied)"
@@ -85,7 +85,7 @@ ATTEMPTS = [
     # Names and files
     ("a root within the root", [], "debian:13", "perl -e 'mkdir \"/x\"; chroot \"/x\"; chdir \"..\" for 1..99; chroot \".\"; exec \"/bin/ls\", \"/.dockerenv\"'", r"^/\.dockerenv$", None),
     ("links that climb", [], "busybox", "ln -s ../../../../../../../../.. /up; ls /up/.dockerenv", r"^/up/\.dockerenv$", None),
-    ("attributes of the overlay", [], "debian:13", "perl -e '$!=0; $r = syscall(188, \"/tmp\", \"trusted.overlay.opaque\", \"y\", 1, 0); print $r == -1 ? \"error $!\\n\" : \"succeeded\\n\"'", FAILS, None),
+    ("attributes of the overlay", [], "debian:13", call_system(188, '"/tmp"', '"trusted.overlay.opaque"', '"y"', 1, 0), FAILS, None),
     ("higher limits", [], "busybox", "ulimit -Hn 99999999 && echo raised", None, r"^raised"),
     ("the place of a file of the engine's", [], "busybox", "rm -f /etc/hosts || echo refused", r"^refused$", None),
     # Processes
