@@ -13,6 +13,7 @@
 
 #include "berth/config.h"
 #include "berth/file.h"
+#include "berth/json.h"
 #include "berth/string.h"
 
 static char top[64], file[96];
@@ -67,6 +68,8 @@ static void test_values_and_drop_in(void **state)
         CLEANUP_CLOSE int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         assert_int_equal(file_replace_volatile_at(fd, "10-more.json", "{\"debug\":true}", 14, 0600), 0);
         assert_int_equal(read_text("{\"bip\":\"10.9.0.1/24\",\"dns\":[\"1.1.1.1\"],\"default-shm-size\":\"128m\","
+                                   "\"default-ulimits\":{\"nofile\":{\"Name\":\"nofile\",\"Hard\":20,\"Soft\":10}},"
+                                   "\"default-ipc-mode\":\"shareable\",\"default-cgroupns-mode\":\"host\","
                                    "\"idle-timeout\":-1,\"live-restore\":true}",
                                    &config, &warnings, &message),
                          0);
@@ -75,6 +78,9 @@ static void test_values_and_drop_in(void **state)
         assert_int_equal(config.bridge_prefix, 24);
         assert_string_equal(config.dns[0], "1.1.1.1");
         assert_int_equal(config.shm_size, 128 * 1024 * 1024);
+        assert_string_equal(config.ipc_mode, "shareable");
+        assert_string_equal(config.cgroup_namespace, "host");
+        assert_int_equal(json_get_int(json_object_get(config.ulimits, "nofile"), "Soft", 0), 10);
         assert_true(config.idle_timeout_us == UINT64_MAX);
         assert_true(config.debug);
         assert_int_equal(strv_length(warnings), 1);
@@ -98,6 +104,9 @@ static void test_refusals(void **state)
                 { "{\"data-root\":\"\"}", "data-root" },
                 { "{\"mtu\":70000}", "mtu" },
                 { "{\"default-shm-size\":\"big\"}", "default-shm-size" },
+                { "{\"default-ipc-mode\":\"host\"}", "default-ipc-mode" },
+                { "{\"default-cgroupns-mode\":\"odd\"}", "default-cgroupns-mode" },
+                { "{\"default-ulimits\":{\"nofile\":{\"Hard\":1,\"Soft\":2}}}", "default-ulimits" },
                 { "{\"idle-timeout\":\"10s\"}", "idle-timeout" },
                 { "[]", "not a JSON object" },
                 { "{", "daemon.json" },
