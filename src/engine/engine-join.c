@@ -53,8 +53,9 @@ char *container_shared_memory(const Container *container)
 static int refuse_join(Joined which, const Container *target, Error *error)
 {
         if (!container_is_running(target))
-                return error_set(error, OUTCOME_CONFLICT, "failed to join %s namespace: container %s is not running",
-                                 modes[which].name, target->id);
+                return error_set(error, which == JOINED_IPC ? OUTCOME_CONFLICT : OUTCOME_FAILED,
+                                 "failed to join %s namespace: container %s is not running", modes[which].name,
+                                 target->id);
         const char *mode = json_get_string_or(container_host_config(target), "IpcMode", "");
         if (which == JOINED_IPC && !str_equal(mode, "shareable") && !str_equal(mode, "host"))
                 return error_set(error, OUTCOME_BAD_REQUEST,
