@@ -24,7 +24,9 @@ typedef struct SpecInput {
         const json_t *volumes; /* volumes, made and mounted on the host: [{"Source": directory, "Destination",
                                 * "RW": bool, "Propagation"}]; NULL: none. They stand for the entries of Binds and
                                 * Mounts that name a volume, by destination. */
-        bool check_only;       /* at creation: nothing of the host is looked at or made (devices, sources of binds) */
+        const json_t
+                *edits;  /* of devices that were asked for by name: an array of CDI's "containerEdits"; NULL: none */
+        bool check_only; /* at creation: nothing of the host is looked at or made (devices, sources of binds) */
 } SpecInput;
 
 /* Builds the configuration. User and group names are not resolved here (that needs the root file system):

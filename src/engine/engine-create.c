@@ -7,6 +7,7 @@
 #include "berth/json.h"
 #include "berth/log.h"
 #include "berth/spec.h"
+#include "engine-cdi.h"
 #include "engine-join.h"
 #include "engine-limits.h"
 #include "engine-volume-private.h"
@@ -290,7 +291,8 @@ static int check_resources(Creation *creation, Error *error)
 {
         if (json_get_int(creation->host_config, "ShmSize", 0) < 0)
                 return error_set(error, OUTCOME_BAD_REQUEST, "SHM size can not be less than 0");
-        return limits_check(creation->host_config, false, creation->warnings, error);
+        int r = cdi_normalise(json_object_get(creation->host_config, "DeviceRequests"));
+        return r < 0 ? r : limits_check(creation->host_config, false, creation->warnings, error);
 }
 
 static int check_joins(Creation *creation, Error *error)

@@ -122,7 +122,7 @@ static const Field host_config_fields[] = {
         { "CpusetMems", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
         { "Devices", FIELD_OBJECTS, DEFAULT_NULL, SUPPORT_FULL },
         { "DeviceCgroupRules", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "DeviceRequests", FIELD_OBJECTS, DEFAULT_NULL, SUPPORT_REFUSE },
+        { "DeviceRequests", FIELD_OBJECTS, DEFAULT_NULL, SUPPORT_FULL },
         { "MemoryReservation", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
         { "MemorySwap", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
         { "MemorySwappiness", FIELD_INTEGER, DEFAULT_NULL, SUPPORT_FULL },

@@ -392,13 +392,35 @@ static int add_volume(Spec *spec, json_t *list, const json_t *volume)
                        : -ENOMEM;
 }
 
+/* One that a device's description has (CDI). */
+static int add_described_mount(Spec *spec, json_t *list, const json_t *mount)
+{
+        const char *type = json_get_string_or(mount, "type", "bind");
+        const char *target = json_get_string_or(mount, "containerPath", "");
+        json_t *options = json_get_array(mount, "options"), *option;
+        CLEANUP_BUFFER Buffer text = { 0 };
+        size_t i;
+        int r = buffer_append_string(&text, str_equal(type, "bind") ? "rbind,rprivate" : "rprivate");
+
+        json_array_foreach(options, i, option) {
+                if (r >= 0 && json_is_string(option))
+                        r = buffer_printf(&text, ",%s", json_string_value(option));
+        }
+        if (r < 0)
+                return r;
+        if (*target != '/')
+                return error_set(spec->error, OUTCOME_FAILED, "CDI device injection failed: invalid mount \"%s\"",
+                                 target);
+        return add_user_mount(spec, list, target, type, json_get_string_or(mount, "hostPath", type), text.data);
+}
+
 /* --- all together ------------------------------------------------------------------------------------------------- */
 
 static int add_user_mounts(Spec *spec, json_t *list)
 {
         const char *target;
-        json_t *entry;
-        size_t i;
+        json_t *entry, *edits;
+        size_t i, j;
         int r = 0;
 
         json_object_foreach(json_object_get(spec->host, "Tmpfs"), target, entry) {
@@ -417,6 +439,11 @@ static int add_user_mounts(Spec *spec, json_t *list)
                 if (r == 0)
                         r = add_volume(spec, list, entry);
         }
+        json_array_foreach((json_t *) spec->input->edits, i, edits)
+                json_array_foreach(json_get_array(edits, "mounts"), j, entry) {
+                        if (r == 0)
+                                r = add_described_mount(spec, list, entry);
+                }
         return r;
 }
 

@@ -120,6 +120,48 @@ static int add_device(Spec *spec, const json_t *mapping)
         return add_node(spec, &st, target, access);
 }
 
+/* A node that a device's description has (CDI): what it does not say is as the host has it. */
+static int add_described(Spec *spec, const json_t *node)
+{
+        const char *target = json_get_string_or(node, "path", "");
+        const char *source = json_get_string_or(node, "hostPath", target);
+        const char *type = json_get_string_or(node, "type", "");
+        const char *access = json_get_string_or(node, "permissions", "rwm");
+        struct stat st = { 0 };
+        bool known = stat(source, &st) >= 0 && (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode));
+
+        if (*target != '/' || strspn(access, "rwm") != strlen(access) ||
+            (!known && (!*type || !json_object_get(node, "major") || !json_object_get(node, "minor"))))
+                return error_set(spec->error, OUTCOME_FAILED,
+                                 "CDI device injection failed: failed to stat CDI host device \"%s\": no such file or "
+                                 "directory",
+                                 source);
+        if (*type)
+                st.st_mode = (st.st_mode & 07777) | (*type == 'b' ? S_IFBLK : S_IFCHR);
+        if (json_object_get(node, "major"))
+                st.st_rdev = makedev((unsigned int) json_get_int(node, "major", 0),
+                                     (unsigned int) json_get_int(node, "minor", 0));
+        if (json_object_get(node, "fileMode"))
+                st.st_mode = (st.st_mode & S_IFMT) | ((mode_t) json_get_int(node, "fileMode", 0) & 07777);
+        st.st_uid = (uid_t) json_get_int(node, "uid", st.st_uid);
+        st.st_gid = (gid_t) json_get_int(node, "gid", st.st_gid);
+        return add_node(spec, &st, target, access);
+}
+
+static int add_all_described(Spec *spec)
+{
+        json_t *edits, *node;
+        size_t i, j;
+        int r = 0;
+
+        json_array_foreach((json_t *) spec->input->edits, i, edits)
+                json_array_foreach(json_get_array(edits, "deviceNodes"), j, node) {
+                        if (r == 0)
+                                r = add_described(spec, node);
+                }
+        return r;
+}
+
 /* "c 10:* rwm" */
 static int add_rule_text(Spec *spec, const char *text)
 {
@@ -155,7 +197,7 @@ int spec_add_devices(Spec *spec)
                 if (r == 0)
                         r = add_rule_text(spec, json_is_string(entry) ? json_string_value(entry) : "");
         }
-        return r;
+        return r == 0 ? add_all_described(spec) : r;
 }
 
 /* --- limits ------------------------------------------------------------------------------------------------------- */

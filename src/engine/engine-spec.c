@@ -168,8 +168,8 @@ static json_t *environment(const Spec *spec)
 {
         CLEANUP_FREE char *hostname = str_printf("HOSTNAME=%s", json_get_string_or(spec->config, "Hostname", ""));
         CLEANUP_JSON json_t *list = json_pack("[ss*]", PATH_DEFAULT, hostname);
-        json_t *entry;
-        size_t i;
+        json_t *entry, *edits;
+        size_t i, j;
 
         if (!list || (json_get_bool(spec->config, "Tty") && set_variable(list, "TERM=xterm") < 0))
                 return NULL;
@@ -178,6 +178,10 @@ static json_t *environment(const Spec *spec)
                         return NULL;
         if (spec->systemd && spec_systemd_environment(spec, list) < 0)
                 return NULL;
+        json_array_foreach((json_t *) spec->input->edits, i, edits)
+                json_array_foreach(json_get_array(edits, "env"), j, entry)
+                        if (json_is_string(entry) && set_variable(list, json_string_value(entry)) < 0)
+                                return NULL;
         return TAKE_PTR(list);
 }
 

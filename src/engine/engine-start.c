@@ -19,6 +19,7 @@
 #include "berth/monitor.h"
 #include "berth/runtime.h"
 #include "berth/spec.h"
+#include "engine-cdi.h"
 #include "engine-join.h"
 #include "engine-volume-private.h"
 
@@ -208,11 +209,15 @@ static int prepare_config(StartPlan *plan, Error *error)
 
         if (!hostname || !hosts || !resolv_conf)
                 return -ENOMEM;
-        CLEANUP_JSON json_t *volumes = NULL;
+        CLEANUP_JSON json_t *volumes = NULL, *edits = NULL;
         int r = container_spec_volumes(container, &volumes);
-        if (r < 0)
+        if (r == 0)
+                r = cdi_resolve(container->engine->config->cdi_directories,
+                                json_object_get(container_host_config(container), "DeviceRequests"), &edits, error);
+        if (r != 0)
                 return r;
         input.volumes = volumes;
+        input.edits = edits;
         r = spec_generate(&input, &plan->config, error);
         return r != 0 ? r : engine_prepare_seccomp(container->engine, plan->config, error);
 }

@@ -156,7 +156,7 @@ ELSEWHERE = {
     "--cidfile": "test_files", "--env-file": "test_files", "--label-file": "test_files", "--detach": "test_files",
     "--detach-keys": "test_containers.py", "--rm": "test_containers.py", "--sig-proxy": "test_client.py",
     "--volumes-from": "test_volumes.py", "--help": "test_client.py",
-    "--gpus": "needs a GPU and its driver",
+    "--gpus": "test_described_devices",
     "--link-local-ip": "networks", "--link": "networks", "--ip": "networks", "--ip6": "networks", "--mac-address": "networks",
     "--network-alias": "networks", "--publish": "networks", "--publish-all": "networks",
     "--init": "the test of restart policies and health",
@@ -267,6 +267,28 @@ class Options(unittest.TestCase):
             terminal = Terminal(client, "run", "--rm", "-it", "busybox", "sh", "-c", "tty; stty size")
             terminal.expect("/dev/pts/0")
             self.assertEqual(terminal.status(), 0)
+
+    # --- devices by name ---
+
+    def test_described_devices(self):
+        description = {"cdiVersion": "0.6.0", "kind": "example.org/box", "devices": [
+            {"name": "one", "containerEdits": {"env": ["BOX=one"], "deviceNodes": [
+                {"path": "/dev/box", "hostPath": "/dev/fuse", "permissions": "rw", "fileMode": 0o600, "uid": 33}]}},
+            {"name": "hooked", "containerEdits": {"hooks": [{"hookName": "createContainer", "path": "/bin/true"}]}}],
+            "containerEdits": {"mounts": [{"hostPath": "/etc/passwd", "containerPath": "/box/passwd", "options": ["ro"]}]}}
+        os.makedirs("/etc/cdi", exist_ok=True)
+        with open("/etc/cdi/box.json", "w", encoding="ascii") as file:
+            json.dump(description, file)
+        script = "echo $BOX; stat -c '%t:%T %a %u' /dev/box; grep -c systemd-network /box/passwd; exec 3<>/dev/box && echo opened"
+        for client in CLIENTS:
+            self.assertEqual(run(client, "run", "--rm", "--device", "example.org/box=one", "busybox", "sh", "-c", script),
+                             "one\na:e5 600 33\n1\nopened\n")
+            for name, wanted in (("nosuch", "unresolvable CDI devices example.org/box=nosuch"), ("hooked", "has hooks")):
+                status, text = attempt(client, ["--device", f"example.org/box={name}"], "true")
+                self.assertNotEqual(status, 0)
+                self.assertIn(wanted, text)
+            _, text = attempt(client, ["--gpus", "all"], "true")
+            self.assertIn('could not select device driver "" with capabilities: [[gpu]]', text)
 
     # --- namespaces of other containers ---
 
