@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "berth/network.h"
+
 #define BERTH_DATA_ROOT "/var/lib/berth"
 #define BERTH_EXEC_ROOT "/run/berth"
 #define BERTH_SOCKET "/run/berth.sock"
@@ -29,6 +31,9 @@ typedef struct Config {
         uint64_t log_spool_size;       /* bytes of a container's log that may wait on the disk for the journal */
         struct in_addr bridge_gateway; /* 0: chosen */
         uint8_t bridge_prefix;
+        NetworkPool *pools; /* where networks take their subnets from; none: the defaults */
+        size_t n_pools;
+        char *host_gateway; /* the address of "host-gateway"; NULL: that of the default bridge */
         uint32_t mtu;
         char **dns, **dns_search, **dns_options;
         char **labels;

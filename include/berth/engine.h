@@ -19,6 +19,7 @@
 
 typedef struct Engine Engine;
 typedef struct Container Container;
+typedef struct Network Network;
 
 /* RESULT as above; ERROR is borrowed for the call and may be empty. */
 typedef void (*EngineDone)(int result, const Error *error, void *userdata);
@@ -142,6 +143,24 @@ void exec_start(Exec *exec, const ExecStart *start, int fd, Buffer *received, En
 
 /* One that is not started yet is waited for. */
 void exec_resize(Exec *exec, int64_t rows, int64_t columns, EngineDone done, void *userdata);
+
+/* --- Networks -------------------------------------------------------------------------------------------------------
+ */
+
+/* By full ID, name or unambiguous prefix of the ID. "network X not found". */
+int engine_network_find(Engine *engine, const char *reference, Network **ret_network, Error *error);
+/* BODY is POST /networks/create's. */
+int engine_network_create(Engine *engine, const json_t *body, json_t **ret_response, Error *error);
+int engine_network_list(Engine *engine, const json_t *filters, json_t **ret_list, Error *error);
+int network_inspect(Network *network, bool verbose, json_t **ret_object);
+int network_remove(Network *network, Error *error);
+int engine_network_prune(Engine *engine, const json_t *filters, json_t **ret_object, Error *error);
+/* BODY is {"Container", "EndpointConfig"} or {"Container", "Force"}. */
+void network_connect(Network *network, const json_t *body, EngineDone done, void *userdata);
+void network_disconnect(Network *network, const json_t *body, EngineDone done, void *userdata);
+
+/* Somebody has changed the host's packet filter: what is missing of ours is made again. */
+void engine_firewall_changed(Engine *engine);
 
 /* --- Waiting and logs --------------------------------------------------------------------------------------------- */
 

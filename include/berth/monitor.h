@@ -12,6 +12,7 @@
  *   --spool PATH          where log records wait that journald does not take fast enough (include/berth/spool.h);
  * records that are there already go out first. Without it, output waits in the container's pipe
  *   --spool-size BYTES    how much may wait there, 256 MiB by default
+ *   --resolver PATH       of a container with networks: what its name server knows, once it is to have one
  *   --stdin-once 0|1      close the container's standard input when the first client that attached it closes its side
  *   --pid N --pidfd FD --payload DIR                  the first process, its pidfd, its cgroup directory
  *   --terminal FD, or --stdin FD (optional) --stdout FD --stderr FD
@@ -28,8 +29,17 @@
  *                         sequence is looked for only where the container has a terminal.
  *                         Behind the words may stand a line feed and bytes the client had sent already.
  *   resize ROWS COLUMNS   the terminal's new size
- * All requests that wait when the monitor starts are served before the first byte of output is read, so a client that
- * attached before the start misses nothing.
+ *   ports - -             with up to 250 bound sockets, and behind the words a line feed and a line for each: "tcp",
+ * "udp" or "sctp", and the container's address and port, where what arrives is led resolver - -          with the
+ * container's two sockets of the name service, UDP and TCP All requests that wait when the monitor starts are served
+ * before the first byte of output is read, so a client that attached before the start misses nothing.
+ *
+ * The resolver's file has lines "network PATH" (of a file with names), "alias NAME NAME" (the first stands for the
+ * second), "server ADDRESS" (instead of the host's) and "closed" (nothing is asked outside). A file with a network's
+ * names begins with "name NAME"; every other line is "IPV4|- IPV6|- NAME...". Both are replaced as a whole.
+ *
+ * A monitor with --resolver watches the host's packet filter, and sends MONITOR_FIREWALL_REQUEST to --notify when the
+ * engine's table, or rules of it, were removed.
  *
  *   --drain 1             no container: only the spool's records are sent, for a monitor that was killed. Of the
  * options above, --id, --spool, --notify and --journal-socket count, and
@@ -49,6 +59,7 @@
 #define MONITOR_SOCKET_NAME "monitor.sock"
 #define MONITOR_EXIT_RECORD "exit.json"
 #define MONITOR_HEALTH_STATE "health.json"
+#define MONITOR_RESOLVER_FILE "resolver"
 
 #define MONITOR_LEAVE_SIGNAL SIGUSR1
 
@@ -58,6 +69,9 @@
 
 #define MONITOR_NOTIFY_REQUEST \
         "POST /_berth/exited/%s HTTP/1.1\r\nHost: berth\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+#define MONITOR_FIREWALL_REQUEST \
+        "POST /_berth/firewall HTTP/1.1\r\nHost: berth\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 /* A longer line of output becomes several records, marked CONTAINER_PARTIAL_MESSAGE=true (all but the last). */
 #define MONITOR_LINE_MAX (384u * 1024)

@@ -15,13 +15,6 @@ const ApiRoute api_missing_routes[] = {
         { "PUT", "/containers/{id}/archive", NULL, false, false },
         { "POST", "/build", NULL, false, false },
         { "POST", "/build/prune", NULL, false, false },
-        { "GET", "/networks", NULL, false, false },
-        { "GET", "/networks/{id}", NULL, false, false },
-        { "DELETE", "/networks/{id}", NULL, false, false },
-        { "POST", "/networks/create", NULL, false, false },
-        { "POST", "/networks/{id}/connect", NULL, false, false },
-        { "POST", "/networks/{id}/disconnect", NULL, false, false },
-        { "POST", "/networks/prune", NULL, false, false },
         { "POST", "/session", NULL, false, false },
         { NULL, NULL, NULL, false, false },
 };

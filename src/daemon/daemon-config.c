@@ -26,6 +26,8 @@ typedef enum KeyKind {
         KEY_IPC_MODE,
         KEY_CGROUP_NAMESPACE,
         KEY_ULIMITS,
+        KEY_POOLS,
+        KEY_ADDRESS,
         KEY_NO_EFFECT, /* Docker's, and of no meaning here */
 } KeyKind;
 
@@ -76,7 +78,8 @@ static const Key keys[] = {
         { "features", KEY_NO_EFFECT, 0 },
         { "experimental", KEY_NO_EFFECT, 0 },
         { "log-opts", KEY_NO_EFFECT, 0 },
-        { "default-address-pools", KEY_NO_EFFECT, 0 },
+        { "default-address-pools", KEY_POOLS, 0 },
+        { "host-gateway-ip", KEY_ADDRESS, offsetof(Config, host_gateway) },
         { "shutdown-timeout", KEY_NO_EFFECT, 0 },
 };
 
@@ -107,8 +110,8 @@ int config_init(Config *config)
                 if (strv_append(&config->cdi_directories, cdi[i]) < 0)
                         return -ENOMEM;
         return config->ipc_mode && config->cgroup_namespace && config->data_root && config->exec_root &&
-                               config->notify_socket && config->monitor_path && config->init_path && config->cgroup_parent &&
-                               config->group && config->log_driver && config->search_endpoint
+                               config->notify_socket && config->monitor_path && config->init_path &&
+                               config->cgroup_parent && config->group && config->log_driver && config->search_endpoint
                        ? 0
                        : -ENOMEM;
 }
@@ -135,6 +138,8 @@ void config_clear(Config *config)
         strv_free(config->labels);
         strv_free(config->insecure_registries);
         strv_free(config->registry_mirrors);
+        free(config->pools);
+        free(config->host_gateway);
         free(config->http_proxy);
         free(config->https_proxy);
         free(config->no_proxy);
@@ -314,6 +319,46 @@ static const char *set_ulimits(json_t **member, const json_t *value)
         return NULL;
 }
 
+static bool is_address(const json_t *value)
+{
+        struct in6_addr address;
+        const char *text = json_string_value(value);
+
+        return text && (inet_pton(AF_INET, text, &address) == 1 || inet_pton(AF_INET6, text, &address) == 1);
+}
+
+/* [{"base": "10.10.0.0/16", "size": 24}, ...]. IPv6 networks take no subnet from here. */
+static const char *set_pools(Config *config, const json_t *value)
+{
+        static const char problem[] =
+                "must be an array of objects with the members \"base\", an IPv4 subnet, and \"size\", "
+                "a length of prefix from that of the subnet to 30";
+        CLEANUP_FREE NetworkPool *pools = calloc(json_array_size(value) + 1, sizeof(*pools));
+        json_t *entry;
+        size_t i;
+
+        if (!pools)
+                return "cannot be kept: out of memory";
+        if (!json_is_array(value))
+                return problem;
+        json_array_foreach((json_t *) value, i, entry) {
+                const char *base = json_get_string_or(entry, "base", "");
+                CLEANUP_FREE char *address = strndup(base, strcspn(base, "/"));
+                int64_t prefix, size = json_get_int(entry, "size", -1);
+                struct in_addr parsed;
+
+                if (!address || !strchr(base, '/') || inet_pton(AF_INET, address, &parsed) != 1 ||
+                    str_to_int64(strchr(base, '/') + 1, 1, 30, &prefix) < 0 || size < prefix || size > 30)
+                        return problem;
+                pools[i] = (NetworkPool) { { ntohl(parsed.s_addr) & UINT32_MAX << (32 - prefix), (uint8_t) prefix },
+                                           (uint8_t) size };
+        }
+        free(config->pools);
+        config->pools = TAKE_PTR(pools);
+        config->n_pools = json_array_size(value);
+        return NULL;
+}
+
 /* NULL, or what is wrong with the value. */
 static const char *apply(Config *config, const Key *key, const json_t *value)
 {
@@ -365,6 +410,10 @@ static const char *apply(Config *config, const Key *key, const json_t *value)
                 return set_choice((char **) member, value, "private", "host", "must be \"private\" or \"host\"");
         case KEY_ULIMITS:
                 return set_ulimits(&config->ulimits, value);
+        case KEY_POOLS:
+                return set_pools(config, value);
+        case KEY_ADDRESS:
+                return is_address(value) ? set_string((char **) member, value) : "must be an IPv4 or IPv6 address";
         default:
                 return NULL;
         }

@@ -56,13 +56,18 @@ int detach_keys_parse(const char *text, char ret_keys[static DETACH_KEYS_MAX], s
         return 0;
 }
 
-int monitor_request_send(const char *path, const void *request, size_t size, int fd)
+int monitor_request_send_fds(const char *path, const void *request, size_t size, const int *fds, size_t n_fds)
 {
         CLEANUP_CLOSE int connection = socket_connect_unix(path, SOCK_SEQPACKET);
         if (connection < 0)
                 return connection;
-        int r = socket_send_fds(connection, request, size, &fd, fd >= 0 ? 1 : 0);
+        int r = socket_send_fds(connection, request, size, fds, n_fds);
         return r < 0 ? r : TAKE_FD(connection);
+}
+
+int monitor_request_send(const char *path, const void *request, size_t size, int fd)
+{
+        return monitor_request_send_fds(path, request, size, &fd, fd >= 0 ? 1 : 0);
 }
 
 static int send_request(Container *container, const void *request, size_t size, int fd)

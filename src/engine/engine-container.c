@@ -18,6 +18,7 @@ Container *container_new(Engine *engine, const char *id)
         container->engine = engine;
         strncpy(container->id, id, ID_LENGTH);
         container->monitor_fd = -EBADF;
+        LIST_INIT(&container->endpoints);
         LIST_INIT(&container->stops);
         LIST_INIT(&container->waiters);
         LIST_INIT(&container->attaches);
@@ -36,6 +37,9 @@ void container_free(Container *container)
         container_stops_done(container);
         sd_event_source_disable_unref(container->monitor_exit);
         fd_close(container->monitor_fd);
+        while (!LIST_EMPTY(&container->endpoints))
+                endpoint_free(LIST_FIRST(&container->endpoints));
+        free(container->ports);
         LIST_REMOVE(container, link);
         json_decref(container->record);
         free(container->joined_namespace);
@@ -154,11 +158,12 @@ int container_save(Container *container, bool durable)
 int container_save_state(Container *container)
 {
         CLEANUP_JSON json_t *state =
-                json_pack("{sI sI sI sI sI sI sI ss*}", "Run", (json_int_t) container->run, "StartedAt",
+                json_pack("{sI sI sI sI sI sI so so ss*}", "Run", (json_int_t) container->run, "StartedAt",
                           (json_int_t) container->started_ns, "Pid", (json_int_t) container->pid, "StartTime",
                           (json_int_t) container->start_time, "MonitorPid", (json_int_t) container->monitor_pid,
-                          "MonitorStartTime", (json_int_t) container->monitor_start_time, "Address",
-                          (json_int_t) container->address.s_addr, "JoinedNamespace", container->joined_namespace);
+                          "MonitorStartTime", (json_int_t) container->monitor_start_time, "Endpoints",
+                          container_endpoints_state(container), "Ports", container_ports_state(container),
+                          "JoinedNamespace", container->joined_namespace);
 
         return state ? write_json(container_runtime_path(container, NULL), CONTAINER_STATE, state, false) : -ENOMEM;
 }
@@ -213,7 +218,8 @@ static bool read_state(Container *container)
         container->start_time = (uint64_t) json_get_int(state, "StartTime", 0);
         container->monitor_pid = (pid_t) json_get_int(state, "MonitorPid", 0);
         container->monitor_start_time = (uint64_t) json_get_int(state, "MonitorStartTime", 0);
-        container->address.s_addr = (in_addr_t) json_get_int(state, "Address", 0);
+        container_read_endpoints(container, json_object_get(state, "Endpoints"));
+        container_read_ports(container, json_object_get(state, "Ports"));
         const char *joined = json_get_string(state, "JoinedNamespace");
         container->joined_namespace = joined ? strdup(joined) : NULL;
         return true;

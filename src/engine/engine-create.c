@@ -22,6 +22,8 @@ typedef struct Creation {
         json_t *image;
         json_t *points; /* what is mounted: see engine-volume-private.h */
         char *name;
+        json_t *networks;         /* settings of the endpoints, by name */
+        const json_t *networking; /* NetworkingConfig; borrowed */
 } Creation;
 
 static void creation_clear(Creation *creation)
@@ -31,6 +33,7 @@ static void creation_clear(Creation *creation)
         json_decref(creation->host_config);
         json_decref(creation->image);
         json_decref(creation->points);
+        json_decref(creation->networks);
         free(creation->image_id);
         free(creation->name);
 }
@@ -180,6 +183,59 @@ static int check_network_mode(Creation *creation, Error *error)
         return resolved ? json_set_string(creation->host_config, "NetworkMode", resolved) : -ENOMEM;
 }
 
+/* The settings of the endpoints: those of NetworkingConfig, and of the network that NetworkMode names. */
+static int check_networks(Creation *creation, Error *error)
+{
+        const char *mode = json_get_string(creation->host_config, "NetworkMode"), *key;
+        const char *mac = json_get_string(creation->config, "MacAddress");
+        json_t *given = fields_member(creation->networking, "EndpointsConfig"), *entry;
+        CLEANUP_JSON json_t *requested = json_is_object(given) ? json_copy(given) : json_object();
+
+        creation->networks = json_object();
+        if (!requested || !creation->networks)
+                return -ENOMEM;
+        if (str_after_prefix(mode, "container:"))
+                return json_object_size(requested) == 0
+                               ? 0
+                               : error_set(error, OUTCOME_BAD_REQUEST,
+                                           "conflicting options: cannot connect to other networks: container shares "
+                                           "network namespace with another container");
+        if (!json_object_get(requested, mode))
+                json_object_set_new(requested, mode, json_null());
+        json_object_foreach(requested, key, entry) {
+                CLEANUP_JSON json_t *settings = NULL;
+                const char *wanted = str_equal(key, "default") ? "bridge" : key;
+                Network *network = NULL;
+
+                (void) engine_network_find(creation->engine, wanted, &network, NULL);
+                int r = endpoint_settings_normalise(entry, network, wanted, &settings, error);
+                if (r != 0)
+                        return r;
+                if (!str_empty(mac) && str_equal(key, mode) && str_empty(json_get_string(settings, "MacAddress")))
+                        json_set_string(settings, "MacAddress", mac);
+                if (!json_object_get(creation->networks, network ? network->name : wanted) || !json_is_null(entry))
+                        json_object_set(creation->networks, network ? network->name : wanted, settings);
+        }
+        return 0;
+}
+
+/* What is published is exposed. */
+static void expose_bound(json_t *config, const json_t *ports)
+{
+        CLEANUP_JSON json_t *exposed = json_object_size(json_object_get(config, "ExposedPorts")) > 0
+                                               ? json_deep_copy(json_object_get(config, "ExposedPorts"))
+                                               : json_object();
+        const char *port;
+        json_t *ignored;
+
+        json_object_foreach((json_t *) ports, port, ignored) {
+                CLEANUP_FREE char *full = str_printf("%s%s", port, strchr(port, '/') ? "" : "/tcp");
+                if (full)
+                        json_object_set_new(exposed, full, json_object());
+        }
+        json_object_set(config, "ExposedPorts", exposed);
+}
+
 static int check_ports(Creation *creation, Error *error)
 {
         json_t *ports = json_object_get(creation->host_config, "PortBindings");
@@ -190,12 +246,19 @@ static int check_ports(Creation *creation, Error *error)
         if (str_after_prefix(json_get_string(creation->host_config, "NetworkMode"), "container:"))
                 return error_set(error, OUTCOME_BAD_REQUEST,
                                  "conflicting options: port publishing and the container type network mode");
-        return error_set(error, OUTCOME_NOT_IMPLEMENTED, "PortBindings is not supported by this version of berth");
+        expose_bound(creation->config, ports);
+        if (str_equal(json_get_string(creation->host_config, "NetworkMode"), "host"))
+                json_array_append_new(creation->warnings,
+                                      json_string("Published ports are discarded when using host network mode"));
+        return 0;
 }
 
 static int check_links(Creation *creation, Error *error)
 {
         const char *mode = json_get_string(creation->host_config, "NetworkMode");
+        Container *target;
+        json_t *entry;
+        size_t i;
 
         if (json_array_size(json_object_get(creation->host_config, "Links")) == 0)
                 return 0;
@@ -207,7 +270,17 @@ static int check_links(Creation *creation, Error *error)
                 return error_set(error, OUTCOME_BAD_REQUEST,
                                  "conflicting options: container type network can't be used with links. This would "
                                  "result in undefined behavior");
-        return error_set(error, OUTCOME_NOT_IMPLEMENTED, "Links is not supported by this version of berth");
+        json_array_foreach(json_object_get(creation->host_config, "Links"), i, entry) {
+                CLEANUP_FREE char *name = strndup(json_string_value(entry), strcspn(json_string_value(entry), ":"));
+                int r = name ? engine_container_find(creation->engine, name, &target, error) : -ENOMEM;
+                if (r > 0) {
+                        CLEANUP_FREE char *prefix = str_printf("could not get container for %s", name);
+                        return prefix ? error_prefix(error, prefix) : -ENOMEM;
+                }
+                if (r < 0)
+                        return r;
+        }
+        return 0;
 }
 
 static int check_volumes(Creation *creation, Error *error)
@@ -432,10 +505,11 @@ static int build_record(Creation *creation, const char *id, json_t **ret_record)
                 json_array_append(argv, value);
         CLEANUP_JSON json_t *path = json_incref(json_array_get(argv, 0));
         json_array_remove(argv, 0);
-        json_t *record = json_pack("{ss ss ss sI sO sO ss sO sO sO}", "ID", id, "Name", creation->name, "Created",
-                                   time_format_rfc3339(now, created), "CreatedNs", (json_int_t) now, "Path", path,
-                                   "Args", argv, "Image", creation->image_id, "Config", creation->config, "HostConfig",
-                                   creation->host_config, "MountPoints", creation->points);
+        json_t *record =
+                json_pack("{ss ss ss sI sO sO ss sO sO sO sO}", "ID", id, "Name", creation->name, "Created",
+                          time_format_rfc3339(now, created), "CreatedNs", (json_int_t) now, "Path", path, "Args", argv,
+                          "Image", creation->image_id, "Config", creation->config, "HostConfig", creation->host_config,
+                          "MountPoints", creation->points, "Networks", creation->networks);
         if (!record)
                 return -ENOMEM;
         *ret_record = record;
@@ -548,14 +622,15 @@ static int check_bodies(Creation *creation, const json_t *body, Error *error)
 int engine_container_create(Engine *engine, const char *name, const json_t *body, json_t **ret_response, Error *error)
 {
         static int (*const checks[])(Creation *, Error *) = {
-                resolve_image, check_config,  check_network_mode, check_ports,          check_links,
-                check_volumes, check_names,   check_log_config,   check_restart_policy, check_resources,
-                check_joins,   check_storage, check_scope,        check_spec,
+                resolve_image,   check_config,  check_network_mode, check_networks,   check_ports,
+                check_links,     check_volumes, check_names,        check_log_config, check_restart_policy,
+                check_resources, check_joins,   check_storage,      check_scope,      check_spec,
         };
         CLEANUP(creation_clear) Creation creation = { .engine = engine, .warnings = json_array() };
         Container *container;
         int r = check_bodies(&creation, body, error);
 
+        creation.networking = fields_member(body, "NetworkingConfig");
         if (r == 0)
                 r = container_choose_name(engine, name, &creation.name, error);
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(checks); i++)

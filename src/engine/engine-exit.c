@@ -32,7 +32,8 @@ void container_clean_runtime(Container *container)
         int r = path_remove_tree_at(root, container->id);
         if (r < 0)
                 log_warning_errno(r, "Cannot remove the run-time directory of container %s", container->id);
-        container->address.s_addr = 0;
+        container_unpublish(container);
+        container_leave_networks(container);
         container->pid = 0;
         free(TAKE_PTR(container->joined_namespace));
 }

@@ -61,14 +61,14 @@ static json_t *list_entry(const Container *container, bool size)
 
         if (!name || !command || !status || container_mounts(container, &mounts) < 0)
                 return NULL;
-        json_t *entry = json_pack("{ss s[s] sO? sO? ss sI s[] sO? ss ss s{ss} s{sO?} sO}", "Id", container->id, "Names",
-                                  name, "Image", json_object_get(container_config(container), "Image"), "ImageID",
-                                  json_object_get(container->record, "Image"), "Command", command, "Created",
-                                  (json_int_t) (container->created_ns / 1000000000), "Ports", "Labels",
-                                  json_object_get(container_config(container), "Labels"), "State",
-                                  container_status_name(container), "Status", status, "HostConfig", "NetworkMode",
-                                  container_network_mode(container), "NetworkSettings", "Networks",
-                                  json_object_get(network, "Networks"), "Mounts", mounts);
+        json_t *entry = json_pack(
+                "{ss s[s] sO? sO? ss sI so sO? ss ss s{ss} s{sO?} sO}", "Id", container->id, "Names", name, "Image",
+                json_object_get(container_config(container), "Image"), "ImageID",
+                json_object_get(container->record, "Image"), "Command", command, "Created",
+                (json_int_t) (container->created_ns / 1000000000), "Ports", container_ports_list(container), "Labels",
+                json_object_get(container_config(container), "Labels"), "State", container_status_name(container),
+                "Status", status, "HostConfig", "NetworkMode", container_network_mode(container), "NetworkSettings",
+                "Networks", json_object_get(network, "Networks"), "Mounts", mounts);
         if (entry && size) {
                 int64_t own = container_upper_size(container);
                 if (own > 0)
@@ -121,7 +121,15 @@ static bool match_exited(const char *value, const void *userdata)
 
 static bool match_network(const char *value, const void *userdata)
 {
-        return str_equal(value, container_network_mode(userdata));
+        const Container *container = userdata;
+        json_t *settings;
+        const char *name;
+
+        json_object_foreach(container_networks(container), name, settings) {
+                if (str_equal(name, value) || str_equal(json_get_string(settings, "NetworkID"), value))
+                        return true;
+        }
+        return false;
 }
 
 static bool match_ancestor(const char *value, const void *userdata)

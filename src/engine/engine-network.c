@@ -1,260 +1,319 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The default bridge, its addresses, and the three files of /etc that describe the network to a container. */
+/* Networks as records: reading them at the start, writing them, finding them, and the three that are always there. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 
 #include "berth/file.h"
 #include "berth/json.h"
+#include "berth/log.h"
 #include "engine-private.h"
 
-#define BRIDGE_NAME "berth0"
-#define RESOLV_CONF "/etc/resolv.conf"
-/* What systemd-resolved talks to itself: its stub at 127.0.0.53 can't be reached from another namespace. */
-#define RESOLVED_UPLINK_CONF "/run/systemd/resolve/resolv.conf"
-
-static int choose_bridge(Engine *engine)
+bool network_has_links(const Network *network)
 {
-        NetworkBridge *bridge = &engine->bridge;
-        struct in_addr subnet;
+        const char *driver = json_get_string(network->record, "Driver");
 
-        strcpy(bridge->name, BRIDGE_NAME);
-        bridge->mtu = engine->config->mtu;
-        if (engine->config->bridge_gateway.s_addr != 0) {
-                bridge->gateway = engine->config->bridge_gateway;
-                bridge->prefix = engine->config->bridge_prefix;
-                return 0;
-        }
-
-        /* The choice is kept for as long as the bridge may be there, so that a later daemon makes the same one. */
-        CLEANUP_FREE char *path = path_join(engine->config->exec_root, "bridge.json");
-        CLEANUP_JSON json_t *kept = NULL;
-        if (!path)
-                return -ENOMEM;
-        if (json_read_at(AT_FDCWD, path, &kept) >= 0) {
-                bridge->gateway.s_addr = (in_addr_t) json_get_int(kept, "Gateway", 0);
-                bridge->prefix = (uint8_t) json_get_int(kept, "Prefix", 0);
-                if (bridge->prefix > 0)
-                        return 0;
-        }
-        int r = network_choose_subnet(&subnet, &bridge->prefix);
-        if (r < 0)
-                return r;
-        bridge->gateway.s_addr = htonl(ntohl(subnet.s_addr) + 1);
-        kept = json_pack("{sI si}", "Gateway", (json_int_t) bridge->gateway.s_addr, "Prefix", bridge->prefix);
-        return kept ? json_write_volatile_at(AT_FDCWD, path, kept, 0600) : -ENOMEM;
+        return !str_equal(driver, "host") && !str_equal(driver, "null");
 }
 
-int engine_bridge_prepare(Engine *engine, Error *error)
+bool network_has_names(const Network *network)
 {
-        int r = engine->bridge.prefix == 0 ? choose_bridge(engine) : 0;
+        return !network->predefined;
+}
 
-        if (r >= 0 && (!engine->bridge_ready || !network_bridge_exists(&engine->bridge)))
-                r = network_bridge_ensure(&engine->bridge);
-        if (r < 0)
-                return error_set(error, OUTCOME_FAILED, "cannot set up the bridge %s: %s", BRIDGE_NAME, strerror(-r));
-        engine->bridge_ready = true;
+const char *network_option(const Network *network, const char *name)
+{
+        return json_get_string(json_object_get(network->record, "Options"), name);
+}
+
+char *network_path(const Network *network)
+{
+        return str_printf("%s/%s.json", network->engine->network_root, network->id);
+}
+
+char *network_names_path(const Engine *engine, const char *id)
+{
+        return str_printf("%s/network/%s", engine->config->exec_root, id);
+}
+
+bool subnet_parse(const char *text, NetworkSubnet *ret_subnet)
+{
+        CLEANUP_FREE char *address = text ? strndup(text, strcspn(text, "/")) : NULL;
+        const char *slash = text ? strchr(text, '/') : NULL;
+        struct in_addr parsed;
+        int64_t prefix;
+
+        if (!address || !slash || inet_pton(AF_INET, address, &parsed) != 1 ||
+            str_to_int64(slash + 1, 0, 32, &prefix) < 0)
+                return false;
+        *ret_subnet = (NetworkSubnet) { ntohl(parsed.s_addr), (uint8_t) prefix };
+        return true;
+}
+
+bool subnet6_parse(const char *text, struct in6_addr *ret_address, uint8_t *ret_prefix)
+{
+        CLEANUP_FREE char *address = text ? strndup(text, strcspn(text, "/")) : NULL;
+        const char *slash = text ? strchr(text, '/') : NULL;
+        int64_t prefix;
+
+        if (!address || !slash || inet_pton(AF_INET6, address, ret_address) != 1 ||
+            str_to_int64(slash + 1, 0, 128, &prefix) < 0)
+                return false;
+        *ret_prefix = (uint8_t) prefix;
+        return true;
+}
+
+bool subnet_contains(NetworkSubnet subnet, in_addr_t address)
+{
+        return network_subnets_overlap(subnet, (NetworkSubnet) { ntohl(address), 32 });
+}
+
+bool subnet6_contains(const struct in6_addr *base, uint8_t prefix, const struct in6_addr *address)
+{
+        for (unsigned bit = 0; bit < prefix; bit++)
+                if ((base->s6_addr[bit / 8] ^ address->s6_addr[bit / 8]) & 0x80 >> bit % 8)
+                        return false;
+        return true;
+}
+
+/* --- Finding ------------------------------------------------------------------------------------------------------ */
+
+Network *network_by_id(Engine *engine, const char *id)
+{
+        Network *network;
+
+        LIST_FOREACH(network, &engine->networks, link)
+                if (str_equal(network->id, id))
+                        return network;
+        return NULL;
+}
+
+Network *network_by_name(Engine *engine, const char *name)
+{
+        Network *network;
+
+        LIST_FOREACH(network, &engine->networks, link)
+                if (str_equal(network->name, name))
+                        return network;
+        return NULL;
+}
+
+int engine_network_find(Engine *engine, const char *reference, Network **ret_network, Error *error)
+{
+        Network *network, *found = network_by_id(engine, reference);
+
+        if (!found)
+                found = network_by_name(engine, reference);
+        if (!found && !str_empty(reference))
+                LIST_FOREACH(network, &engine->networks, link) {
+                        if (strncmp(network->id, reference, strlen(reference)) != 0)
+                                continue;
+                        if (found)
+                                return error_set(error, OUTCOME_BAD_REQUEST,
+                                                 "network %s is ambiguous (2 matches found based on ID prefix)",
+                                                 reference);
+                        found = network;
+                }
+        if (!found)
+                return error_set(error, OUTCOME_NOT_FOUND, "network %s not found", reference);
+        *ret_network = found;
         return 0;
 }
 
-static bool address_taken(const Engine *engine, in_addr_t address)
+bool network_is_used(Network *network)
 {
-        const Container *container;
+        Container *container;
 
-        LIST_FOREACH(container, &engine->containers, link)
-                if (container->address.s_addr == address)
+        if (!LIST_EMPTY(&network->endpoints))
+                return true;
+        LIST_FOREACH(container, &network->engine->containers, link)
+                if (container->record && container_is_running(container) &&
+                    json_object_get(container_networks(container), network->name))
                         return true;
         return false;
 }
 
-int engine_address_allocate(Engine *engine, struct in_addr *ret_address, Error *error)
+void network_event_emit(Network *network, const char *action, const Container *container)
 {
-        uint32_t size = UINT32_C(1) << (32 - engine->bridge.prefix);
-        uint32_t first = ntohl(engine->bridge.gateway.s_addr) & ~(size - 1);
+        engine_event_emit(network->engine, "network", action, network->id,
+                          json_pack("{ss ss ss*}", "name", network->name, "type",
+                                    json_get_string_or(network->record, "Driver", ""), "container",
+                                    container ? container->id : NULL));
+}
 
-        for (uint32_t i = 1; i < size - 1; i++) {
-                in_addr_t address = htonl(first + i);
-                if (address == engine->bridge.gateway.s_addr || address_taken(engine, address))
-                        continue;
-                ret_address->s_addr = address;
-                return 0;
+/* --- Reading and writing --------------------------------------------------------------------------------------------
+ */
+
+int network_save(Network *network)
+{
+        CLEANUP_FREE char *name = str_printf("%s.json", network->id);
+        CLEANUP_CLOSE int root = open(network->engine->network_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (!name)
+                return -ENOMEM;
+        return root < 0 ? -errno : json_write_at(root, name, network->record, 0600);
+}
+
+void network_free(Network *network)
+{
+        while (!LIST_EMPTY(&network->endpoints))
+                endpoint_free(LIST_FIRST(&network->endpoints));
+        LIST_REMOVE(network, link);
+        json_decref(network->record);
+        free(network->name);
+        free(network);
+}
+
+void engine_networks_free(Engine *engine)
+{
+        while (!LIST_EMPTY(&engine->networks))
+                network_free(LIST_FIRST(&engine->networks));
+}
+
+int network_new(Engine *engine, json_t *record, Network **ret_network)
+{
+        CLEANUP_JSON json_t *owned = record;
+        const char *id = json_get_string(record, "Id"), *name = json_get_string(record, "Name");
+        Network *network;
+
+        if (!id || strlen(id) != ID_LENGTH || str_empty(name))
+                return -EBADMSG;
+        network = calloc(1, sizeof(*network));
+        if (!network)
+                return -ENOMEM;
+        LIST_INIT(&network->endpoints);
+        LIST_INSERT_HEAD(&engine->networks, network, link);
+        network->engine = engine;
+        strcpy(network->id, id);
+        network->name = strdup(name);
+        network->record = TAKE_PTR(owned);
+        network->predefined = json_get_bool(record, "predefined");
+        time_parse_rfc3339(json_get_string_or(record, "Created", ""), &network->created_ns);
+        int r = network->name ? network_fill_bridge(network, NULL) : -ENOMEM;
+        if (r != 0) {
+                network_free(network);
+                return r < 0 ? r : -EBADMSG;
         }
-        return error_set(error, OUTCOME_FAILED, "no available IPv4 addresses on this network's address pools: bridge");
-}
-
-void container_endpoint(const Container *container, NetworkEndpoint *ret_endpoint)
-{
-        *ret_endpoint = (NetworkEndpoint) { .name = "eth0", .address = container->address };
-        snprintf(ret_endpoint->host_name, sizeof(ret_endpoint->host_name), "veth%.7s", container->id);
-        network_mac_of_address(container->address, ret_endpoint->mac);
-}
-
-/* --- /etc/resolv.conf, /etc/hosts, /etc/hostname ------------------------------------------------------------------ */
-
-static bool is_loopback_server(const char *address)
-{
-        return str_after_prefix(address, "127.") || str_equal(address, "::1");
-}
-
-static bool has_loopback_server(const char *text)
-{
-        return strstr(text, "nameserver 127.") || strstr(text, "nameserver ::1");
-}
-
-/* The host's file without the servers only the host can reach. */
-static int copy_host_resolvers(Buffer *output, bool isolated, bool take_servers, bool take_search, bool take_options)
-{
-        CLEANUP_FREE char *text = NULL;
-
-        if (file_read_at(AT_FDCWD, RESOLV_CONF, 65536, &text, NULL) < 0)
-                text = strdup("");
-        if (isolated && text && has_loopback_server(text)) {
-                char *uplink = NULL;
-                if (file_read_at(AT_FDCWD, RESOLVED_UPLINK_CONF, 65536, &uplink, NULL) >= 0) {
-                        free(text);
-                        text = uplink;
-                }
-        }
-        char *rest = text;
-        for (char *line; (line = strsep(&rest, "\n"));) {
-                char address[128];
-                if (sscanf(line, " nameserver %127s", address) == 1) {
-                        if (take_servers && !(isolated && is_loopback_server(address)))
-                                buffer_printf(output, "%s\n", line);
-                } else if (str_after_prefix(line, "search") || str_after_prefix(line, "domain")) {
-                        if (take_search)
-                                buffer_printf(output, "%s\n", line);
-                } else if (str_after_prefix(line, "options") && take_options)
-                        buffer_printf(output, "%s\n", line);
-        }
+        *ret_network = network;
         return 0;
 }
 
-static void append_list(Buffer *output, const char *word, const json_t *list, char *const *fallback, bool one_line)
+static int load_one(Engine *engine, int directory, const char *name)
 {
-        CLEANUP_STRV char **given = json_to_strv(list);
-        char *const *values = strv_length(given) > 0 ? given : fallback;
+        json_t *record = NULL;
+        Network *network;
+        int r = json_read_at(directory, name, &record);
 
-        if (strv_length(values) == 0)
-                return;
-        if (one_line)
-                buffer_append_string(output, word);
-        for (; *values; values++)
-                buffer_printf(output, one_line ? "%s %s" : "%s %s\n", one_line ? "" : word, *values);
-        if (one_line)
-                buffer_append_string(output, "\n");
-}
-
-static int write_resolv_conf(const Container *container, int directory)
-{
-        CLEANUP_BUFFER Buffer text = { 0 };
-        const json_t *host = container_host_config(container);
-        const Config *config = container->engine->config;
-        const json_t *dns = json_get_array(host, "Dns"), *search = json_get_array(host, "DnsSearch"),
-                     *options = json_get_array(host, "DnsOptions");
-        bool isolated = !str_equal(container_network_mode(container), "host");
-
-        append_list(&text, "nameserver", dns, config->dns, false);
-        append_list(&text, "search", search, config->dns_search, true);
-        append_list(&text, "options", options, config->dns_options, true);
-        copy_host_resolvers(&text, isolated, json_array_size(dns) == 0 && strv_length(config->dns) == 0,
-                            json_array_size(search) == 0 && strv_length(config->dns_search) == 0,
-                            json_array_size(options) == 0 && strv_length(config->dns_options) == 0);
-        return file_replace_volatile_at(directory, "resolv.conf", text.data ? text.data : "", text.size, 0644);
-}
-
-static int write_hosts(const Container *container, int directory)
-{
-        CLEANUP_BUFFER Buffer text = { 0 };
-        const char *hostname = json_get_string_or(container_config(container), "Hostname", "");
-        const char *domain = json_get_string_or(container_config(container), "Domainname", "");
-        char address[INET_ADDRSTRLEN];
-        json_t *entry;
-        size_t i;
-
-        if (str_equal(container_network_mode(container), "host")) {
-                CLEANUP_FREE char *hosts = NULL;
-                if (file_read_at(AT_FDCWD, "/etc/hosts", 1 << 20, &hosts, NULL) >= 0)
-                        buffer_append_string(&text, hosts);
-        } else
-                buffer_append_string(&text, "127.0.0.1\tlocalhost\n"
-                                            "::1\tlocalhost ip6-localhost ip6-loopback\n"
-                                            "fe00::\tip6-localnet\n"
-                                            "ff00::\tip6-mcastprefix\n"
-                                            "ff02::1\tip6-allnodes\n"
-                                            "ff02::2\tip6-allrouters\n");
-        json_array_foreach(json_object_get(container_host_config(container), "ExtraHosts"), i, entry) {
-                CLEANUP_FREE char *name = strdup(json_string_value(entry));
-                char *colon = name ? strpbrk(name, ":=") : NULL;
-                if (!colon)
-                        continue;
-                *colon = 0;
-                inet_ntop(AF_INET, &container->engine->bridge.gateway, address, sizeof(address));
-                buffer_printf(&text, "%s\t%s\n", str_equal(colon + 1, "host-gateway") ? address : colon + 1, name);
-        }
-        if (container->address.s_addr != 0) {
-                inet_ntop(AF_INET, &container->address, address, sizeof(address));
-                if (*domain)
-                        buffer_printf(&text, "%s\t%s.%s %s\n", address, hostname, domain, hostname);
-                else
-                        buffer_printf(&text, "%s\t%s\n", address, hostname);
-        }
-        return file_replace_volatile_at(directory, "hosts", text.data ? text.data : "", text.size, 0644);
-}
-
-int container_write_network_files(Container *container)
-{
-        CLEANUP_FREE char *path = container_path(container, NULL);
-        if (!path)
-                return -ENOMEM;
-        CLEANUP_CLOSE int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (directory < 0)
-                return -errno;
-        CLEANUP_FREE char *hostname =
-                str_printf("%s\n", json_get_string_or(container_config(container), "Hostname", ""));
-        if (!hostname)
-                return -ENOMEM;
-
-        int r = file_replace_volatile_at(directory, "hostname", hostname, strlen(hostname), 0644);
         if (r >= 0)
-                r = write_hosts(container, directory);
-        return r < 0 ? r : write_resolv_conf(container, directory);
+                r = network_new(engine, record, &network);
+        if (r < 0)
+                log_error_errno(r, "The record of network %s cannot be read; the network is left out", name);
+        return r == -ENOMEM ? r : 0;
 }
 
-/* --- What inspect shows ------------------------------------------------------------------------------------------- */
+/* --- The predefined
+ * --------------------------------------------------------------------------------------------------- */
 
-static json_t *endpoint_settings(const Container *container)
+/* What the configuration says may have changed since the record was made. */
+static int describe_default_bridge(Engine *engine, json_t *record)
 {
-        char address[INET_ADDRSTRLEN] = "", gateway[INET_ADDRSTRLEN] = "", mac[18] = "";
-        const NetworkBridge *bridge = &container->engine->bridge;
-        bool on = container->address.s_addr != 0;
+        const Config *config = engine->config;
+        CLEANUP_JSON json_t *old = json_incref(json_object_get(record, "IPAM"));
+        NetworkSubnet subnet;
+        char text[INET_ADDRSTRLEN], gateway[INET_ADDRSTRLEN], mtu[16];
+        struct in_addr address;
 
-        if (on) {
-                uint8_t bytes[6];
-                inet_ntop(AF_INET, &container->address, address, sizeof(address));
-                inet_ntop(AF_INET, &bridge->gateway, gateway, sizeof(gateway));
-                network_mac_of_address(container->address, bytes);
-                snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", bytes[0], bytes[1], bytes[2], bytes[3],
-                         bytes[4], bytes[5]);
+        if (config->bridge_gateway.s_addr != 0) {
+                subnet = (NetworkSubnet) { ntohl(config->bridge_gateway.s_addr), config->bridge_prefix };
+                address = config->bridge_gateway;
+        } else if (subnet_parse(json_get_string(json_array_get(json_object_get(old, "Config"), 0), "Subnet"),
+                                &subnet)) {
+                address.s_addr = htonl(subnet.address + 1);
+        } else {
+                int r = network_choose_pool(engine, &subnet);
+                if (r < 0)
+                        return r;
+                address.s_addr = htonl(subnet.address + 1);
         }
-        return json_pack("{sn sn sn ss sn ss ss ss ss si ss ss si sn}", "IPAMConfig", "Links", "Aliases", "MacAddress",
-                         mac, "DriverOpts", "NetworkID", "", "EndpointID", "", "Gateway", gateway, "IPAddress", address,
-                         "IPPrefixLen", on ? bridge->prefix : 0, "IPv6Gateway", "", "GlobalIPv6Address", "",
-                         "GlobalIPv6PrefixLen", 0, "DNSNames");
+        inet_ntop(AF_INET, &address, gateway, sizeof(gateway));
+        address.s_addr = htonl(subnet.address & UINT32_MAX << (32 - subnet.prefix));
+        inet_ntop(AF_INET, &address, text, sizeof(text));
+        CLEANUP_FREE char *cidr = str_printf("%s/%d", text, subnet.prefix);
+        snprintf(mtu, sizeof(mtu), "%u", config->mtu > 0 ? config->mtu : 1500);
+        json_object_set_new(record, "IPAM",
+                            json_pack("{ss sn s[{ss* ss}]}", "Driver", "default", "Options", "Config", "Subnet", cidr,
+                                      "Gateway", gateway));
+        json_object_set_new(record, "Options",
+                            json_pack("{ss ss ss ss ss ss}", "com.docker.network.bridge.default_bridge", "true",
+                                      "com.docker.network.bridge.enable_icc", "true",
+                                      "com.docker.network.bridge.enable_ip_masquerade", "true",
+                                      "com.docker.network.bridge.host_binding_ipv4", "0.0.0.0",
+                                      "com.docker.network.bridge.name", DEFAULT_BRIDGE, "com.docker.network.driver.mtu",
+                                      mtu));
+        return 0;
 }
 
-json_t *container_network_settings(const Container *container)
+static int add_predefined(Engine *engine, const char *name, const char *driver)
 {
-        const char *mode = container_network_mode(container);
-        CLEANUP_JSON json_t *endpoint = endpoint_settings(container);
-        CLEANUP_JSON json_t *networks = json_object();
+        char id[ID_LENGTH + 1], created[TIME_RFC3339_SIZE];
+        bool bridge = str_equal(driver, "bridge");
+        Network *network;
+        int r = id_generate(id);
 
-        if (!str_after_prefix(mode, "container:"))
-                json_object_set(networks, mode, endpoint);
-        return json_pack("{ss ss s{} ss sn sn ss ss ss si ss ss si ss sO sb ss si}", "Bridge", "", "SandboxID", "",
-                         "Ports", "SandboxKey", "", "SecondaryIPAddresses", "SecondaryIPv6Addresses", "EndpointID", "",
-                         "Gateway", json_get_string(endpoint, "Gateway"), "GlobalIPv6Address", "",
-                         "GlobalIPv6PrefixLen", 0, "IPAddress", json_get_string(endpoint, "IPAddress"), "MacAddress",
-                         json_get_string(endpoint, "MacAddress"), "IPPrefixLen",
-                         (int) json_get_int(endpoint, "IPPrefixLen", 0), "IPv6Gateway", "", "Networks", networks,
-                         "HairpinMode", 0, "LinkLocalIPv6Address", "", "LinkLocalIPv6PrefixLen", 0);
+        if (r < 0)
+                return r;
+        json_t *record =
+                json_pack("{ss ss ss ss ss sb sb s{ss sn sn} sb sb sb s{ss} sb s{} s{} sb}", "Name", name, "Id", id,
+                          "Created", time_format_rfc3339(time_now_ns(), created), "Scope", "local", "Driver", driver,
+                          "EnableIPv4", bridge, "EnableIPv6", false, "IPAM", "Driver", "default", "Options", "Config",
+                          "Internal", false, "Attachable", false, "Ingress", false, "ConfigFrom", "Network", "",
+                          "ConfigOnly", false, "Options", "Labels", "predefined", true);
+        r = !record ? -ENOMEM : bridge ? describe_default_bridge(engine, record) : 0;
+        if (r < 0)
+                json_decref(record);
+        else
+                r = network_new(engine, record, &network);
+        return r < 0 ? r : network_save(network);
+}
+
+static int refresh_default_bridge(Network *network)
+{
+        CLEANUP_JSON json_t *before = json_deep_copy(network->record);
+        int r = describe_default_bridge(network->engine, network->record);
+
+        if (r < 0 || json_equal(before, network->record))
+                return r;
+        r = network_fill_bridge(network, NULL);
+        return r != 0 ? -EINVAL : network_save(network);
+}
+
+static int ensure_predefined(Engine *engine)
+{
+        static const char *const names[][2] = { { "none", "null" }, { "host", "host" }, { "bridge", "bridge" } };
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(names); i++) {
+                Network *network = network_by_name(engine, names[i][0]);
+                if (!network)
+                        r = add_predefined(engine, names[i][0], names[i][1]);
+                else if (str_equal(names[i][1], "bridge"))
+                        r = refresh_default_bridge(network);
+        }
+        return r;
+}
+
+int engine_load_networks(Engine *engine)
+{
+        CLEANUP_CLOSEDIR DIR *directory = opendir(engine->network_root);
+        struct dirent *entry;
+
+        if (!directory)
+                return -errno;
+        while ((entry = readdir(directory))) {
+                if (entry->d_name[0] == '.' || !str_has_suffix(entry->d_name, ".json"))
+                        continue;
+                int r = load_one(engine, dirfd(directory), entry->d_name);
+                if (r < 0)
+                        return r;
+        }
+        return ensure_predefined(engine);
 }

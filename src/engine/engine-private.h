@@ -41,6 +41,8 @@ typedef struct Stop Stop;
 typedef struct Waiter Waiter;
 typedef struct PendingAttach PendingAttach;
 typedef struct Worker Worker;
+typedef struct Endpoint Endpoint;
+typedef struct PublishedPort PublishedPort;
 typedef struct Drain Drain;
 typedef struct Pull Pull;
 typedef struct Resize Resize;
@@ -69,12 +71,15 @@ struct Container {
         uint64_t monitor_start_time;
         int monitor_fd; /* pidfd, watched; -EBADF while not running */
         sd_event_source *monitor_exit;
-        struct in_addr address; /* on the default bridge; 0: none */
+        LIST_HEAD(, Endpoint) endpoints;
+        PublishedPort *ports;
+        size_t n_ports;
+        bool publish_all;       /* of the present start */
         char *joined_namespace; /* container whose network it shares */
 
-        Start *start; /* while starting */
+        Start *start;                    /* while starting */
         bool removing, removing_volumes; /* with what was made for it alone */
-        JournalCaller caller; /* who asked for what is under way */
+        JournalCaller caller;            /* who asked for what is under way */
 
         /* See engine-restart.c. */
         bool restarting;        /* the run is over, and the next one due */
@@ -137,8 +142,10 @@ struct Engine {
         uint64_t opened_us;   /* CLOCK_MONOTONIC */
         size_t n_readers;     /* workers that read layers */
         size_t n_jobs;        /* starts, stops, workers, waiting clients: see engine_busy() */
-        NetworkBridge bridge; /* prefix 0 until it was first needed */
-        bool bridge_ready;
+        char *network_root;   /* <data root>/network */
+        LIST_HEAD(, Network) networks;
+        uint32_t next_port; /* among those that are chosen */
+        bool restoring;     /* the firewall's table */
         void (*activity)(void *userdata);
         void *activity_userdata;
 };
@@ -310,6 +317,7 @@ int attach_message(const char *request, const Buffer *early, Buffer *message);
 /* Opens a connection to the monitor's socket and sends one request, with FD where there is one. The connection, on
  * which the answer comes, is returned. */
 int monitor_request_send(const char *path, const void *request, size_t size, int fd);
+int monitor_request_send_fds(const char *path, const void *request, size_t size, const int *fds, size_t n_fds);
 
 /* engine-exec.c */
 /* MORE (taken over) where it is not about the command. */
@@ -347,12 +355,11 @@ void keep_remove(const char *name);
 void container_remove_unattended(Container *container);
 void container_removals_go_on(Container *container);
 
-/* engine-network.c */
-int engine_bridge_prepare(Engine *engine, Error *error);
-int engine_address_allocate(Engine *engine, struct in_addr *ret_address, Error *error);
-int container_write_network_files(Container *container);
-void container_endpoint(const Container *container, NetworkEndpoint *ret_endpoint);
+/* engine-endpoint.c */
 json_t *container_network_settings(const Container *container);
+char *mac_text(const uint8_t mac[static 6], char ret_text[static 18]);
+
+#include "engine-network.h"
 
 /* engine-inspect.c */
 int64_t container_upper_size(const Container *container);

@@ -50,8 +50,8 @@ typedef struct StartPlan {
         RuntimeHealth health;
         int listen_fd;
         int network_namespace;
-        Joins joins; /* other containers' namespaces */
-        bool bridge;
+        Joins joins;       /* other containers' namespaces */
+        char *socket_path; /* the monitor's */
 } StartPlan;
 
 static int request_scope(Start *start);
@@ -65,6 +65,7 @@ static void plan_clear(StartPlan *plan)
         free(plan->upper);
         free(plan->work);
         free(plan->rootfs);
+        free(plan->socket_path);
         fd_close(plan->listen_fd);
         fd_close(plan->network_namespace);
         joins_clear(&plan->joins);
@@ -134,13 +135,10 @@ static int prepare_network(StartPlan *plan, Error *error)
 
         if (other)
                 r = join_network(plan, other, error);
-        else if (str_equal(mode, "bridge")) {
-                r = engine_bridge_prepare(container->engine, error);
-                if (r == 0)
-                        r = engine_address_allocate(container->engine, &container->address, error);
-                plan->bridge = r == 0;
-        } else if (!str_equal(mode, "host") && !str_equal(mode, "none"))
-                r = error_set(error, OUTCOME_NOT_FOUND, "network %s not found", mode);
+        else
+                r = container_join_networks(container, error);
+        if (r == 0 && !other)
+                r = container_publish(container, error);
         return r != 0 ? r : container_write_network_files(container);
 }
 
@@ -228,12 +226,16 @@ static int prepare_monitor(StartPlan *plan)
         const Config *config = container->engine->config;
         CLEANUP_FREE char *socket_path = container_runtime_path(container, MONITOR_SOCKET_NAME);
         CLEANUP_FREE char *directory = container_path(container, NULL);
+        CLEANUP_FREE char *resolver = container_runtime_path(container, MONITOR_RESOLVER_FILE);
         CLEANUP_FREE char *spool = engine_spool_path(container->engine, container->id);
         CLEANUP_FREE char *health = container_runtime_path(container, MONITOR_HEALTH_STATE);
         CLEANUP_FREE char *spool_size = str_printf("%llu", (unsigned long long) config->log_spool_size);
         char listen_text[16], run_text[24], tag[ID_SHORT_LENGTH + 1] = { 0 };
 
-        if (!socket_path || !directory || !spool || !spool_size || !health)
+        if (!socket_path || !directory || !resolver || !spool || !spool_size || !health)
+                return -ENOMEM;
+        plan->socket_path = strdup(socket_path);
+        if (!plan->socket_path)
                 return -ENOMEM;
         plan->listen_fd = socket_listen_unix(socket_path, SOCK_SEQPACKET, 0600);
         if (plan->listen_fd < 0)
@@ -269,6 +271,8 @@ static int prepare_monitor(StartPlan *plan)
                 json_get_string_or(log, "Type", "journald"),
                 "--health-state",
                 health,
+                "--resolver",
+                container_has_links(container) ? resolver : "",
                 "--stdin-once",
                 json_get_bool(container_config(container), "StdinOnce") ? "1" : "0",
         };
@@ -308,22 +312,27 @@ static int prepare(StartPlan *plan, Error *error)
 
 /* --- The child ---------------------------------------------------------------------------------------------------- */
 
+/* The sockets of the container's name server wait for the monitor that this process becomes. */
+static int set_up_resolver(const StartPlan *plan, int namespace_fd, Error *error)
+{
+        static const char request[] = "resolver - -";
+        CLEANUP_CLOSE int udp = -EBADF, tcp = -EBADF;
+        int r = network_resolver_open(namespace_fd, &udp, &tcp);
+
+        if (r >= 0)
+                r = monitor_request_send_fds(plan->socket_path, request, strlen(request), (int[]) { udp, tcp }, 2);
+        fd_close(r);
+        return r >= 0 ? 0
+                      : error_set(error, OUTCOME_FAILED, "failed to set up the container's name server: %s",
+                                  strerror(-r));
+}
+
 static int setup_network(int namespace_fd, void *userdata, Error *error)
 {
         const StartPlan *plan = userdata;
-        NetworkEndpoint endpoint;
+        int r = container_set_up_networks(plan->container, namespace_fd, error);
 
-        if (!plan->bridge)
-                return 0;
-        container_endpoint(plan->container, &endpoint);
-        int r = network_endpoint_create(&plan->container->engine->bridge, &endpoint, namespace_fd);
-        if (r == -EEXIST) { /* the kernel has not yet removed that of the run before */
-                network_endpoint_delete(endpoint.host_name);
-                r = network_endpoint_create(&plan->container->engine->bridge, &endpoint, namespace_fd);
-        }
-        if (r < 0)
-                return error_set(error, OUTCOME_FAILED, "failed to set up container networking: %s", strerror(-r));
-        return 0;
+        return r == 0 && container_needs_resolver(plan->container) ? set_up_resolver(plan, namespace_fd, error) : r;
 }
 
 static int prepare_mounts(const char *root, void *userdata, Error *error)
@@ -440,6 +449,7 @@ static void succeed(Start *start, const RuntimeReport *report)
         container->oom_killed = false;
         container->status = CONTAINER_RUNNING;
         json_object_del(container->record, "Error");
+        container_tell_names(container);
         int r = container_save_state(container);
         if (r >= 0)
                 r = container_watch_monitor(container);
@@ -625,6 +635,8 @@ static int launch(StartPlan *plan, Start *start)
         start->control = fds[0];
         journal_lift_rate_limit(unit);
         r = container_send_attaches(container);
+        if (r >= 0)
+                r = container_send_ports(container);
         if (r < 0)
                 return r;
 

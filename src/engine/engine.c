@@ -44,10 +44,12 @@ static int make_directories(Engine *engine)
         engine->container_root = path_join(engine->config->data_root, "container");
         engine->runtime_root = path_join(engine->config->exec_root, "container");
         engine->name_root = path_join(engine->config->data_root, "name");
+        engine->network_root = path_join(engine->config->data_root, "network");
+        CLEANUP_FREE char *names = path_join(engine->config->exec_root, "network");
         engine->spool_root = path_join(engine->config->data_root, SPOOL_DIRECTORY);
         engine->exec_root = path_join(engine->config->exec_root, "exec");
         if (!engine->exec_root || !engine->container_root || !engine->runtime_root || !engine->name_root ||
-            !engine->spool_root)
+            !engine->spool_root || !engine->network_root || !names)
                 return -ENOMEM;
         if (r >= 0)
                 r = path_make_directories(engine->container_root, 0710);
@@ -55,6 +57,10 @@ static int make_directories(Engine *engine)
                 r = path_make_directories(engine->runtime_root, 0711);
         if (r >= 0)
                 r = path_make_directories(engine->exec_root, 0700);
+        if (r >= 0)
+                r = path_make_directories(engine->network_root, 0700);
+        if (r >= 0)
+                r = path_make_directories(names, 0700);
         if (r >= 0)
                 r = path_make_directories(engine->name_root, 0700);
         if (r >= 0)
@@ -107,6 +113,9 @@ static int engine_open(Engine *engine)
         r = unit_manager_new(engine->event, &engine->units);
         if (r < 0)
                 return r;
+        r = engine_load_networks(engine);
+        if (r < 0)
+                return log_error_errno(r, "Cannot read the networks in %s", engine->network_root);
         r = engine_load_containers(engine);
         if (r < 0)
                 return log_error_errno(r, "Cannot read the containers in %s", engine->container_root);
@@ -126,6 +135,7 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
         engine->config = config;
         sd_event_now(event, CLOCK_MONOTONIC, &engine->opened_us);
         LIST_INIT(&engine->containers);
+        LIST_INIT(&engine->networks);
         LIST_INIT(&engine->execs);
         LIST_INIT(&engine->workers);
         LIST_INIT(&engine->drains);
@@ -155,6 +165,7 @@ void engine_free(Engine *engine)
         while (!LIST_EMPTY(&engine->containers))
                 container_free(LIST_FIRST(&engine->containers));
         engine_events_free(engine);
+        engine_networks_free(engine);
         unit_manager_free(engine->units);
         store_free(engine->store);
         free(engine->container_root);
@@ -164,6 +175,7 @@ void engine_free(Engine *engine)
         free(engine->spool_root);
         free(engine->volume_root);
         free(engine->volume_state);
+        free(engine->network_root);
         sd_event_unref(engine->event);
         free(engine);
 }

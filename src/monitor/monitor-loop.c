@@ -27,7 +27,7 @@
 #define STORE_PATIENCE_NS (100 * MSEC)
 #define TERMINAL_PAUSE_NS (50 * MSEC)
 #define TERMINAL_PAUSE_MAX_NS (1 * SEC)
-#define POLL_MAX (1 + 2 + 1 + MONITOR_CLIENTS_MAX + MONITOR_CONNECTIONS_MAX + 1 + 2 + 3)
+#define POLL_MAX (1 + 2 + 1 + MONITOR_CLIENTS_MAX + MONITOR_CONNECTIONS_MAX + 1 + 2 + 3 + 1)
 
 typedef struct PollSet {
         struct pollfd fds[POLL_MAX];
@@ -35,6 +35,20 @@ typedef struct PollSet {
         size_t process, output[2], input; /* places in fds, or SIZE_MAX */
         size_t journal, n_journal;
 } PollSet;
+
+static int init_net(Monitor *monitor, const MonitorOptions *options)
+{
+        int r = monitor_net_init(&monitor->net, options->notify);
+
+        monitor->requests.net = &monitor->net;
+        if (r < 0 || str_empty(options->resolver))
+                return r;
+        monitor->requests.resolver_file = options->resolver;
+        r = monitor_watch_start(&monitor->net);
+        if (r < 0)
+                log_debug("cannot watch the packet filter: %s", strerror(-r));
+        return 0;
+}
 
 int monitor_init(Monitor *monitor, const MonitorOptions *options)
 {
@@ -58,6 +72,8 @@ int monitor_init(Monitor *monitor, const MonitorOptions *options)
         if (r >= 0 && monitor->log.enabled && options->spool)
                 r = monitor_journal_use_spool(&monitor->log.journal, options->spool, (uint64_t) options->spool_size, 0,
                                               true);
+        if (r >= 0)
+                r = init_net(monitor, options);
         if (r < 0)
                 return r;
         r = monitor_health_init(&monitor->health, options, monitor_clock());
@@ -90,6 +106,7 @@ void monitor_release(Monitor *monitor)
 {
         monitor_clients_clear(&monitor->clients);
         monitor_requests_close(&monitor->requests);
+        monitor_net_deinit(&monitor->net);
         monitor_input_close(&monitor->input);
         close_output(monitor, 0);
         close_output(monitor, 1);
@@ -156,6 +173,7 @@ static void process_ended(Monitor *monitor, const siginfo_t *info, int64_t now)
         monitor->exit.oom_killed = monitor_exit_oom_killed(monitor->options->payload);
         monitor->pidfd = fd_close(monitor->pidfd);
         monitor_health_stop(&monitor->health);
+        monitor_net_deinit(&monitor->net); /* its ports are free for the next run */
         monitor->ended_ns = monitor->active_ns = now;
         monitor->pause_ns = 0;
         if (!monitor->terminal)
@@ -219,6 +237,8 @@ static void fill(PollSet *set, Monitor *monitor, int64_t now)
                 client->poll_index = events == 0 ? SIZE_MAX : add(set, client->fd, events);
         }
         set->n += monitor_requests_poll(&monitor->requests, set->fds + set->n);
+        if (monitor->net.epoll >= 0)
+                (void) add(set, monitor->net.epoll, POLLIN);
         set->journal = set->n;
         set->n_journal = monitor->log.enabled ? monitor_journal_poll(&monitor->log.journal, set->fds + set->n) : 0;
         set->n += set->n_journal;
@@ -230,6 +250,7 @@ static int64_t next_due(const Monitor *monitor, int64_t now)
         int64_t due = monitor->log.enabled ? monitor_journal_due(&monitor->log.journal) : INT64_MAX;
 
         due = MIN(due, monitor_health_due(&monitor->health));
+        due = MIN(due, monitor_net_due(&monitor->net));
         if (monitor->pause_ns > now)
                 due = MIN(due, monitor->pause_ns);
         if (monitor->ended_ns > 0 && output_open(monitor) && may_read(monitor))
@@ -279,6 +300,7 @@ static void dispatch(Monitor *monitor, PollSet *set, int64_t now)
                         monitor_input_close(&monitor->input);
         }
         monitor_clients_dispatch(&monitor->clients, set->fds, &monitor->input, now);
+        monitor_net_dispatch(&monitor->net, now);
         monitor_requests_serve(&monitor->requests, &monitor->clients, &monitor->input);
         for (size_t k = 0; k < ARRAY_SIZE(monitor->output); k++) {
                 size_t i = k ^ fair;

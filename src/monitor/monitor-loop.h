@@ -12,6 +12,7 @@
 #include "monitor-health.h"
 #include "monitor-input.h"
 #include "monitor-log.h"
+#include "monitor-net.h"
 #include "monitor-options.h"
 #include "monitor-request.h"
 
@@ -26,6 +27,7 @@ typedef struct Monitor {
         MonitorInput input;
         MonitorClients clients;
         MonitorRequests requests;
+        MonitorNet net;
         MonitorLog log;
         MonitorExit exit;
         MonitorHealth health;

@@ -28,6 +28,7 @@ static const struct {
         STRING("--log-driver", log_driver),
         STRING("--journal-socket", journal_socket),
         STRING("--spool", spool),
+        STRING("--resolver", resolver),
         NUMBER("--spool-size", spool_size, INT64_MAX),
         NUMBER("--drain", drain, 1),
         NUMBER("--skip", skip, INT64_MAX),

@@ -17,12 +17,14 @@
 #define MESSAGE_MAX (128u * 1024)
 #define WORDS_SIZE_MAX 512
 #define WORDS_MAX 3
+#define FDS_MAX 250
 
 typedef struct Context {
         MonitorRequests *requests;
         MonitorClients *clients;
         MonitorInput *input;
-        int fd;            /* came with the message; or -EBADF. A handler that keeps it leaves -EBADF */
+        int fds[FDS_MAX]; /* came with the message. A handler that keeps one leaves -EBADF */
+        size_t n_fds;
         const char *early; /* bytes behind the words */
         size_t n_early;
 } Context;
@@ -31,12 +33,13 @@ static int handle_attach(Context *context, char *const *words)
 {
         int r;
 
-        if (context->fd < 0)
+        if (context->n_fds == 0)
                 return -EBADF;
-        r = monitor_clients_add(context->clients, context->fd, words[1], words[2], context->requests->terminal >= 0);
+        r = monitor_clients_add(context->clients, context->fds[0], words[1], words[2],
+                                context->requests->terminal >= 0);
         if (r < 0)
                 return r;
-        context->fd = -EBADF;
+        context->fds[0] = -EBADF;
         monitor_clients_early(context->clients, context->early, context->n_early, context->input);
         return 0;
 }
@@ -55,12 +58,37 @@ static int handle_resize(Context *context, char *const *words)
         return ioctl(context->requests->terminal, TIOCSWINSZ, &size) < 0 ? -errno : 0;
 }
 
+static int handle_ports(Context *context, char *const *words)
+{
+        CLEANUP_FREE char *lines = context->early ? strndup(context->early, context->n_early) : NULL;
+        size_t n = context->n_fds;
+        (void) words;
+
+        if (!lines)
+                return -EINVAL;
+        context->n_fds = 0;
+        return monitor_relay_add(context->requests->net, lines, context->fds, n);
+}
+
+static int handle_resolver(Context *context, char *const *words)
+{
+        (void) words;
+        if (context->n_fds != 2)
+                return -EBADF;
+        context->n_fds = 0;
+        return monitor_resolver_start(context->requests->net, context->requests->resolver_file, context->fds[0],
+                                      context->fds[1]);
+}
+
 static int handle(Context *context, char *message)
 {
         static const struct {
                 const char *name;
                 int (*function)(Context *context, char *const *words);
-        } table[] = { { "attach", handle_attach }, { "resize", handle_resize } };
+        } table[] = { { "attach", handle_attach },
+                      { "resize", handle_resize },
+                      { "ports", handle_ports },
+                      { "resolver", handle_resolver } };
         char *words[WORDS_MAX], *word, *rest = message;
         size_t n = 0;
 
@@ -97,10 +125,9 @@ static bool serve_connection(MonitorRequests *requests, MonitorClients *clients,
         static char message[MESSAGE_MAX + 1];
 
         for (;;) {
-                Context context = { .requests = requests, .clients = clients, .input = input, .fd = -EBADF };
+                Context context = { .requests = requests, .clients = clients, .input = input, .n_fds = FDS_MAX };
                 char answer[32];
-                size_t n_fds = 1;
-                ssize_t n = socket_recv_fds(fd, message, MESSAGE_MAX, &context.fd, &n_fds);
+                ssize_t n = socket_recv_fds(fd, message, MESSAGE_MAX, context.fds, &context.n_fds);
                 int r, length;
 
                 if (n == -EAGAIN)
@@ -110,12 +137,11 @@ static bool serve_connection(MonitorRequests *requests, MonitorClients *clients,
                                 log_debug("request: %s", strerror((int) -n));
                         return false;
                 }
-                if (n_fds == 0)
-                        context.fd = -EBADF;
                 r = split(&context, message, (size_t) n);
                 if (r >= 0)
                         r = handle(&context, message);
-                fd_close(context.fd);
+                for (size_t i = 0; i < context.n_fds; i++)
+                        fd_close(context.fds[i]);
                 length = r < 0 ? snprintf(answer, sizeof(answer), "error %d", -r)
                                : snprintf(answer, sizeof(answer), "ok");
                 if (send(fd, answer, (size_t) length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)

@@ -7,12 +7,15 @@
 #include <stddef.h>
 
 #include "monitor-client.h"
+#include "monitor-net.h"
 
 #define MONITOR_CONNECTIONS_MAX 64
 
 typedef struct MonitorRequests {
-        int listen;                        /* owned; or -EBADF */
-        int terminal;                      /* not owned; or -EBADF */
+        int listen;      /* owned; or -EBADF */
+        int terminal;    /* not owned; or -EBADF */
+        MonitorNet *net; /* not owned */
+        const char *resolver_file;
         int list[MONITOR_CONNECTIONS_MAX]; /* owned */
         size_t n;
 } MonitorRequests;

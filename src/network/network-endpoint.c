@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A container's veth pair. One message makes both ends, puts one on the bridge and the other, named and addressed, into
- * the container's namespace; two more give it its IPv4 address and default route. */
+/* A container's interface. On a bridge it is a veth pair: one message makes both ends, puts one on the bridge and the
+ * other, named and addressed, into the container's namespace; further ones give it its addresses and default routes.
+ * On a parent it is a macvlan or ipvlan link made there and moved likewise. */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
@@ -11,6 +13,7 @@
 
 #include "berth/file.h"
 #include "berth/network.h"
+#include "berth/string.h"
 #include "network-netlink.h"
 
 void network_mac_of_address(struct in_addr address, uint8_t ret_mac[static 6])
@@ -18,6 +21,11 @@ void network_mac_of_address(struct in_addr address, uint8_t ret_mac[static 6])
         ret_mac[0] = 0x02;
         ret_mac[1] = 0x42;
         memcpy(ret_mac + 2, &address.s_addr, 4);
+}
+
+static bool is_set6(const struct in6_addr *address)
+{
+        return !IN6_IS_ADDR_UNSPECIFIED(address);
 }
 
 static int create_pair(struct mnl_socket *socket, const NetworkBridge *bridge, unsigned int master,
@@ -48,6 +56,70 @@ static int create_pair(struct mnl_socket *socket, const NetworkBridge *bridge, u
         return netlink_call(socket, &request);
 }
 
+static uint32_t macvlan_mode(const char *mode)
+{
+        static const struct {
+                const char *name;
+                uint32_t mode;
+        } modes[] = { { "bridge", MACVLAN_MODE_BRIDGE },
+                      { "private", MACVLAN_MODE_PRIVATE },
+                      { "vepa", MACVLAN_MODE_VEPA },
+                      { "passthru", MACVLAN_MODE_PASSTHRU } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
+                if (str_equal(modes[i].name, mode))
+                        return modes[i].mode;
+        return MACVLAN_MODE_BRIDGE;
+}
+
+static int create_child(struct mnl_socket *socket, const NetworkBridge *bridge, unsigned int parent,
+                        const NetworkEndpoint *endpoint, int namespace_fd)
+{
+        NetlinkRequest request;
+        bool macvlan = bridge->kind == NETWORK_MACVLAN;
+
+        netlink_begin(&request, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg));
+        mnl_attr_put_strz(&request.header, IFLA_IFNAME, endpoint->name);
+        mnl_attr_put_u32(&request.header, IFLA_LINK, parent);
+        mnl_attr_put_u32(&request.header, IFLA_NET_NS_FD, (uint32_t) namespace_fd);
+        if (macvlan)
+                mnl_attr_put(&request.header, IFLA_ADDRESS, sizeof(endpoint->mac), endpoint->mac);
+        if (bridge->mtu > 0)
+                mnl_attr_put_u32(&request.header, IFLA_MTU, bridge->mtu);
+        struct nlattr *info = mnl_attr_nest_start(&request.header, IFLA_LINKINFO);
+        mnl_attr_put_strz(&request.header, IFLA_INFO_KIND, macvlan ? "macvlan" : "ipvlan");
+        struct nlattr *data = mnl_attr_nest_start(&request.header, IFLA_INFO_DATA);
+        if (macvlan)
+                mnl_attr_put_u32(&request.header, IFLA_MACVLAN_MODE, macvlan_mode(bridge->mode));
+        else
+                mnl_attr_put_u16(&request.header, IFLA_IPVLAN_MODE,
+                                 str_equal(bridge->mode, "l3")    ? IPVLAN_MODE_L3
+                                 : str_equal(bridge->mode, "l3s") ? IPVLAN_MODE_L3S
+                                                                  : IPVLAN_MODE_L2);
+        mnl_attr_nest_end(&request.header, data);
+        mnl_attr_nest_end(&request.header, info);
+        return netlink_call(socket, &request);
+}
+
+/* What the bridge does with the port: a container that may not reach the others, or that reaches itself. */
+static int set_port(struct mnl_socket *socket, const NetworkBridge *bridge, const NetworkEndpoint *endpoint)
+{
+        NetlinkRequest request;
+        struct ifinfomsg *link = netlink_begin(&request, RTM_SETLINK, 0, sizeof(*link));
+
+        if (!bridge->separate && !endpoint->hairpin)
+                return 0;
+        link->ifi_family = AF_BRIDGE;
+        link->ifi_index = (int) if_nametoindex(endpoint->host_name);
+        struct nlattr *port = mnl_attr_nest_start(&request.header, IFLA_PROTINFO);
+        if (bridge->separate)
+                mnl_attr_put_u8(&request.header, IFLA_BRPORT_ISOLATED, 1);
+        if (endpoint->hairpin)
+                mnl_attr_put_u8(&request.header, IFLA_BRPORT_MODE, 1);
+        mnl_attr_nest_end(&request.header, port);
+        return netlink_call(socket, &request);
+}
+
 static int bring_up(struct mnl_socket *socket, unsigned int index)
 {
         NetlinkRequest request;
@@ -74,19 +146,57 @@ static int add_address(struct mnl_socket *socket, const NetworkBridge *bridge, c
         return netlink_call(socket, &request);
 }
 
-static int add_default_route(struct mnl_socket *socket, const NetworkBridge *bridge, unsigned int index)
+static int add_address6(struct mnl_socket *socket, const NetworkBridge *bridge, const NetworkEndpoint *endpoint,
+                        unsigned int index)
 {
         NetlinkRequest request;
-        struct rtmsg *message = netlink_begin(&request, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof(*message));
+        struct ifaddrmsg *message = netlink_begin(&request, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, sizeof(*message));
 
-        message->rtm_family = AF_INET;
+        message->ifa_family = AF_INET6;
+        message->ifa_prefixlen = bridge->prefix6;
+        message->ifa_flags = IFA_F_NODAD; /* nobody else is given it */
+        message->ifa_index = index;
+        mnl_attr_put(&request.header, IFA_LOCAL, sizeof(endpoint->address6), &endpoint->address6);
+        mnl_attr_put(&request.header, IFA_ADDRESS, sizeof(endpoint->address6), &endpoint->address6);
+        return netlink_call(socket, &request);
+}
+
+static int set_default_route(struct mnl_socket *socket, int family, const void *gateway, size_t size,
+                             unsigned int index)
+{
+        NetlinkRequest request;
+        struct rtmsg *message = netlink_begin(&request, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, sizeof(*message));
+
+        message->rtm_family = (unsigned char) family;
         message->rtm_table = RT_TABLE_MAIN;
         message->rtm_protocol = RTPROT_BOOT;
-        message->rtm_scope = RT_SCOPE_UNIVERSE;
+        message->rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
         message->rtm_type = RTN_UNICAST;
-        mnl_attr_put_u32(&request.header, RTA_GATEWAY, bridge->gateway.s_addr);
+        if (gateway)
+                mnl_attr_put(&request.header, RTA_GATEWAY, size, gateway);
         mnl_attr_put_u32(&request.header, RTA_OIF, index);
         return netlink_call(socket, &request);
+}
+
+/* A link of layer 3 has no neighbour to send to. */
+static bool has_gateway(const NetworkBridge *bridge)
+{
+        return bridge->kind != NETWORK_IPVLAN || !str_after_prefix(bridge->mode, "l3");
+}
+
+static int set_routes(struct mnl_socket *socket, const NetworkBridge *bridge, const NetworkEndpoint *endpoint,
+                      unsigned int index)
+{
+        bool gateway = has_gateway(bridge);
+        int r = 0;
+
+        if (endpoint->route && bridge->prefix > 0 && (bridge->gateway.s_addr != 0 || !gateway))
+                r = set_default_route(socket, AF_INET, gateway ? &bridge->gateway : NULL, sizeof(bridge->gateway),
+                                      index);
+        if (r >= 0 && endpoint->route6 && bridge->prefix6 > 0 && (is_set6(&bridge->gateway6) || !gateway))
+                r = set_default_route(socket, AF_INET6, gateway ? &bridge->gateway6 : NULL, sizeof(bridge->gateway6),
+                                      index);
+        return r;
 }
 
 /* A network without IPv6 shows none inside, as with Docker. Set as the namespace's default while the link is made, so
@@ -96,44 +206,58 @@ static void set_default_ipv6(bool disabled)
         file_write_kernel("/proc/sys/net/ipv6/conf/default/disable_ipv6", disabled ? "1" : "0");
 }
 
-static int configure_inside(struct mnl_socket *outside, const NetworkBridge *bridge, unsigned int master,
-                            const NetworkEndpoint *endpoint, int namespace_fd)
+typedef struct Inside {
+        struct mnl_socket *outside;
+        const NetworkBridge *bridge;
+        unsigned int master;
+        const NetworkEndpoint *endpoint;
+        int namespace_fd;
+} Inside;
+
+static int configure_inside(void *userdata)
 {
-        CLEANUP_NETLINK struct mnl_socket *inside = netlink_open();
-        if (!inside)
+        const Inside *inside = userdata;
+        const NetworkBridge *bridge = inside->bridge;
+        const NetworkEndpoint *endpoint = inside->endpoint;
+        bool six = is_set6(&endpoint->address6);
+        CLEANUP_NETLINK struct mnl_socket *socket = netlink_open();
+        if (!socket)
                 return -errno;
 
-        set_default_ipv6(true);
-        int r = create_pair(outside, bridge, master, endpoint, namespace_fd);
-        set_default_ipv6(false);
+        if (!six)
+                set_default_ipv6(true);
+        int r = bridge->kind == NETWORK_BRIDGE
+                        ? create_pair(inside->outside, bridge, inside->master, endpoint, inside->namespace_fd)
+                        : create_child(inside->outside, bridge, inside->master, endpoint, inside->namespace_fd);
+        if (!six)
+                set_default_ipv6(false);
         if (r < 0)
                 return r;
 
         unsigned int index = if_nametoindex(endpoint->name);
         if (index == 0)
                 return -errno;
-        r = bring_up(inside, index);
-        if (r >= 0)
-                r = add_address(inside, bridge, endpoint, index);
-        return r < 0 ? r : add_default_route(inside, bridge, index);
+        r = bring_up(socket, index);
+        if (r >= 0 && endpoint->address.s_addr != 0)
+                r = add_address(socket, bridge, endpoint, index);
+        if (r >= 0 && six)
+                r = add_address6(socket, bridge, endpoint, index);
+        return r < 0 ? r : set_routes(socket, bridge, endpoint, index);
 }
 
 int network_endpoint_create(const NetworkBridge *bridge, const NetworkEndpoint *endpoint, int namespace_fd)
 {
-        CLEANUP_CLOSE int host = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
         CLEANUP_NETLINK struct mnl_socket *outside = netlink_open();
+        if (!outside)
+                return -errno;
+        Inside inside = { outside, bridge, if_nametoindex(bridge->name), endpoint, namespace_fd };
 
-        if (host < 0 || !outside)
-                return -errno;
-        unsigned int master = if_nametoindex(bridge->name);
-        if (master == 0)
+        if (inside.master == 0)
                 return -ENODEV;
-        if (setns(namespace_fd, CLONE_NEWNET) < 0)
-                return -errno;
-        int r = configure_inside(outside, bridge, master, endpoint, namespace_fd);
-        if (setns(host, CLONE_NEWNET) < 0)
-                return -errno;
-        return r;
+        int r = netlink_inside(namespace_fd, configure_inside, &inside);
+        if (r < 0 || bridge->kind != NETWORK_BRIDGE)
+                return r;
+        return set_port(outside, bridge, endpoint);
 }
 
 int network_endpoint_delete(const char *host_name)
@@ -147,4 +271,32 @@ int network_endpoint_delete(const char *host_name)
         mnl_attr_put_strz(&request.header, IFLA_IFNAME, host_name);
         int r = netlink_call(socket, &request);
         return r == -ENODEV ? 0 : r;
+}
+
+static int delete_inside(void *userdata)
+{
+        return network_endpoint_delete(userdata);
+}
+
+int network_endpoint_delete_inside(const char *name, int namespace_fd)
+{
+        return netlink_inside(namespace_fd, delete_inside, (void *) name);
+}
+
+static int route_inside(void *userdata)
+{
+        const Inside *inside = userdata;
+        CLEANUP_NETLINK struct mnl_socket *socket = netlink_open();
+        unsigned int index = if_nametoindex(inside->endpoint->name);
+
+        if (!socket || index == 0)
+                return -errno;
+        return set_routes(socket, inside->bridge, inside->endpoint, index);
+}
+
+int network_endpoint_route(const NetworkBridge *bridge, const NetworkEndpoint *endpoint, int namespace_fd)
+{
+        Inside inside = { .bridge = bridge, .endpoint = endpoint };
+
+        return netlink_inside(namespace_fd, route_inside, &inside);
 }

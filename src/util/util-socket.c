@@ -8,7 +8,7 @@
 #include "berth/file.h"
 #include "berth/string.h"
 
-#define SEND_FDS_MAX 16
+#define SEND_FDS_MAX 250
 
 int socket_send_fds(int socket, const void *data, size_t size, const int *fds, size_t n_fds)
 {

@@ -126,7 +126,8 @@ class Containers(unittest.TestCase):
             (("http://d/containers/nosuch/json",), "404"),
             (("http://d/v1.99/containers/json",), "400"),
             (("http://d/nosuch",), "404"),
-            (("http://d/networks",), "501"),
+            (("http://d/networks",), "200"),
+            (("http://d/networks/nosuch",), "404"),
         ):
             request = arguments[-1]
             code = http_status(arguments)

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The sockets behind 127.0.0.11 in a container, and the rules in the container's namespace that lead port 53 of that
+ * address to them. The sockets have ports the kernel chose: a container may have a name server of its own on port 53.
+ * The rules are few and made for every start, so they are written here, expression by expression, instead of by nft. */
+#include <arpa/inet.h>
+#include <linux/if_link.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "berth/network.h"
+#include "network-netlink.h"
+
+#define TABLE "berth"
+#define CHAIN "resolver"
+#define RESOLVER_ADDRESS 0x7f00000bu
+#define RESOLVER_PORT 53
+#define LISTEN_BACKLOG 64
+
+static struct nlattr *begin_expression(struct nlmsghdr *header, const char *name, struct nlattr **ret_data)
+{
+        struct nlattr *item = mnl_attr_nest_start(header, NFTA_LIST_ELEM);
+
+        mnl_attr_put_strz(header, NFTA_EXPR_NAME, name);
+        *ret_data = mnl_attr_nest_start(header, NFTA_EXPR_DATA);
+        return item;
+}
+
+static void end_expression(struct nlmsghdr *header, struct nlattr *item, struct nlattr *data)
+{
+        mnl_attr_nest_end(header, data);
+        mnl_attr_nest_end(header, item);
+}
+
+static void put_number(struct nlmsghdr *header, uint16_t type, uint32_t value)
+{
+        mnl_attr_put_u32(header, type, htonl(value));
+}
+
+static void put_data(struct nlmsghdr *header, uint16_t type, const void *bytes, size_t size)
+{
+        struct nlattr *nest = mnl_attr_nest_start(header, type);
+
+        mnl_attr_put(header, NFTA_DATA_VALUE, size, bytes);
+        mnl_attr_nest_end(header, nest);
+}
+
+static void compare(struct nlmsghdr *header, const void *bytes, size_t size)
+{
+        struct nlattr *data, *item = begin_expression(header, "cmp", &data);
+
+        put_number(header, NFTA_CMP_SREG, NFT_REG_1);
+        put_number(header, NFTA_CMP_OP, NFT_CMP_EQ);
+        put_data(header, NFTA_CMP_DATA, bytes, size);
+        end_expression(header, item, data);
+}
+
+static void load_protocol(struct nlmsghdr *header)
+{
+        struct nlattr *data, *item = begin_expression(header, "meta", &data);
+
+        put_number(header, NFTA_META_DREG, NFT_REG_1);
+        put_number(header, NFTA_META_KEY, NFT_META_L4PROTO);
+        end_expression(header, item, data);
+}
+
+static void load_payload(struct nlmsghdr *header, uint32_t base, uint32_t offset, uint32_t size)
+{
+        struct nlattr *data, *item = begin_expression(header, "payload", &data);
+
+        put_number(header, NFTA_PAYLOAD_DREG, NFT_REG_1);
+        put_number(header, NFTA_PAYLOAD_BASE, base);
+        put_number(header, NFTA_PAYLOAD_OFFSET, offset);
+        put_number(header, NFTA_PAYLOAD_LEN, size);
+        end_expression(header, item, data);
+}
+
+static void load_value(struct nlmsghdr *header, uint32_t reg, const void *bytes, size_t size)
+{
+        struct nlattr *data, *item = begin_expression(header, "immediate", &data);
+
+        put_number(header, NFTA_IMMEDIATE_DREG, reg);
+        put_data(header, NFTA_IMMEDIATE_DATA, bytes, size);
+        end_expression(header, item, data);
+}
+
+static void translate(struct nlmsghdr *header)
+{
+        struct nlattr *data, *item = begin_expression(header, "nat", &data);
+
+        put_number(header, NFTA_NAT_TYPE, NFT_NAT_DNAT);
+        put_number(header, NFTA_NAT_FAMILY, NFPROTO_IPV4);
+        put_number(header, NFTA_NAT_REG_ADDR_MIN, NFT_REG_1);
+        put_number(header, NFTA_NAT_REG_PROTO_MIN, NFT_REG_2);
+        end_expression(header, item, data);
+}
+
+/* ip daddr 127.0.0.11 PROTOCOL dport 53 dnat to 127.0.0.11:PORT */
+static void add_rule(NftBatch *batch, uint8_t protocol, in_port_t port)
+{
+        NetlinkRequest message;
+        struct nlmsghdr *header = &message.header;
+        in_addr_t address = htonl(RESOLVER_ADDRESS);
+        in_port_t service = htons(RESOLVER_PORT);
+
+        nft_message(&message, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, NFPROTO_IPV4);
+        mnl_attr_put_strz(header, NFTA_RULE_TABLE, TABLE);
+        mnl_attr_put_strz(header, NFTA_RULE_CHAIN, CHAIN);
+        struct nlattr *list = mnl_attr_nest_start(header, NFTA_RULE_EXPRESSIONS);
+        load_payload(header, NFT_PAYLOAD_NETWORK_HEADER, 16, sizeof(address));
+        compare(header, &address, sizeof(address));
+        load_protocol(header);
+        compare(header, &protocol, sizeof(protocol));
+        load_payload(header, NFT_PAYLOAD_TRANSPORT_HEADER, 2, sizeof(service));
+        compare(header, &service, sizeof(service));
+        load_value(header, NFT_REG_1, &address, sizeof(address));
+        load_value(header, NFT_REG_2, &port, sizeof(port));
+        translate(header);
+        mnl_attr_nest_end(header, list);
+        nft_batch_add(batch, &message);
+}
+
+static int add_rules(in_port_t udp, in_port_t tcp)
+{
+        CLEANUP(nft_batch_clear) NftBatch batch;
+        NetlinkRequest message;
+
+        nft_batch_begin(&batch);
+        nft_message(&message, NFT_MSG_NEWTABLE, NLM_F_CREATE, NFPROTO_IPV4);
+        mnl_attr_put_strz(&message.header, NFTA_TABLE_NAME, TABLE);
+        nft_batch_add(&batch, &message);
+        nft_message(&message, NFT_MSG_NEWCHAIN, NLM_F_CREATE, NFPROTO_IPV4);
+        mnl_attr_put_strz(&message.header, NFTA_CHAIN_TABLE, TABLE);
+        mnl_attr_put_strz(&message.header, NFTA_CHAIN_NAME, CHAIN);
+        struct nlattr *hook = mnl_attr_nest_start(&message.header, NFTA_CHAIN_HOOK);
+        put_number(&message.header, NFTA_HOOK_HOOKNUM, NF_INET_LOCAL_OUT);
+        put_number(&message.header, NFTA_HOOK_PRIORITY, (uint32_t) -100);
+        mnl_attr_nest_end(&message.header, hook);
+        mnl_attr_put_strz(&message.header, NFTA_CHAIN_TYPE, "nat");
+        nft_batch_add(&batch, &message);
+        add_rule(&batch, IPPROTO_UDP, udp);
+        add_rule(&batch, IPPROTO_TCP, tcp);
+        return nft_batch_commit(&batch);
+}
+
+static int open_socket(int type, in_port_t *ret_port)
+{
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = { htonl(RESOLVER_ADDRESS) } };
+        socklen_t size = sizeof(address);
+        CLEANUP_CLOSE int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+        if (fd < 0 || bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 ||
+            getsockname(fd, (struct sockaddr *) &address, &size) < 0 ||
+            (type == SOCK_STREAM && listen(fd, LISTEN_BACKLOG) < 0))
+                return -errno;
+        *ret_port = address.sin_port;
+        return TAKE_FD(fd);
+}
+
+static int bring_loopback_up(void)
+{
+        NetlinkRequest request;
+        CLEANUP_NETLINK struct mnl_socket *socket = netlink_open();
+        struct ifinfomsg *link = netlink_begin(&request, RTM_NEWLINK, 0, sizeof(*link));
+
+        if (!socket)
+                return -errno;
+        link->ifi_index = 1;
+        link->ifi_flags = link->ifi_change = IFF_UP;
+        return netlink_call(socket, &request);
+}
+
+typedef struct Resolver {
+        int udp, tcp;
+} Resolver;
+
+static int open_inside(void *userdata)
+{
+        Resolver *resolver = userdata;
+        in_port_t udp_port, tcp_port;
+        int r = bring_loopback_up();
+
+        if (r < 0)
+                return r;
+        CLEANUP_CLOSE int udp = open_socket(SOCK_DGRAM, &udp_port), tcp = open_socket(SOCK_STREAM, &tcp_port);
+        if (udp < 0 || tcp < 0)
+                return udp < 0 ? udp : tcp;
+        r = add_rules(udp_port, tcp_port);
+        if (r < 0)
+                return r;
+        *resolver = (Resolver) { TAKE_FD(udp), TAKE_FD(tcp) };
+        return 0;
+}
+
+int network_resolver_open(int namespace_fd, int *ret_udp, int *ret_tcp)
+{
+        Resolver resolver;
+        int r = netlink_inside(namespace_fd, open_inside, &resolver);
+
+        if (r < 0)
+                return r;
+        *ret_udp = resolver.udp;
+        *ret_tcp = resolver.tcp;
+        return 0;
+}
