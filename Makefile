@@ -45,9 +45,11 @@ ALL_CFLAGS = -std=gnu17 $(WARNINGS) $(HARDENING) $(VARIANT_FLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(VARIANT_FLAGS) $(LDFLAGS)
 
 # --- Modules: one archive a folder of src, and what each may use (tests/lint/layers.py enforces the same table) -------
-MODULES := util http mount unit store registry journal network runtime monitor init engine api daemon client
+MODULES := util dockerfile build http mount unit store registry journal network runtime monitor init engine api daemon client
 USES_util :=
 USES_http := util
+USES_dockerfile := util
+USES_build := mount store util
 USES_mount := util
 USES_unit := util
 USES_store := util
@@ -57,12 +59,14 @@ USES_network := util
 USES_runtime := mount util
 USES_monitor := runtime mount util
 USES_init :=
-USES_engine := registry store journal network runtime mount unit util
+USES_engine := build dockerfile registry store journal network runtime mount unit util
 USES_api := engine http $(USES_engine)
 USES_daemon := api $(USES_api)
-USES_client := http util
+USES_client := dockerfile http util
 
 PKGS_util := jansson
+PKGS_dockerfile := jansson
+PKGS_build := libarchive libcrypto jansson
 PKGS_http := libsystemd jansson
 PKGS_mount := mount jansson
 PKGS_unit := libsystemd jansson

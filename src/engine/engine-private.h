@@ -15,6 +15,7 @@
 #include "berth/network.h"
 #include "berth/registry.h"
 #include "berth/runtime.h"
+#include "berth/signal.h"
 #include "berth/store.h"
 #include "berth/string.h"
 #include "berth/unit.h"
@@ -298,7 +299,6 @@ void container_stops_done(Container *container);
 bool container_restart_pending(const Container *container);
 int container_signal(Container *container, int signal);
 int container_kill_cgroup(Container *container);
-int signal_parse(const char *name, int *ret_signal);
 
 /* engine-wait.c */
 void container_waiters_notify(Container *container, WaitCondition reached);

@@ -4,9 +4,9 @@
 #include <strings.h>
 
 #include "berth/change.h"
-#include "engine-private.h"
+#include "berth/string.h"
+#include "dockerfile-private.h"
 
-#define BLANKS "\t\v\f\r "
 #define NESTING_MAX 16
 
 void change_instruction_clear(ChangeInstruction *instruction)
@@ -169,6 +169,23 @@ static int parse_pairs(const char *text, char escape, unsigned depth, ChangeInst
         return r;
 }
 
+/* Names with or without a value, quotes kept. */
+static int parse_names(const char *text, char escape, unsigned depth, ChangeInstruction *ret, Error *error)
+{
+        int r = 0;
+        (void) depth;
+        (void) error;
+
+        while (r == 0 && *text) {
+                const char *end = end_of_word(text, escape);
+
+                r = append_run(&ret->words, text, (size_t) (end - text));
+                for (text = end; isspace((unsigned char) *text); text++)
+                        ;
+        }
+        return r;
+}
+
 /* NONE, or CMD and a command. */
 static int parse_health(const char *text, char escape, unsigned depth, ChangeInstruction *ret, Error *error)
 {
@@ -243,7 +260,8 @@ static const struct {
         { "CMD", parse_command },    { "ENTRYPOINT", parse_command }, { "RUN", parse_command },
         { "SHELL", parse_command },  { "ENV", parse_pairs },          { "LABEL", parse_pairs },
         { "EXPOSE", parse_list },    { "VOLUME", parse_json_list },   { "ADD", parse_json_list },
-        { "COPY", parse_json_list }, { "HEALTHCHECK", parse_health }, { "ONBUILD", parse_trigger },
+        { "COPY", parse_json_list }, { "HEALTHCHECK", parse_health }, { "FROM", parse_list },
+        { "ARG", parse_names },      { "ONBUILD", parse_trigger },
 };
 
 static int parse_line(const char *line, char escape, unsigned depth, ChangeInstruction *ret, Error *error)

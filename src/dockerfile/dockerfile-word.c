@@ -7,7 +7,8 @@
 
 #include "berth/change.h"
 #include "berth/json.h"
-#include "engine-private.h"
+#include "berth/string.h"
+#include "dockerfile-private.h"
 
 #define WORD_DEPTH_MAX 50
 #define PATTERN_WORK_MAX (32u * 1024 * 1024)

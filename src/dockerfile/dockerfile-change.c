@@ -8,9 +8,10 @@
 #include <strings.h>
 
 #include "berth/json.h"
-#include "engine-private.h"
+#include "berth/signal.h"
+#include "berth/string.h"
+#include "dockerfile-private.h"
 
-#define BLANKS "\t\v\f\r "
 #define HEALTH_DURATION_MIN_NS 1000000
 
 static int refuse(Error *error, const char *text)
@@ -19,14 +20,6 @@ static int refuse(Error *error, const char *text)
 }
 
 /* --- What an instruction does ------------------------------------------------------------------------------------- */
-
-typedef struct Change {
-        json_t *config;
-        json_t *env; /* as it was before the instruction; owned */
-        char escape;
-        bool command_set; /* by an earlier line */
-        Error *error;
-} Change;
 
 static int expand(const Change *change, const char *word, Buffer *ret)
 {
@@ -302,8 +295,7 @@ static int apply_user(Change *change, const ChangeInstruction *instruction)
         return r == 0 ? set_text(change, "User", text.data) : r;
 }
 
-/* Without "." and "..", doubled and trailing slashes. */
-static int clean_path(const char *path, Buffer *ret)
+int change_clean_path(const char *path, Buffer *ret)
 {
         CLEANUP_FREE char *copy = strdup(path);
         char *rest = copy;
@@ -336,7 +328,7 @@ static int apply_workdir(Change *change, const ChangeInstruction *instruction)
         joined = *text.data == '/'
                          ? strdup(text.data)
                          : str_printf("%s/%s", json_get_string_or(change->config, "WorkingDir", ""), text.data);
-        r = joined ? clean_path(joined, &path) : -ENOMEM;
+        r = joined ? change_clean_path(joined, &path) : -ENOMEM;
         return r < 0 ? r : set_text(change, "WorkingDir", path.data);
 }
 
@@ -530,7 +522,25 @@ static size_t find_change(const char *name)
         return i;
 }
 
-static int apply_instruction(Change *change, const ChangeInstruction *instruction)
+bool change_is_known(const char *name)
+{
+        return find_change(name) < ARRAY_SIZE(changes_known);
+}
+
+int change_take_environment(Change *change)
+{
+        json_t *own = json_get_array(change->config, "Env"), *env = own ? json_deep_copy(own) : json_array();
+
+        if (!env || (change->arguments && json_array_extend(env, (json_t *) change->arguments) < 0)) {
+                json_decref(env);
+                return -ENOMEM;
+        }
+        json_decref(change->env);
+        change->env = env;
+        return 0;
+}
+
+int change_apply_instruction(Change *change, const ChangeInstruction *instruction)
 {
         size_t i = find_change(instruction->name);
         bool health = str_equal(changes_known[i].name, "HEALTHCHECK");
@@ -540,48 +550,8 @@ static int apply_instruction(Change *change, const ChangeInstruction *instructio
                 return error_set(change->error, OUTCOME_BAD_REQUEST, "unknown flag: %.*s", (int) strcspn(name, "="),
                                  name);
         }
-        json_decref(change->env);
-        change->env = json_deep_copy(json_get_array(change->config, "Env"));
-        return changes_known[i].apply(change, instruction);
-}
-
-/* Takes an escape character at the end off; true where there was one. "\\" at the end is no continuation. */
-static bool is_continued(char *line, char escape)
-{
-        size_t n = strlen(line);
-
-        while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
-                n--;
-        if (n == 0 || line[n - 1] != escape || (n > 1 && line[n - 2] == escape))
-                return false;
-        line[n - 1] = 0;
-        return true;
-}
-
-/* The next line that says something, continuations joined; NULL at the end. */
-static int next_line(char **text, char escape, Buffer *ret)
-{
-        bool continued = false;
-
-        ret->size = 0;
-        while (*text) {
-                char *line = strsep(text, "\n");
-                char *start = line + strspn(line, BLANKS);
-                size_t n = strlen(start);
-
-                if (n > 0 && start[n - 1] == '\r')
-                        start[--n] = 0;
-                if (*start == '#' || *start == 0)
-                        continue;
-                bool goes_on = is_continued(line, escape);
-                int r = buffer_append_string(ret, continued ? line : start);
-                if (r < 0)
-                        return r;
-                if (!goes_on)
-                        return 1;
-                continued = true;
-        }
-        return continued;
+        int r = change_take_environment(change);
+        return r < 0 ? r : changes_known[i].apply(change, instruction);
 }
 
 static char *join_lines(char *const *changes)
@@ -609,9 +579,11 @@ static void instructions_clear(Instructions *list)
 static int read_instructions(char *text, char escape, Instructions *list, Error *error)
 {
         CLEANUP_BUFFER Buffer line = { 0 };
+        LineReader reader = { .rest = text, .escape = escape };
+        unsigned first;
         int r;
 
-        while ((r = next_line(&text, escape, &line)) > 0) {
+        while ((r = line_reader_next(&reader, &line, &first)) > 0) {
                 ChangeInstruction *grown = reallocarray(list->items, list->count + 1, sizeof(*grown));
 
                 if (!grown)
@@ -647,7 +619,7 @@ int change_apply(json_t *config, char *const *changes, Error *error)
                         return error_set(error, OUTCOME_BAD_REQUEST, "%s is not a valid change command",
                                          list.items[i].name);
         for (size_t i = 0; r == 0 && i < list.count; i++)
-                r = apply_instruction(&change, &list.items[i]);
+                r = change_apply_instruction(&change, &list.items[i]);
         json_decref(change.env);
         return r;
 }

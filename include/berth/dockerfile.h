@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The Dockerfile front end: text to a plan of stages, and a stage, once its base's configuration is known, to steps.
+ * Nothing here reads or writes anything. The language is that of Docker's Dockerfile reference (syntax 1).
+ *
+ * A plan:
+ *   {"Arguments":[{"Title","First"}],"Values":{},     global ARGs in order, and what they are
+ *    "Target":N,                                       the stage that is the result
+ *    "Stages":[{"Name","Base":reference or "scratch","BaseStage":N (absent: an
+ * image),"Platform","Title","First","Last", "Needed":bool,                         the target needs it "Commands":n}]}
+ * instructions behind FROM A stage:
+ *   {"Config":{...},            the configuration it begins with: the base's, less its triggers
+ *    "Triggers":n,              so many of the first steps are the base's triggers
+ *    "Arguments":[...],"Environment":[...]  what a stage made of this one starts with
+ *    "Steps":[{"Kind":"config"|"workdir"|"copy"|"run","Title","First","Last",
+ *              "CreatedBy",     of the history; of a copy, "%s" stands for what was copied
+ *              "Config":{...},  the configuration after it
+ *              ...}]}
+ * and of the kinds:
+ *   workdir  "Path"
+ *   run      "Argv","Env" (all of it),"Network","Security","Mounts":[{"Type","Target","Source","From","FromStage",
+ *            "ReadOnly","Id","Sharing","Uid","Gid","Mode","Size","Required","Env"}],"Script":text or absent
+ *   copy     "Add","Sources":[...],"Inline":[{"Name","Content"}],"Target" (absolute; ends in / where it was so
+ * written), "FromStage":N,"From":reference,"Owner","Mode","Link","Parents","Exclude":[...],"Checksum","KeepGit",
+ *            "Unpack":bool or absent */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "berth/change.h"
+#include "berth/outcome.h"
+
+typedef struct DockerfileHeredoc {
+        char *name, *content; /* owned */
+        bool expand;          /* its name was not quoted */
+} DockerfileHeredoc;
+
+typedef struct DockerfileInstruction {
+        ChangeInstruction parsed;
+        unsigned first, last; /* lines, from 1 */
+        DockerfileHeredoc *heredocs;
+        size_t n_heredocs;
+} DockerfileInstruction;
+
+/* The empty value is {}. */
+typedef struct Dockerfile {
+        char escape;
+        DockerfileInstruction *items; /* owned */
+        size_t count;
+        char *syntax, *check; /* of the parser directives; owned, may be NULL */
+} Dockerfile;
+
+void dockerfile_clear(Dockerfile *file);
+#define CLEANUP_DOCKERFILE CLEANUP(dockerfile_clear)
+
+/* Reads it and checks the form of every instruction. OUTCOME_BAD_REQUEST "dockerfile parse error on line N: ...". */
+int dockerfile_parse(const char *data, size_t size, Dockerfile *ret, Error *error);
+
+typedef struct DockerfileOptions {
+        const json_t *arguments;              /* of --build-arg: {"NAME": "value" or null}; may be NULL */
+        const json_t *labels;                 /* {"name": "value"}, a last LABEL of the target; may be NULL */
+        const char *target;                   /* name or number of a stage; NULL or "": the last */
+        const char *platform, *host_platform; /* "linux/amd64", "linux/arm64/v8" */
+} DockerfileOptions;
+
+/* OUTCOME_BAD_REQUEST. */
+int dockerfile_plan(const Dockerfile *file, const DockerfileOptions *options, json_t **ret_plan, Error *error);
+
+/* The steps of one stage. BASE_CONFIG is the base image's "config" object, NULL for scratch; PARENT what this returned
+ * for the stage it is based on, NULL where that is an image. */
+int dockerfile_stage(const Dockerfile *file, const DockerfileOptions *options, const json_t *plan, size_t stage,
+                     const json_t *base_config, const json_t *parent, json_t **ret_stage, Error *error);
+
+/* The names given by --build-arg that no ARG took, sorted. */
+int dockerfile_unused(const Dockerfile *file, const DockerfileOptions *options, char ***ret_names);
+
+/* --- .dockerignore ------------------------------------------------------------------------------------------------ */
+
+typedef struct DockerIgnore DockerIgnore;
+
+/* TEXT is the file's. OUTCOME_BAD_REQUEST for a pattern that is none. */
+int dockerignore_parse(const char *text, size_t size, DockerIgnore **ret, Error *error);
+void dockerignore_free(DockerIgnore *ignore);
+DEFINE_CLEANUP(cleanup_dockerignore_ptr, DockerIgnore *, dockerignore_free)
+#define CLEANUP_DOCKERIGNORE CLEANUP(cleanup_dockerignore_ptr)
+
+/* Whether the path ("a/b", without a leading slash) is left out: the last pattern that it or a directory above it
+ * matches decides. */
+bool dockerignore_match(const DockerIgnore *ignore, const char *path);
+
+/* Whether something below a directory that is left out may be in all the same. */
+bool dockerignore_may_include_below(const DockerIgnore *ignore, const char *directory);
