@@ -28,6 +28,7 @@
 #include <stddef.h>
 
 #include "berth/change.h"
+#include "berth/ignore.h"
 #include "berth/outcome.h"
 
 typedef struct DockerfileHeredoc {
@@ -73,20 +74,3 @@ int dockerfile_stage(const Dockerfile *file, const DockerfileOptions *options, c
 
 /* The names given by --build-arg that no ARG took, sorted. */
 int dockerfile_unused(const Dockerfile *file, const DockerfileOptions *options, char ***ret_names);
-
-/* --- .dockerignore ------------------------------------------------------------------------------------------------ */
-
-typedef struct DockerIgnore DockerIgnore;
-
-/* TEXT is the file's. OUTCOME_BAD_REQUEST for a pattern that is none. */
-int dockerignore_parse(const char *text, size_t size, DockerIgnore **ret, Error *error);
-void dockerignore_free(DockerIgnore *ignore);
-DEFINE_CLEANUP(cleanup_dockerignore_ptr, DockerIgnore *, dockerignore_free)
-#define CLEANUP_DOCKERIGNORE CLEANUP(cleanup_dockerignore_ptr)
-
-/* Whether the path ("a/b", without a leading slash) is left out: the last pattern that it or a directory above it
- * matches decides. */
-bool dockerignore_match(const DockerIgnore *ignore, const char *path);
-
-/* Whether something below a directory that is left out may be in all the same. */
-bool dockerignore_may_include_below(const DockerIgnore *ignore, const char *directory);

@@ -275,3 +275,17 @@ enum {
 
 /* GET /system/df. */
 void engine_usage(Engine *engine, unsigned what, EngineJsonDone done, void *userdata);
+
+/* --- Building ----------------------------------------------------------------------------------------------------- */
+
+/* OPTIONS holds what POST /build was asked for, by the names of its query parameters: "t" and "cachefrom" are arrays,
+ * "buildargs", "labels", "ulimits", "extrahosts" and "secrets" as they are, "registry" of X-Registry-Config. Taken
+ * over, as is the stream, whose body is the context and which gets Docker's JSON messages. */
+void engine_build(Engine *engine, Stream *stream, json_t *options, RegistryRefuse refuse);
+
+/* "No such build" for an ID that none under way was given. */
+int engine_build_cancel(Engine *engine, const char *id, Error *error);
+
+/* Answers {"CachesDeleted", "SpaceReclaimed"}. KEEP_STORAGE: bytes that may stay, 0 for none. */
+void engine_build_prune(Engine *engine, const json_t *filters, int64_t keep_storage, bool all, EngineJsonDone done,
+                        void *userdata);

@@ -215,14 +215,15 @@ typedef struct StoreImport {
 int store_import(const StoreInput *input, const StoreImport *import, json_t **ret_result, Error *error);
 
 typedef struct StoreChild {
-        int upper_fd;                   /* the overlay's upper directory: what changed. Borrowed, as all is */
-        const json_t *parent;           /* the configuration of the image that it changed; NULL: there was none */
-        const char *parent_id;          /* ... and its ID */
-        const char *reference;          /* NULL: none */
-        const json_t *config;           /* the new image's "config" object */
-        const json_t *container_config; /* what the container was made with */
-        const char *container_id;       /* may be NULL */
+        int upper_fd;          /* the overlay's upper directory: what changed; negative: nothing. Borrowed, as all is */
+        const json_t *parent;  /* the configuration of the image that it changed; NULL: there was none */
+        const char *parent_id; /* ... and its ID */
+        const char *reference; /* NULL: none */
+        const json_t *config;  /* the new image's "config" object */
+        const json_t *container_config;            /* what the container was made with */
+        const char *container_id;                  /* may be NULL */
         const char *author, *comment, *created_by; /* of the history's entry; may be NULL */
+        int64_t created_ns;                        /* when; 0: now */
 } StoreChild;
 
 /* What changed becomes a layer upon the parent's, which gives an image. Where nothing changed there is no layer. */

@@ -13,8 +13,6 @@ const ApiRoute api_missing_routes[] = {
         { "HEAD", "/containers/{id}/archive", NULL, false, false },
         { "GET", "/containers/{id}/archive", NULL, false, false },
         { "PUT", "/containers/{id}/archive", NULL, false, false },
-        { "POST", "/build", NULL, false, false },
-        { "POST", "/build/prune", NULL, false, false },
         { "POST", "/session", NULL, false, false },
         { NULL, NULL, NULL, false, false },
 };

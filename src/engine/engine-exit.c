@@ -107,6 +107,7 @@ void container_ended(Container *container)
                 container_clean_runtime(container);
         }
         engine_drain_check(engine, id);
+        container_tell_end(container);
         container_stops_done(container);
         if (!container->removing && !container->start)
                 container_forget_caller(container);

@@ -91,6 +91,8 @@ struct Container {
         unsigned freezes; /* who holds it still: see container_freeze() */
         LIST_HEAD(, Stop) stops;
         LIST_HEAD(, Waiter) waiters;
+        void (*on_end)(int exit_code, void *userdata); /* see container_on_end() */
+        void *on_end_userdata;
         LIST_HEAD(, PendingAttach) attaches;
         LIST_HEAD(RemovalList, RemoveRequest) removals;
 };
@@ -133,6 +135,7 @@ struct Engine {
         LIST_HEAD(, Worker) workers;
         LIST_HEAD(, Drain) drains;
         LIST_HEAD(, Pull) pulls; /* under way, see engine-pull.c */
+        LIST_HEAD(, Build) builds;
         uint64_t last_pull;
         EventSender *events;  /* see engine-event.c */
         Autostart *autostart; /* see engine-autostart.c; NULL but after a boot */
@@ -301,6 +304,10 @@ int container_signal(Container *container, int signal);
 int container_kill_cgroup(Container *container);
 
 /* engine-wait.c */
+/* Calls ENDED once the present run is over and its output is with those that are attached; one at a time. */
+int container_on_end(Container *container, void (*ended)(int exit_code, void *userdata), void *userdata);
+void container_cancel_on_end(Container *container);
+void container_tell_end(Container *container);
 void container_waiters_notify(Container *container, WaitCondition reached);
 void container_waiters_drop(Container *container);
 void wait_restore(Engine *engine, const char *arguments, int fd);
@@ -370,6 +377,9 @@ int container_mounts(const Container *container, json_t **ret_mounts);
 void container_volume_events(const Container *container, bool mounted);
 bool container_mounts_image(const Container *container, const char *image_id);
 
+/* engine-build-prune.c: an array of the API's BuildCache */
+json_t *engine_build_usage(Engine *engine);
+
 /* engine-filter.c: {"key": ["value", ...]} and {"key": {"value": true}} alike */
 int filters_check(const json_t *filters, const char *const *known, Error *error);
 bool filters_has(const json_t *filters, const char *key);
@@ -397,8 +407,12 @@ typedef struct WorkerJob {
         bool detached; /* goes on without this process, and does not keep it alive; DONE is NULL */
 } WorkerJob;
 int engine_worker_start(Engine *engine, const WorkerJob *job);
+/* Ends it with SIGKILL; DONE runs as ever. */
+void worker_kill(Worker *worker);
 /* A short text for the child to read from its RESULT_FD. */
 int worker_send(Worker *worker, const char *text);
+/* The same with a descriptor, which stays the caller's; a negative one is none. */
+int worker_send_fd(Worker *worker, const char *text, int fd);
 
 /* A worker's result as JSON, or how it failed (R as of any function), and back. */
 int engine_worker_answer(int result_fd, int r, const json_t *result, const Error *error);

@@ -203,7 +203,8 @@ static int usage_prepare(Usage *usage, unsigned what, Error *error)
         int r = 0;
 
         usage->answer = json_pack("{sI sn sn sn so}", "LayersSize", (json_int_t) 0, "Images", "Containers", "Volumes",
-                                  "BuildCache", what & ENGINE_USAGE_BUILD_CACHE ? json_array() : json_null());
+                                  "BuildCache",
+                                  what & ENGINE_USAGE_BUILD_CACHE ? engine_build_usage(usage->engine) : json_null());
         usage->paths = calloc(1, sizeof(char *));
         if (!usage->answer || !usage->paths)
                 return -ENOMEM;

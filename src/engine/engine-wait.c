@@ -49,6 +49,38 @@ static void answer(Stream *stream, int exit_code)
                 stream_end(stream);
 }
 
+int container_on_end(Container *container, void (*ended)(int exit_code, void *userdata), void *userdata)
+{
+        if (container->on_end)
+                return -EBUSY;
+        if (!container_is_running(container)) {
+                ended(container->exit_code, userdata);
+                return 0;
+        }
+        container->on_end = ended;
+        container->on_end_userdata = userdata;
+        engine_job_begin(container->engine);
+        return 0;
+}
+
+void container_cancel_on_end(Container *container)
+{
+        if (!container->on_end)
+                return;
+        container->on_end = NULL;
+        engine_job_end(container->engine);
+}
+
+void container_tell_end(Container *container)
+{
+        void (*ended)(int exit_code, void *userdata) = container->on_end;
+
+        if (!ended)
+                return;
+        container_cancel_on_end(container);
+        ended(container->exit_code, container->on_end_userdata);
+}
+
 void container_waiters_notify(Container *container, WaitCondition reached)
 {
         Waiter *waiter = LIST_FIRST(&container->waiters);

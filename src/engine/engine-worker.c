@@ -86,12 +86,22 @@ static void pass_lines(Worker *worker)
         }
 }
 
+void worker_kill(Worker *worker)
+{
+        kill(worker->pid, SIGKILL);
+}
+
 int worker_send(Worker *worker, const char *text)
 {
         size_t size = strlen(text);
         ssize_t n = send(worker->result_fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         return n < 0 ? -errno : (size_t) n == size ? 0 : -EAGAIN;
+}
+
+int worker_send_fd(Worker *worker, const char *text, int fd)
+{
+        return fd < 0 ? worker_send(worker, text) : socket_send_fds(worker->result_fd, text, strlen(text), &fd, 1);
 }
 
 static int on_result(sd_event_source *source, int fd, uint32_t revents, void *userdata)

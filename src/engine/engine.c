@@ -6,7 +6,7 @@
 #include "berth/file.h"
 #include "berth/log.h"
 #include "berth/spool.h"
-#include "engine-private.h"
+#include "engine-build.h"
 
 void engine_set_activity(Engine *engine, void (*activity)(void *userdata), void *userdata)
 {
@@ -140,6 +140,7 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
         LIST_INIT(&engine->workers);
         LIST_INIT(&engine->drains);
         LIST_INIT(&engine->pulls);
+        LIST_INIT(&engine->builds);
         int r = engine_open(engine);
         if (r < 0) {
                 engine_free(engine);
@@ -147,6 +148,7 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
         }
         engine_volumes_settle(engine);
         engine_thaw_leftovers(engine);
+        engine_build_leftovers(engine);
         engine_sweep(engine); /* a job that was cut off left it */
         *ret_engine = engine;
         return 0;

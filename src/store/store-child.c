@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A container's changes to an image: its upper directory is packed and unpacked again as any layer is, in one pass, so
  * that what is stored is what a reader of the tar would have. The configuration is the parent's with one more step. */
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "berth/json.h"
 #include "berth/store.h"
@@ -75,7 +77,7 @@ static int child_config(const StoreChild *child, const char *diff_id, json_t **r
         char created[TIME_RFC3339_SIZE];
         int r;
 
-        time_format_rfc3339(time_now_ns(), created);
+        time_format_rfc3339(child->created_ns ? child->created_ns : time_now_ns(), created);
         if (diff_id && diff_ids)
                 (void) json_array_append_new(diff_ids, json_string(diff_id));
         if (history)
@@ -118,7 +120,7 @@ static int child_result(const StoreInput *input, const StoreChild *child, json_t
         const char *diff_id = json_get_string(layer, "DiffID");
         json_t *config CLEANUP_JSON = NULL, *image CLEANUP_JSON = NULL, *blob;
         char *text CLEANUP_FREE = NULL;
-        bool empty = str_equal(diff_id, EMPTY_DIFF_ID);
+        bool empty = !layer || str_equal(diff_id, EMPTY_DIFF_ID);
         int r;
 
         r = child_config(child, empty ? NULL : diff_id, &config, error);
@@ -144,16 +146,23 @@ static int child_result(const StoreInput *input, const StoreChild *child, json_t
         return *ret_result ? 0 : -ENOMEM;
 }
 
+static int sync_config(int staging_fd)
+{
+        int fd CLEANUP_CLOSE = openat(staging_fd, "config-0", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+        return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
 int store_child(const StoreInput *input, const StoreChild *child, json_t **ret_result, Error *error)
 {
         json_t *layer CLEANUP_JSON = NULL, *result CLEANUP_JSON = NULL;
         int r;
 
-        r = stage_upper(input, child, &layer, error);
+        r = child->upper_fd >= 0 ? stage_upper(input, child, &layer, error) : 0;
         if (r == 0)
                 r = child_result(input, child, layer, &result, error);
         if (r == 0)
-                r = store_stage_sync(input->staging_fd);
+                r = layer ? store_stage_sync(input->staging_fd) : sync_config(input->staging_fd);
         if (r == 0)
                 *ret_result = TAKE_PTR(result);
         return r;

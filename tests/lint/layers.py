@@ -17,7 +17,7 @@ for _ in uses:
 OWNER = {
     "http": "http", "http-client": "http", "mount": "mount", "unit": "unit", "store": "store", "journal": "journal",
     "platform": "store", "digest": "store", "registry": "registry",
-    "change": "dockerfile", "dockerfile": "dockerfile", "build": "build",
+    "change": "dockerfile", "dockerfile": "dockerfile", "ignore": "dockerfile", "build": "build",
     "network": "network", "runtime": "runtime", "engine": "engine", "spec": "engine", "api": "api",
 }
 # monitor.h and config.h are data formats, not modules; the rest is util's.

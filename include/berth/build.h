@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What build steps do to files: finding sources, digesting them, copying them into a root. It knows steps (the "copy"
+ * of include/berth/dockerfile.h), not where they come from.
+ *
+ * Paths are only followed inside the root they belong to. Everything blocks: for workers. Functions return 0, a
+ * negative errno or an Outcome with its message. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "berth/ignore.h"
+#include "berth/outcome.h"
+#include "berth/string.h"
+
+/* The files of ROOT_FD that the patterns of "Sources" stand for, relative, in order; a NULL-terminated vector owned by
+ * the caller. IGNORE, which may be NULL, is what the context leaves out. OUTCOME_BAD_REQUEST where there are none. */
+int build_find_sources(int root_fd, const json_t *step, char ***ret_paths, Error *error);
+
+/* A digest ("file:HEX", "dir:HEX", "multi:HEX") of the sources' names, kinds, modes, contents and attributes; times and
+ * owners do not count. With "Inline" files counted in. */
+int build_sum_sources(int root_fd, char *const *paths, const json_t *step, char **ret_sum, Error *error);
+
+typedef struct BuildCopy {
+        int source_fd;      /* root of the sources, borrowed as all is */
+        int root_fd;        /* root that is copied into */
+        int staging_fd;     /* where archives are unpacked */
+        char *const *paths; /* of build_find_sources() */
+        const json_t *step;
+        bool keep_owner;
+        int64_t epoch_ns; /* no time is later; 0: as they are */
+} BuildCopy;
+
+int build_copy(const BuildCopy *copy, Error *error);
+
+/* Makes a directory and what is missing above it, as WORKDIR does. */
+int build_make_directory(int root_fd, const char *path, Error *error);
+
+/* "user", "user:group", numbers or names by the root's /etc/passwd and /etc/group. */
+int build_parse_owner(int root_fd, const char *text, uint32_t *ret_uid, uint32_t *ret_gid, Error *error);

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The context: the request's body is unpacked by a confined child into a staging directory, where it stays as long as
+ * the build. */
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+
+#include "berth/file.h"
+#include "berth/json.h"
+#include "berth/mount.h"
+#include "engine-build-work.h"
+
+#define DOCKERFILE_MAX (16u * 1024 * 1024)
+
+char *work_path(const BuildWork *work, const char *format, ...)
+{
+        char *text = NULL;
+        va_list arguments;
+
+        va_start(arguments, format);
+        int n = vasprintf(&text, format, arguments);
+        va_end(arguments);
+        CLEANUP_FREE char *below = n < 0 ? NULL : text;
+        return below ? path_join(work->build->engine->config->data_root, below) : NULL;
+}
+
+static ssize_t read_body(void *userdata, void *buffer, size_t size)
+{
+        BuildWork *work = userdata;
+
+        return stream_read(&work->build->stream, buffer, size);
+}
+
+static int unpack_context(void *userdata, int result_fd, json_t **ret, Error *error)
+{
+        BuildWork *work = userdata;
+        CLEANUP_FREE char *path = work_path(work, "staging/%s", work->build->context);
+        CLEANUP_CLOSE int staging_fd = path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+        StoreInput input = { .fd = -EBADF, .read = read_body, .staging_fd = staging_fd, .userdata = work };
+        int keep[] = { work->build->stream.fd, staging_fd, result_fd };
+
+        if (staging_fd < 0)
+                return -errno;
+        engine_worker_raise_files();
+        int r = store_worker_confine(staging_fd, keep, ARRAY_SIZE(keep));
+        return r < 0 ? r : store_stage_layer(&input, "layer-0", NULL, NULL, ret, error);
+}
+
+/* Reads a file of the context; "" is a missing one. */
+static int read_file(const BuildWork *work, const char *name, char **ret, size_t *ret_size)
+{
+        CLEANUP_BUFFER Buffer text = { 0 };
+        CLEANUP_CLOSE int fd = mount_path_open(work->context_fd, name, O_PATH);
+        struct stat st;
+        ssize_t n = 0;
+
+        if (fd < 0)
+                return fd;
+        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+                return -EISDIR;
+        fd_close(fd);
+        fd = mount_path_open(work->context_fd, name, O_RDONLY);
+        if (fd < 0)
+                return fd;
+        while (text.size <= DOCKERFILE_MAX && (n = buffer_read(&text, fd, 65536)) > 0)
+                ;
+        if (n < 0)
+                return (int) n;
+        *ret_size = text.size;
+        *ret = text.size > 0 ? buffer_take(&text) : strdup("");
+        return *ret ? 0 : -ENOMEM;
+}
+
+static void remove_file(const BuildWork *work, const char *name)
+{
+        const char *slash = strrchr(name, '/');
+        CLEANUP_FREE char *above = slash ? strndup(name, (size_t) (slash - name)) : strdup(".");
+        CLEANUP_CLOSE int fd = above ? mount_path_open(work->context_fd, above, O_PATH | O_DIRECTORY) : -1;
+
+        if (fd >= 0)
+                unlinkat(fd, slash ? slash + 1 : name, 0);
+}
+
+/* Clients send the Dockerfile and .dockerignore in any case; where a pattern leaves them out, COPY is not to see them.
+ */
+static int hide_own_files(const BuildWork *work, const char *dockerfile, Error *error)
+{
+        CLEANUP_DOCKERIGNORE DockerIgnore *ignore = NULL;
+        CLEANUP_FREE char *text = NULL;
+        size_t size;
+        int r = read_file(work, ".dockerignore", &text, &size);
+
+        if (r < 0)
+                return 0;
+        r = dockerignore_parse(text, size, &ignore, error);
+        if (r != 0)
+                return r;
+        if (dockerignore_match(ignore, ".dockerignore"))
+                remove_file(work, ".dockerignore");
+        if (dockerignore_match(ignore, dockerfile))
+                remove_file(work, dockerfile);
+        return 0;
+}
+
+static int read_dockerfile(BuildWork *work, Error *error)
+{
+        const char *given = json_get_string(work->options, "dockerfile"),
+                   *name = str_empty(given) ? "Dockerfile" : given;
+        CLEANUP_FREE char *text = NULL;
+        size_t size = 0;
+        int r;
+
+        name += strspn(name, "/");
+        while (str_after_prefix(name, "./"))
+                name += 2;
+        r = read_file(work, name, &text, &size);
+        if (r == -ENOENT && str_equal(name, "Dockerfile")) {
+                r = read_file(work, "dockerfile", &text, &size);
+                if (r == 0)
+                        name = "dockerfile";
+        }
+        if (r == -ENOENT || r == -ENOTDIR)
+                return error_set(error, OUTCOME_FAILED, "Cannot locate specified Dockerfile: %s", name);
+        if (r < 0)
+                return error_set(error, OUTCOME_FAILED, "cannot read the Dockerfile (%s): %s", name, strerror(-r));
+        if (size == 0)
+                return error_set(error, OUTCOME_BAD_REQUEST, "the Dockerfile (%s) cannot be empty", name);
+        r = dockerfile_parse(text, size, &work->file, error);
+        return r == 0 ? hide_own_files(work, name, error) : r;
+}
+
+int work_read_context(BuildWork *work, Error *error)
+{
+        CLEANUP_FREE char *path = work_path(work, "staging/%s/layer-0/fs", work->build->context);
+        CLEANUP_JSON json_t *layer = NULL;
+        int r = path ? work_in_child(work, unpack_context, work, &layer, error) : -ENOMEM;
+
+        if (r != 0)
+                return r;
+        work->context_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return work->context_fd < 0 ? -errno : read_dockerfile(work, error);
+}

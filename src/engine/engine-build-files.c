@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Steps that change files without a container: COPY, ADD, WORKDIR. A child mounts the state's files in a mount
+ * namespace of its own, with an upper directory in staging, confines itself, copies, and makes a layer of what is in
+ * the upper directory then. */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "berth/file.h"
+#include "berth/json.h"
+#include "berth/mount.h"
+#include "engine-build-work.h"
+
+typedef struct FilesJob {
+        BuildWork *work;
+        const json_t *step, *paths;
+        const char *created_by;
+        const WorkState *state, *source; /* source NULL: the context */
+        char *staging;                   /* its path; owned */
+        int staging_fd;                  /* owned */
+} FilesJob;
+
+static void files_clear(FilesJob *job)
+{
+        free(job->staging);
+        fd_close(job->staging_fd);
+}
+
+static int make_directory(const FilesJob *job, const char *name, mode_t mode, char **ret_path)
+{
+        if (mkdirat(job->staging_fd, name, mode) < 0 && errno != EEXIST)
+                return -errno;
+        *ret_path = path_join(job->staging, name);
+        return *ret_path ? 0 : -ENOMEM;
+}
+
+/* The files of an image, to be read. One layer alone is no overlay, and no layer an empty directory. */
+static int open_image(const FilesJob *job, const WorkState *state, const char *name, Error *error)
+{
+        const char *root = store_layer_root(job->work->build->engine->store);
+        CLEANUP_STRV char **lower = json_to_strv(state->layers);
+        CLEANUP_FREE char *target = NULL;
+        int r = lower ? make_directory(job, name, 0755, &target) : -ENOMEM;
+
+        if (r < 0)
+                return r;
+        if (strv_length(lower) == 1) {
+                free(target);
+                target = path_join(root, lower[0]);
+        } else if (lower[0]) {
+                MountOverlay overlay = { .layer_root = root, .lower = lower, .target = target };
+                r = mount_overlay(&overlay, error);
+        }
+        if (r != 0)
+                return r;
+        int fd = target ? open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+        return fd < 0 ? -errno : fd;
+}
+
+/* The files of the state, to be changed, and the directory that the changes are in. */
+static int open_changed(const FilesJob *job, int *ret_root, int *ret_upper, Error *error)
+{
+        CLEANUP_STRV char **lower = json_to_strv(job->state->layers);
+        CLEANUP_FREE char *upper = NULL, *work = NULL, *target = NULL;
+        int r = lower ? make_directory(job, "upper", 0755, &upper) : -ENOMEM;
+
+        if (r == 0)
+                r = make_directory(job, "work", 0700, &work);
+        if (r == 0)
+                r = make_directory(job, "root", 0755, &target);
+        if (r == 0 && lower[0]) {
+                MountOverlay overlay = { .layer_root = store_layer_root(job->work->build->engine->store),
+                                         .lower = lower,
+                                         .upper = upper,
+                                         .work = work,
+                                         .target = target,
+                                         .discard = true };
+                r = mount_overlay(&overlay, error);
+        }
+        if (r != 0)
+                return r;
+        *ret_upper = open(upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        *ret_root = open(lower[0] ? target : upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return *ret_upper < 0 || *ret_root < 0 ? -errno : 0;
+}
+
+static int change_files(const FilesJob *job, int source_fd, int root_fd, Error *error)
+{
+        if (str_equal(json_get_string(job->step, "Kind"), "workdir"))
+                return build_make_directory(root_fd, json_get_string_or(job->step, "Path", "/"), error);
+        CLEANUP_STRV char **paths = json_to_strv(job->paths);
+        BuildCopy copy = { .source_fd = source_fd,
+                           .root_fd = root_fd,
+                           .staging_fd = job->staging_fd,
+                           .paths = paths,
+                           .step = job->step,
+                           .epoch_ns = job->work->epoch_ns };
+        return paths ? build_copy(&copy, error) : -ENOMEM;
+}
+
+static int run_files(void *userdata, int result_fd, json_t **ret, Error *error)
+{
+        FilesJob *job = userdata;
+        CLEANUP_CLOSE int root_fd = -EBADF, upper_fd = -EBADF, own_source = -EBADF;
+        int source_fd = job->work->context_fd, r = mount_namespace_enter(0);
+
+        if (r >= 0 && job->source) {
+                own_source = open_image(job, job->source, "source", error);
+                r = own_source;
+                source_fd = own_source;
+        }
+        if (r >= 0)
+                r = open_changed(job, &root_fd, &upper_fd, error);
+        if (r != 0)
+                return r;
+        int keep[] = { source_fd, root_fd, upper_fd, result_fd };
+        engine_worker_raise_files();
+        r = store_worker_confine(job->staging_fd, keep, ARRAY_SIZE(keep));
+        if (r >= 0)
+                r = change_files(job, source_fd, root_fd, error);
+        if (r != 0)
+                return r;
+        StoreInput input = { .fd = -EBADF, .staging_fd = job->staging_fd };
+        StoreChild child = work_child(job->work, job->state, job->step, job->created_by);
+        child.upper_fd = upper_fd;
+        return store_child(&input, &child, ret, error);
+}
+
+/* --- What is copied ----------------------------------------------------------------------------------------------- */
+
+static int sum_of(int source_fd, const json_t *step, json_t **ret, Error *error)
+{
+        CLEANUP_STRV char **paths = NULL;
+        CLEANUP_FREE char *sum = NULL;
+        int r = build_find_sources(source_fd, step, &paths, error);
+
+        if (r == 0)
+                r = build_sum_sources(source_fd, paths, step, &sum, error);
+        if (r != 0)
+                return r;
+        *ret = json_pack("{ss so}", "Sum", sum, "Paths", json_from_strv(paths));
+        return *ret ? 0 : -ENOMEM;
+}
+
+static int run_sum(void *userdata, int result_fd, json_t **ret, Error *error)
+{
+        FilesJob *job = userdata;
+        (void) result_fd;
+
+        int r = mount_namespace_enter(0);
+        if (r < 0)
+                return r;
+        CLEANUP_CLOSE int source_fd = open_image(job, job->source, "source", error);
+        return source_fd < 0 ? source_fd : sum_of(source_fd, job->step, ret, error);
+}
+
+/* The stage or image that is copied from; NULL for the context. */
+static int find_source(BuildWork *work, const json_t *step, WorkState *image, const WorkState **ret, Error *error)
+{
+        int64_t stage = json_get_int(step, "FromStage", -1);
+        const char *from = json_get_string(step, "From");
+        int r = 0;
+
+        *ret = NULL;
+        if (stage >= 0) {
+                r = work_stage(work, (size_t) stage, error);
+                *ret = r == 0 ? &work->stages[stage].state : NULL;
+        } else if (from) {
+                r = work_resolve(work, from, NULL, image, error);
+                *ret = image;
+        }
+        return r;
+}
+
+static int job_prepare(FilesJob *job, char **ret_name, Error *error)
+{
+        int r = work_stage_directory(job->work, ret_name, &job->staging_fd, error);
+
+        if (r == 0)
+                job->staging = work_path(job->work, "staging/%s", *ret_name);
+        return r != 0 ? r : job->staging ? 0 : -ENOMEM;
+}
+
+int work_copy_sum(BuildWork *work, const json_t *step, json_t **ret_sum, Error *error)
+{
+        CLEANUP(files_clear) FilesJob job = { .work = work, .step = step, .staging_fd = -EBADF };
+        CLEANUP(work_state_clear) WorkState image = { 0 };
+        CLEANUP_FREE char *name = NULL;
+        int r = find_source(work, step, &image, &job.source, error);
+
+        if (r != 0 || !job.source)
+                return r != 0 ? r : sum_of(work->context_fd, step, ret_sum, error);
+        r = job_prepare(&job, &name, error);
+        return r == 0 ? work_in_child(work, run_sum, &job, ret_sum, error) : r;
+}
+
+int work_files(BuildWork *work, const json_t *step, const json_t *paths, const char *created_by, const char *key,
+               WorkState *state, Error *error)
+{
+        CLEANUP(files_clear)
+        FilesJob job = { .work = work,
+                         .step = step,
+                         .paths = paths,
+                         .created_by = created_by,
+                         .state = state,
+                         .staging_fd = -EBADF };
+        CLEANUP(work_state_clear) WorkState image = { 0 };
+        CLEANUP_JSON json_t *result = NULL;
+        CLEANUP_FREE char *name = NULL;
+        int r = find_source(work, step, &image, &job.source, error);
+
+        if (r == 0)
+                r = job_prepare(&job, &name, error);
+        if (r == 0)
+                r = work_in_child(work, run_files, &job, &result, error);
+        return r == 0 ? work_commit(work, name, result, key, step, state, error) : r;
+}

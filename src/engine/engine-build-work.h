@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A build's worker. It is straight-line code that may block: what it cannot do itself it asks berthd for. */
+#pragma once
+
+#include "berth/build.h"
+#include "berth/dockerfile.h"
+#include "engine-build.h"
+
+/* Where a stage is: an image of the store. */
+typedef struct WorkState {
+        char *id;       /* "" for scratch; all owned */
+        json_t *image;  /* the image's configuration; NULL for scratch */
+        json_t *layers; /* directories, topmost first */
+} WorkState;
+
+typedef struct WorkStage {
+        bool done, running;
+        WorkState state;
+        json_t *result; /* of dockerfile_stage(); owned */
+} WorkStage;
+
+typedef struct BuildWork {
+        Build *build;
+        const json_t *options; /* borrowed */
+        int rpc_fd;            /* borrowed */
+        Buffer rpc_in;
+        int output_fd;    /* owned; of the container that runs, negative while none does */
+        Buffer output_in; /* framed output of it */
+        Buffer silent;    /* what would have been said, with "q" */
+        bool quiet, begun;
+        int context_fd; /* owned; the context's root */
+        Dockerfile file;
+        DockerfileOptions dockerfile;
+        json_t *arguments, *labels; /* owned: of the options */
+        json_t *plan;               /* owned */
+        WorkStage *stages;          /* owned */
+        size_t n_stages;
+        size_t step, total;
+        int failed_code; /* of a command that failed */
+        int64_t epoch_ns;
+} BuildWork;
+
+void work_state_clear(WorkState *state);
+int work_state_copy(const WorkState *from, WorkState *ret);
+/* From a reply that describes an image. */
+int work_state_set(WorkState *state, const json_t *reply);
+
+/* engine-build-talk.c */
+/* Asks berthd; output of a container and progress of a pull are passed on meanwhile. */
+int work_ask(BuildWork *work, json_t *request, json_t **ret_reply, Error *error);
+/* The next reply to the request before. */
+int work_wait(BuildWork *work, json_t **ret_reply, Error *error);
+/* Docker's JSON messages. The client's going away ends the process. */
+void work_send(BuildWork *work, json_t *message);
+void work_say(BuildWork *work, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Runs in a process of its own and takes its result. */
+int work_in_child(BuildWork *work, int (*run)(void *userdata, int result_fd, json_t **ret, Error *error),
+                  void *userdata, json_t **ret, Error *error);
+
+/* engine-build-context.c: reads the context, and the Dockerfile of it */
+int work_read_context(BuildWork *work, Error *error);
+
+/* engine-build-step.c */
+int work_step(BuildWork *work, const json_t *step, WorkState *state, Error *error);
+/* Makes sure that the stage is built. */
+int work_stage(BuildWork *work, size_t index, Error *error);
+int work_resolve(BuildWork *work, const char *name, const char *platform, WorkState *ret, Error *error);
+
+/* A directory of the data root, owned by the caller. */
+char *work_path(const BuildWork *work, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int work_stage_directory(BuildWork *work, char **ret_name, int *ret_fd, Error *error);
+/* The staged result becomes the state. KEY NULL: not for the cache. */
+int work_commit(BuildWork *work, const char *staging, const json_t *result, const char *key, const json_t *step,
+                WorkState *state, Error *error);
+/* Where the state's files are, or are to be changed. */
+StoreChild work_child(const BuildWork *work, const WorkState *state, const json_t *step, const char *created_by);
+
+/* engine-build-files.c: COPY, ADD and WORKDIR */
+int work_copy_sum(BuildWork *work, const json_t *step, json_t **ret_sum, Error *error);
+int work_files(BuildWork *work, const json_t *step, const json_t *paths, const char *created_by, const char *key,
+               WorkState *state, Error *error);
+
+/* engine-build-run.c */
+int work_run(BuildWork *work, const json_t *step, const char *key, WorkState *state, Error *error);

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of the builder share.
+ *
+ * A build is a worker that reads the context, plans, looks files up and copies them, and speaks to the client. What
+ * touches metadata or containers it asks berthd for, a line of JSON each way over its result socket, one at a time:
+ *   {"Op":"resolve","Name"}                  {"Id","Config","Layers":[directories]} or {"Missing":true}
+ *   {"Op":"pull","Name","Platform"}          {"Progress":message}..., then as resolve
+ *   {"Op":"image","Id"}                      as resolve
+ *   {"Op":"lookup","Key"}                    {"Id"} or {}
+ *   {"Op":"stage"}                           {"Staging"}
+ *   {"Op":"commit","Staging","Result","Cache":{"Key","Description",...}}   {"Id"}
+ *   {"Op":"run","Body"}                      {"Container"} with a descriptor, the framed output; {"Exit","Upper"}
+ *   {"Op":"remove","Container"}              {}
+ *   {"Op":"tag","Id","Name"}                 {}
+ * Each may be answered by {"Failure","Outcome"} instead. All of a container's output is there before {"Exit"} is. When
+ * the worker ends, however it does, its containers and staging directories go. */
+#pragma once
+
+#include "engine-private.h"
+
+typedef struct BuildContainer {
+        LIST_ENTRY(BuildContainer) link;
+        struct Build *build;
+        char id[ID_LENGTH + 1];
+        char *marker; /* owned: a file that is there as long as the container may be */
+} BuildContainer;
+
+typedef struct Build {
+        LIST_ENTRY(Build) link;
+        Engine *engine;
+        Stream stream;
+        json_t *options;
+        RegistryRefuse refuse;
+        Worker *worker;
+        char *context;   /* staging directory of the context */
+        char **stagings; /* others that the worker was given */
+        char *running;   /* ID of the container whose end it waits for */
+        LIST_HEAD(, BuildContainer) containers;
+        sd_event_source *pull_source;
+        int pull_fd;
+        Buffer pull_text;
+        char *pull_name, *pull_error;
+        bool cancelled;
+} Build;
+
+/* engine-build.c */
+void build_reply(Build *build, json_t *reply);
+/* With a descriptor, which stays the caller's. */
+void build_reply_fd(Build *build, json_t *reply, int fd);
+void build_fail(Build *build, int r, const Error *error);
+void build_reply_image(Build *build, const char *id);
+
+/* engine-build-container.c */
+void build_run(Build *build, const json_t *request);
+void build_remove(Build *build, const json_t *request);
+void build_remove_all(Build *build);
+void engine_build_leftovers(Engine *engine);
+
+/* engine-build-cache.c */
+int build_cache_find(Engine *engine, const char *key, char **ret_image);
+int build_cache_add(Engine *engine, const json_t *cache, const char *image);
+char *engine_build_path(const Engine *engine, const char *name);
+
+/* engine-build-worker.c: never returns before the build is over; its exit status */
+int build_worker(Build *build, int result_fd);
