@@ -118,6 +118,11 @@ static json_t *sorted(json_t *list)
         size_t n = json_array_size(list), i;
         json_t **items = calloc(n + 1, sizeof(*items)), *result = json_array(), *item;
 
+        if (!items) {
+                json_decref(list);
+                json_decref(result);
+                return NULL;
+        }
         json_array_foreach(list, i, item)
                 items[i] = item;
         qsort(items, n, sizeof(*items), compare_text);

@@ -76,8 +76,8 @@ static int open_changed(const FilesJob *job, int *ret_root, int *ret_upper, Erro
                                          .discard = true };
                 r = mount_overlay(&overlay, error);
         }
-        if (r != 0)
-                return r;
+        if (r != 0 || !upper || !target)
+                return r != 0 ? r : -ENOMEM;
         *ret_upper = open(upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         *ret_root = open(lower[0] ? target : upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         return *ret_upper < 0 || *ret_root < 0 ? -errno : 0;

@@ -130,12 +130,11 @@ static void merge_config(json_t *config, const json_t *from)
 static int make_config(Commit *commit, const Container *container, const json_t *body, char *const *changes,
                        Error *error)
 {
-        CLEANUP_JSON json_t *warnings = json_array();
         const json_t *own = container_config(container);
         int r = 0;
 
         if (json_is_object(body))
-                r = fields_normalise("Config", body, &commit->config, warnings, error);
+                r = fields_normalise("Config", body, &commit->config, error);
         else
                 commit->config = json_deep_copy(own);
         if (r != 0)

@@ -613,9 +613,9 @@ static int check_bodies(Creation *creation, const json_t *body, Error *error)
                 return error_set(error, OUTCOME_BAD_REQUEST, "config cannot be empty in order to create a container");
         if (host && !json_is_object(host) && !json_is_null(host))
                 return fields_refuse(host, "ContainerConfigWrapper.HostConfig", "container.HostConfig", error);
-        int r = fields_normalise("Config", body, &creation->config, creation->warnings, error);
+        int r = fields_normalise("Config", body, &creation->config, error);
         if (r == 0)
-                r = fields_normalise("HostConfig", host, &creation->host_config, creation->warnings, error);
+                r = fields_normalise("HostConfig", host, &creation->host_config, error);
         return r;
 }
 

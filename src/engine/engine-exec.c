@@ -355,10 +355,10 @@ static void inherit(json_t *record, const Container *container, const char *key)
 
 static int make_record(const Container *container, const json_t *body, json_t **ret_record, Error *error)
 {
-        CLEANUP_JSON json_t *record = NULL, *warnings = json_array(), *nothing = json_object();
+        CLEANUP_JSON json_t *record = NULL, *nothing = json_object();
         char keys[DETACH_KEYS_MAX];
         size_t n;
-        int r = fields_normalise("ExecConfig", json_is_object(body) ? body : nothing, &record, warnings, error);
+        int r = fields_normalise("ExecConfig", json_is_object(body) ? body : nothing, &record, error);
 
         if (r != 0)
                 return r;
@@ -470,8 +470,8 @@ int exec_inspect(Exec *exec, json_t **ret_object)
 
 int exec_start_parse(const json_t *body, ExecStart *ret_start, Error *error)
 {
-        CLEANUP_JSON json_t *fields = NULL, *warnings = json_array(), *nothing = json_object();
-        int r = fields_normalise("ExecStartCheck", json_is_object(body) ? body : nothing, &fields, warnings, error);
+        CLEANUP_JSON json_t *fields = NULL, *nothing = json_object();
+        int r = fields_normalise("ExecStartCheck", json_is_object(body) ? body : nothing, &fields, error);
         const json_t *size = json_object_get(fields, "ConsoleSize");
 
         if (r == 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The fields of a container's Config and HostConfig: each one's type, its default, and whether this engine acts on it.
- * Unknown fields are dropped, as Docker drops them; a known field that asks for something that isn't there yet says so.
+/* The fields of a container's Config and HostConfig: each one's type and its default.
+ * Unknown fields are dropped, as Docker drops them.
  */
 #include <strings.h>
 
@@ -25,149 +25,136 @@ typedef enum FieldDefault {
         DEFAULT_OMIT,
 } FieldDefault;
 
-typedef enum FieldSupport {
-        SUPPORT_FULL,
-        SUPPORT_WARN,   /* has no effect: the user is told */
-        SUPPORT_REFUSE, /* the container would not be what was asked for */
-} FieldSupport;
-
 typedef struct Field {
         const char *name;
         FieldKind kind;
         FieldDefault fallback;
-        FieldSupport support;
 } Field;
 
 /* In the order inspect shows them. */
 static const Field config_fields[] = {
-        { "Hostname", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Domainname", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "User", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "AttachStdin", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "AttachStdout", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "AttachStderr", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "ExposedPorts", FIELD_OBJECT, DEFAULT_OMIT, SUPPORT_FULL },
-        { "Tty", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "OpenStdin", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "StdinOnce", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Env", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "Cmd", FIELD_WORDS, DEFAULT_NULL, SUPPORT_FULL },
-        { "Healthcheck", FIELD_OBJECT, DEFAULT_OMIT, SUPPORT_FULL },
-        { "ArgsEscaped", FIELD_BOOLEAN, DEFAULT_OMIT, SUPPORT_FULL },
-        { "Image", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Volumes", FIELD_OBJECT, DEFAULT_NULL, SUPPORT_FULL },
-        { "WorkingDir", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Entrypoint", FIELD_WORDS, DEFAULT_NULL, SUPPORT_FULL },
-        { "NetworkDisabled", FIELD_BOOLEAN, DEFAULT_OMIT, SUPPORT_FULL },
-        { "MacAddress", FIELD_STRING, DEFAULT_OMIT, SUPPORT_FULL },
-        { "OnBuild", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "Labels", FIELD_STRING_MAP, DEFAULT_ZERO, SUPPORT_FULL },
-        { "StopSignal", FIELD_STRING, DEFAULT_OMIT, SUPPORT_FULL },
-        { "StopTimeout", FIELD_INTEGER, DEFAULT_OMIT, SUPPORT_FULL },
-        { "Shell", FIELD_WORDS, DEFAULT_OMIT, SUPPORT_FULL },
+        { "Hostname", FIELD_STRING, DEFAULT_ZERO },
+        { "Domainname", FIELD_STRING, DEFAULT_ZERO },
+        { "User", FIELD_STRING, DEFAULT_ZERO },
+        { "AttachStdin", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "AttachStdout", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "AttachStderr", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "ExposedPorts", FIELD_OBJECT, DEFAULT_OMIT },
+        { "Tty", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "OpenStdin", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "StdinOnce", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "Env", FIELD_STRINGS, DEFAULT_NULL },
+        { "Cmd", FIELD_WORDS, DEFAULT_NULL },
+        { "Healthcheck", FIELD_OBJECT, DEFAULT_OMIT },
+        { "ArgsEscaped", FIELD_BOOLEAN, DEFAULT_OMIT },
+        { "Image", FIELD_STRING, DEFAULT_ZERO },
+        { "Volumes", FIELD_OBJECT, DEFAULT_NULL },
+        { "WorkingDir", FIELD_STRING, DEFAULT_ZERO },
+        { "Entrypoint", FIELD_WORDS, DEFAULT_NULL },
+        { "NetworkDisabled", FIELD_BOOLEAN, DEFAULT_OMIT },
+        { "MacAddress", FIELD_STRING, DEFAULT_OMIT },
+        { "OnBuild", FIELD_STRINGS, DEFAULT_NULL },
+        { "Labels", FIELD_STRING_MAP, DEFAULT_ZERO },
+        { "StopSignal", FIELD_STRING, DEFAULT_OMIT },
+        { "StopTimeout", FIELD_INTEGER, DEFAULT_OMIT },
+        { "Shell", FIELD_WORDS, DEFAULT_OMIT },
 };
 
 static const Field host_config_fields[] = {
-        { "Binds", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "ContainerIDFile", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "LogConfig", FIELD_OBJECT, DEFAULT_ZERO, SUPPORT_FULL },
-        { "NetworkMode", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "PortBindings", FIELD_OBJECT, DEFAULT_NULL, SUPPORT_FULL },
-        { "RestartPolicy", FIELD_OBJECT, DEFAULT_ZERO, SUPPORT_FULL },
-        { "AutoRemove", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "VolumeDriver", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "VolumesFrom", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "ConsoleSize", FIELD_ARRAY, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Annotations", FIELD_STRING_MAP, DEFAULT_OMIT, SUPPORT_FULL },
-        { "CapAdd", FIELD_WORDS, DEFAULT_NULL, SUPPORT_FULL },
-        { "CapDrop", FIELD_WORDS, DEFAULT_NULL, SUPPORT_FULL },
-        { "CgroupnsMode", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Dns", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "DnsOptions", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "DnsSearch", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "ExtraHosts", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "GroupAdd", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "IpcMode", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Cgroup", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Links", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "OomScoreAdj", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "PidMode", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Privileged", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "PublishAllPorts", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "ReadonlyRootfs", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "SecurityOpt", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "StorageOpt", FIELD_STRING_MAP, DEFAULT_OMIT, SUPPORT_FULL },
-        { "Tmpfs", FIELD_STRING_MAP, DEFAULT_OMIT, SUPPORT_FULL },
-        { "UTSMode", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "UsernsMode", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "ShmSize", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Sysctls", FIELD_STRING_MAP, DEFAULT_OMIT, SUPPORT_FULL },
-        { "Runtime", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Isolation", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "CpuShares", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Memory", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "NanoCpus", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "CgroupParent", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "BlkioWeight", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "BlkioWeightDevice", FIELD_OBJECTS, DEFAULT_NULL, SUPPORT_FULL },
-        { "BlkioDeviceReadBps", FIELD_OBJECTS, DEFAULT_NULL, SUPPORT_FULL },
-        { "BlkioDeviceWriteBps", FIELD_OBJECTS, DEFAULT_NULL, SUPPORT_FULL },
-        { "BlkioDeviceReadIOps", FIELD_OBJECTS, DEFAULT_NULL, SUPPORT_FULL },
-        { "BlkioDeviceWriteIOps", FIELD_OBJECTS, DEFAULT_NULL, SUPPORT_FULL },
-        { "CpuPeriod", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "CpuQuota", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "CpuRealtimePeriod", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "CpuRealtimeRuntime", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "CpusetCpus", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "CpusetMems", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Devices", FIELD_OBJECTS, DEFAULT_NULL, SUPPORT_FULL },
-        { "DeviceCgroupRules", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "DeviceRequests", FIELD_OBJECTS, DEFAULT_NULL, SUPPORT_FULL },
-        { "MemoryReservation", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "MemorySwap", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "MemorySwappiness", FIELD_INTEGER, DEFAULT_NULL, SUPPORT_FULL },
-        { "OomKillDisable", FIELD_BOOLEAN, DEFAULT_NULL, SUPPORT_FULL },
-        { "PidsLimit", FIELD_INTEGER, DEFAULT_NULL, SUPPORT_FULL },
-        { "Ulimits", FIELD_OBJECTS, DEFAULT_NULL, SUPPORT_FULL },
-        { "CpuCount", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "CpuPercent", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "IOMaximumIOps", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "IOMaximumBandwidth", FIELD_INTEGER, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Mounts", FIELD_OBJECTS, DEFAULT_OMIT, SUPPORT_FULL },
-        { "Init", FIELD_BOOLEAN, DEFAULT_OMIT, SUPPORT_FULL },
-        { "MaskedPaths", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "ReadonlyPaths", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
+        { "Binds", FIELD_STRINGS, DEFAULT_NULL },
+        { "ContainerIDFile", FIELD_STRING, DEFAULT_ZERO },
+        { "LogConfig", FIELD_OBJECT, DEFAULT_ZERO },
+        { "NetworkMode", FIELD_STRING, DEFAULT_ZERO },
+        { "PortBindings", FIELD_OBJECT, DEFAULT_NULL },
+        { "RestartPolicy", FIELD_OBJECT, DEFAULT_ZERO },
+        { "AutoRemove", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "VolumeDriver", FIELD_STRING, DEFAULT_ZERO },
+        { "VolumesFrom", FIELD_STRINGS, DEFAULT_NULL },
+        { "ConsoleSize", FIELD_ARRAY, DEFAULT_ZERO },
+        { "Annotations", FIELD_STRING_MAP, DEFAULT_OMIT },
+        { "CapAdd", FIELD_WORDS, DEFAULT_NULL },
+        { "CapDrop", FIELD_WORDS, DEFAULT_NULL },
+        { "CgroupnsMode", FIELD_STRING, DEFAULT_ZERO },
+        { "Dns", FIELD_STRINGS, DEFAULT_NULL },
+        { "DnsOptions", FIELD_STRINGS, DEFAULT_NULL },
+        { "DnsSearch", FIELD_STRINGS, DEFAULT_NULL },
+        { "ExtraHosts", FIELD_STRINGS, DEFAULT_NULL },
+        { "GroupAdd", FIELD_STRINGS, DEFAULT_NULL },
+        { "IpcMode", FIELD_STRING, DEFAULT_ZERO },
+        { "Cgroup", FIELD_STRING, DEFAULT_ZERO },
+        { "Links", FIELD_STRINGS, DEFAULT_NULL },
+        { "OomScoreAdj", FIELD_INTEGER, DEFAULT_ZERO },
+        { "PidMode", FIELD_STRING, DEFAULT_ZERO },
+        { "Privileged", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "PublishAllPorts", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "ReadonlyRootfs", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "SecurityOpt", FIELD_STRINGS, DEFAULT_NULL },
+        { "StorageOpt", FIELD_STRING_MAP, DEFAULT_OMIT },
+        { "Tmpfs", FIELD_STRING_MAP, DEFAULT_OMIT },
+        { "UTSMode", FIELD_STRING, DEFAULT_ZERO },
+        { "UsernsMode", FIELD_STRING, DEFAULT_ZERO },
+        { "ShmSize", FIELD_INTEGER, DEFAULT_ZERO },
+        { "Sysctls", FIELD_STRING_MAP, DEFAULT_OMIT },
+        { "Runtime", FIELD_STRING, DEFAULT_ZERO },
+        { "Isolation", FIELD_STRING, DEFAULT_ZERO },
+        { "CpuShares", FIELD_INTEGER, DEFAULT_ZERO },
+        { "Memory", FIELD_INTEGER, DEFAULT_ZERO },
+        { "NanoCpus", FIELD_INTEGER, DEFAULT_ZERO },
+        { "CgroupParent", FIELD_STRING, DEFAULT_ZERO },
+        { "BlkioWeight", FIELD_INTEGER, DEFAULT_ZERO },
+        { "BlkioWeightDevice", FIELD_OBJECTS, DEFAULT_NULL },
+        { "BlkioDeviceReadBps", FIELD_OBJECTS, DEFAULT_NULL },
+        { "BlkioDeviceWriteBps", FIELD_OBJECTS, DEFAULT_NULL },
+        { "BlkioDeviceReadIOps", FIELD_OBJECTS, DEFAULT_NULL },
+        { "BlkioDeviceWriteIOps", FIELD_OBJECTS, DEFAULT_NULL },
+        { "CpuPeriod", FIELD_INTEGER, DEFAULT_ZERO },
+        { "CpuQuota", FIELD_INTEGER, DEFAULT_ZERO },
+        { "CpuRealtimePeriod", FIELD_INTEGER, DEFAULT_ZERO },
+        { "CpuRealtimeRuntime", FIELD_INTEGER, DEFAULT_ZERO },
+        { "CpusetCpus", FIELD_STRING, DEFAULT_ZERO },
+        { "CpusetMems", FIELD_STRING, DEFAULT_ZERO },
+        { "Devices", FIELD_OBJECTS, DEFAULT_NULL },
+        { "DeviceCgroupRules", FIELD_STRINGS, DEFAULT_NULL },
+        { "DeviceRequests", FIELD_OBJECTS, DEFAULT_NULL },
+        { "MemoryReservation", FIELD_INTEGER, DEFAULT_ZERO },
+        { "MemorySwap", FIELD_INTEGER, DEFAULT_ZERO },
+        { "MemorySwappiness", FIELD_INTEGER, DEFAULT_NULL },
+        { "OomKillDisable", FIELD_BOOLEAN, DEFAULT_NULL },
+        { "PidsLimit", FIELD_INTEGER, DEFAULT_NULL },
+        { "Ulimits", FIELD_OBJECTS, DEFAULT_NULL },
+        { "CpuCount", FIELD_INTEGER, DEFAULT_ZERO },
+        { "CpuPercent", FIELD_INTEGER, DEFAULT_ZERO },
+        { "IOMaximumIOps", FIELD_INTEGER, DEFAULT_ZERO },
+        { "IOMaximumBandwidth", FIELD_INTEGER, DEFAULT_ZERO },
+        { "Mounts", FIELD_OBJECTS, DEFAULT_OMIT },
+        { "Init", FIELD_BOOLEAN, DEFAULT_OMIT },
+        { "MaskedPaths", FIELD_STRINGS, DEFAULT_NULL },
+        { "ReadonlyPaths", FIELD_STRINGS, DEFAULT_NULL },
 };
 
 /* Of an exec: at its creation and at its start. */
 static const Field exec_fields[] = {
-        { "User", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Privileged", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Tty", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "ConsoleSize", FIELD_ARRAY, DEFAULT_NULL, SUPPORT_FULL },
-        { "AttachStdin", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "AttachStderr", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "AttachStdout", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Detach", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "DetachKeys", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Env", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
-        { "WorkingDir", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Cmd", FIELD_STRINGS, DEFAULT_NULL, SUPPORT_FULL },
+        { "User", FIELD_STRING, DEFAULT_ZERO },          { "Privileged", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "Tty", FIELD_BOOLEAN, DEFAULT_ZERO },          { "ConsoleSize", FIELD_ARRAY, DEFAULT_NULL },
+        { "AttachStdin", FIELD_BOOLEAN, DEFAULT_ZERO },  { "AttachStderr", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "AttachStdout", FIELD_BOOLEAN, DEFAULT_ZERO }, { "Detach", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "DetachKeys", FIELD_STRING, DEFAULT_ZERO },    { "Env", FIELD_STRINGS, DEFAULT_NULL },
+        { "WorkingDir", FIELD_STRING, DEFAULT_ZERO },    { "Cmd", FIELD_STRINGS, DEFAULT_NULL },
 };
 
 static const Field exec_start_fields[] = {
-        { "Detach", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "Tty", FIELD_BOOLEAN, DEFAULT_ZERO, SUPPORT_FULL },
-        { "ConsoleSize", FIELD_ARRAY, DEFAULT_NULL, SUPPORT_FULL },
+        { "Detach", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "Tty", FIELD_BOOLEAN, DEFAULT_ZERO },
+        { "ConsoleSize", FIELD_ARRAY, DEFAULT_NULL },
 };
 
 /* Of a volume. */
 static const Field volume_fields[] = {
-        { "ClusterVolumeSpec", FIELD_OBJECT, DEFAULT_NULL, SUPPORT_FULL },
-        { "Driver", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
-        { "DriverOpts", FIELD_STRING_MAP, DEFAULT_NULL, SUPPORT_FULL },
-        { "Labels", FIELD_STRING_MAP, DEFAULT_NULL, SUPPORT_FULL },
-        { "Name", FIELD_STRING, DEFAULT_ZERO, SUPPORT_FULL },
+        { "ClusterVolumeSpec", FIELD_OBJECT, DEFAULT_NULL },
+        { "Driver", FIELD_STRING, DEFAULT_ZERO },
+        { "DriverOpts", FIELD_STRING_MAP, DEFAULT_NULL },
+        { "Labels", FIELD_STRING_MAP, DEFAULT_NULL },
+        { "Name", FIELD_STRING, DEFAULT_ZERO },
 };
 
 typedef struct FieldTable {
@@ -333,35 +320,6 @@ json_t *fields_member(const json_t *object, const char *name)
         return NULL;
 }
 
-static bool says_something(const json_t *value)
-{
-        switch (json_typeof(value)) {
-        case JSON_STRING:
-                return json_string_length(value) > 0;
-        case JSON_INTEGER:
-                return json_integer_value(value) > 0; /* clients send -1 for "not set", too */
-        case JSON_ARRAY:
-                return json_array_size(value) > 0;
-        case JSON_OBJECT:
-                return json_object_size(value) > 0;
-        default:
-                return json_is_true(value);
-        }
-}
-
-static int check_support(const Field *field, const json_t *value, json_t *warnings, Error *error)
-{
-        if (field->support == SUPPORT_FULL || !says_something(value))
-                return 0;
-        if (field->support == SUPPORT_REFUSE)
-                return error_set(error, OUTCOME_NOT_IMPLEMENTED, "%s is not supported by this version of berth",
-                                 field->name);
-        CLEANUP_FREE char *text = str_printf("%s has no effect in this version of berth", field->name);
-        if (text)
-                json_array_append_new(warnings, json_string(text));
-        return 0;
-}
-
 static json_t *take_value(const Field *field, json_t *value)
 {
         if (field->kind == FIELD_WORDS && json_is_string(value))
@@ -369,7 +327,7 @@ static json_t *take_value(const Field *field, json_t *value)
         return json_incref(value);
 }
 
-int fields_normalise(const char *object_name, const json_t *given, json_t **ret_normal, json_t *warnings, Error *error)
+int fields_normalise(const char *object_name, const json_t *given, json_t **ret_normal, Error *error)
 {
         const FieldTable *table = tables;
         CLEANUP_JSON json_t *normal = json_object();
@@ -389,9 +347,6 @@ int fields_normalise(const char *object_name, const json_t *given, json_t **ret_
                 }
                 if (!has_kind(value, field->kind))
                         return refuse_value(field, table->path, value, error);
-                int r = check_support(field, value, warnings, error);
-                if (r != 0)
-                        return r;
                 if (json_object_set_new(normal, field->name, take_value(field, value)) < 0)
                         return -ENOMEM;
         }

@@ -297,8 +297,8 @@ int engine_image_load(Engine *engine, Stream *stream, bool quiet, const char *pl
 
 static int import_config(const ImageImport *import, json_t **ret_config, Error *error)
 {
-        CLEANUP_JSON json_t *none = json_object(), *config = NULL, *warnings = json_array();
-        int r = fields_normalise("Config", none, &config, warnings, error);
+        CLEANUP_JSON json_t *none = json_object(), *config = NULL;
+        int r = fields_normalise("Config", none, &config, error);
 
         if (r == 0)
                 r = change_apply(config, import->changes, error);

@@ -275,7 +275,7 @@ int64_t container_image_size(const Container *container);
 int port_bindings_check(const json_t *ports, Error *error);
 /* Names match without regard to case, as in Go. */
 json_t *fields_member(const json_t *object, const char *name);
-int fields_normalise(const char *object_name, const json_t *given, json_t **ret_normal, json_t *warnings, Error *error);
+int fields_normalise(const char *object_name, const json_t *given, json_t **ret_normal, Error *error);
 
 /* engine-exit.c */
 int container_watch_monitor(Container *container);

@@ -396,7 +396,7 @@ static int sweep(Engine *engine)
         struct dirent *entry;
         int r = directory ? 0 : -errno;
 
-        while (r >= 0 && (entry = readdir(directory)))
+        while (directory && r >= 0 && (entry = readdir(directory)))
                 if (entry->d_name[0] != '.')
                         r = strv_append(&job_data.names, entry->d_name);
         if (r < 0 || !job_data.names)
@@ -453,7 +453,7 @@ int engine_volume_create(Engine *engine, const json_t *body, json_t **ret_object
 
         if (body && !json_is_object(body) && !json_is_null(body))
                 return fields_refuse(body, "", "volume.CreateOptions", error);
-        r = fields_normalise("CreateOptions", body, &fields, warnings, error);
+        r = fields_normalise("CreateOptions", body, &fields, error);
         if (r != 0)
                 return r;
         if (json_is_object(json_object_get(fields, "ClusterVolumeSpec")))

@@ -37,7 +37,9 @@ static char **take_strings(const char **position, const char *end, size_t count)
 {
         char **strings = calloc(count + 1, sizeof(*strings));
 
-        for (size_t i = 0; strings && i < count; i++) {
+        if (!strings)
+                return NULL;
+        for (size_t i = 0; i < count; i++) {
                 const char *next = *position < end ? memchr(*position, 0, (size_t) (end - *position)) : NULL;
                 if (!next) {
                         free(strings);

@@ -12,27 +12,26 @@
 #include "berth/json.h"
 #include "engine-private.h"
 
-static int normalise(const char *object, const char *text, json_t **ret, json_t *warnings, Error *error)
+static int normalise(const char *object, const char *text, json_t **ret, Error *error)
 {
         CLEANUP_JSON json_t *given = json_loads(text, 0, NULL);
 
         assert_non_null(given);
-        return fields_normalise(object, given, ret, warnings, error);
+        return fields_normalise(object, given, ret, error);
 }
 
 static void test_defaults(void **state)
 {
-        CLEANUP_JSON json_t *config = NULL, *host = NULL, *warnings = json_array();
+        CLEANUP_JSON json_t *config = NULL, *host = NULL;
         (void) state;
 
-        assert_int_equal(normalise("Config", "{\"NoSuchField\":1}", &config, warnings, NULL), 0);
+        assert_int_equal(normalise("Config", "{\"NoSuchField\":1}", &config, NULL), 0);
         assert_null(json_object_get(config, "NoSuchField"));
         assert_string_equal(json_get_string(config, "Hostname"), "");
         assert_true(json_is_null(json_object_get(config, "Cmd")));
         assert_null(json_object_get(config, "Healthcheck"));
-        assert_int_equal(normalise("HostConfig", "{}", &host, warnings, NULL), 0);
+        assert_int_equal(normalise("HostConfig", "{}", &host, NULL), 0);
         assert_int_equal(json_get_int(host, "Memory", -1), 0);
-        assert_int_equal(json_array_size(warnings), 0);
 }
 
 static void test_types(void **state)
@@ -43,9 +42,9 @@ static void test_types(void **state)
         (void) state;
 
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-                CLEANUP_JSON json_t *normal = NULL, *warnings = json_array();
+                CLEANUP_JSON json_t *normal = NULL;
                 CLEANUP_ERROR Error error = { 0 };
-                assert_int_equal(normalise("Config", bad[i], &normal, warnings, &error), OUTCOME_BAD_REQUEST);
+                assert_int_equal(normalise("Config", bad[i], &normal, &error), OUTCOME_BAD_REQUEST);
                 assert_non_null(strstr(error.message, "cannot unmarshal"));
                 assert_null(normal);
         }
@@ -53,25 +52,12 @@ static void test_types(void **state)
 
 static void test_forms(void **state)
 {
-        CLEANUP_JSON json_t *normal = NULL, *warnings = json_array();
+        CLEANUP_JSON json_t *normal = NULL;
         (void) state;
 
-        assert_int_equal(normalise("Config", "{\"cmd\":\"one\",\"TTY\":true}", &normal, warnings, NULL), 0);
+        assert_int_equal(normalise("Config", "{\"cmd\":\"one\",\"TTY\":true}", &normal, NULL), 0);
         assert_int_equal(json_array_size(json_object_get(normal, "Cmd")), 1);
         assert_true(json_get_bool(normal, "Tty"));
-}
-
-static void test_support(void **state)
-{
-        CLEANUP_JSON json_t *normal = NULL, *refused = NULL, *warnings = json_array();
-        CLEANUP_ERROR Error error = { 0 };
-        (void) state;
-
-        assert_int_equal(normalise("Config", "{\"MacAddress\":\"02:42:ac:11:00:02\"}", &normal, warnings, NULL), 0);
-        assert_int_equal(json_array_size(warnings), 1);
-        assert_int_equal(normalise("HostConfig", "{\"PublishAllPorts\":true}", &refused, warnings, &error),
-                         OUTCOME_NOT_IMPLEMENTED);
-        assert_non_null(strstr(error.message, "PublishAllPorts"));
 }
 
 static void test_label_filters(void **state)
@@ -119,8 +105,8 @@ static void test_signals(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_defaults), cmocka_unit_test(test_types),         cmocka_unit_test(test_forms),
-                cmocka_unit_test(test_support),  cmocka_unit_test(test_label_filters), cmocka_unit_test(test_signals),
+                cmocka_unit_test(test_defaults),      cmocka_unit_test(test_types),   cmocka_unit_test(test_forms),
+                cmocka_unit_test(test_label_filters), cmocka_unit_test(test_signals),
         };
 
         return cmocka_run_group_tests_name("engine-fields", tests, NULL, NULL);
