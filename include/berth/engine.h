@@ -23,6 +23,8 @@ typedef struct Network Network;
 
 /* RESULT as above; ERROR is borrowed for the call and may be empty. */
 typedef void (*EngineDone)(int result, const Error *error, void *userdata);
+/* OBJECT and ERROR are borrowed for the call. */
+typedef void (*EngineJsonDone)(int result, json_t *object, const Error *error, void *userdata);
 
 /* Opens the stores, reads the records and brings the truth of scopes and mounts and the records together. CONFIG is
  * borrowed for the engine's life. */
@@ -87,13 +89,18 @@ int container_inspect(Container *container, bool size, json_t **ret_object);
 void container_start(Container *container, EngineDone done, void *userdata);
 /* SIGNAL NULL and TIMEOUT INT64_MIN: the container's own. A negative timeout waits forever. */
 void container_stop(Container *container, const char *signal, int64_t timeout, EngineDone done, void *userdata);
+/* Done once every process is held. */
+void container_pause(Container *container, EngineDone done, void *userdata);
+int container_unpause(Container *container, Error *error);
+/* [{"Path": ..., "Kind": 0 changed, 1 added, 2 deleted}, ...] against the image. */
+void container_changes(Container *container, EngineJsonDone done, void *userdata);
+/* {"Titles": [...], "Processes": [[...], ...]}, as the host's ps(1) shows them when run with ARGUMENTS ("": -ef). */
+void container_top(Container *container, const char *arguments, EngineJsonDone done, void *userdata);
 void container_restart(Container *container, const char *signal, int64_t timeout, EngineDone done, void *userdata);
 int container_kill(Container *container, const char *signal, Error *error);
 int container_rename(Container *container, const char *name, Error *error);
 int container_resize(Container *container, int64_t rows, int64_t columns, Error *error);
 void container_remove(Container *container, bool force, bool volumes, EngineDone done, void *userdata);
-/* OBJECT and ERROR are borrowed for the call. */
-typedef void (*EngineJsonDone)(int result, json_t *object, const Error *error, void *userdata);
 void engine_container_prune(Engine *engine, const json_t *filters, EngineJsonDone done, void *userdata);
 
 #define DETACH_KEYS_MAX 64

@@ -86,6 +86,39 @@ static void finish_simple(ApiCall *call, int result, int status, const Error *er
                 http_respond_empty(call->request, status);
 }
 
+static void pause_container(ApiCall *call)
+{
+        Container *container = api_find_container(call);
+
+        if (container)
+                container_pause(container, answer_empty, call->request);
+}
+
+static void unpause_container(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        Container *container = api_find_container(call);
+
+        if (container)
+                finish_simple(call, container_unpause(container, &error), 204, &error);
+}
+
+static void top(ApiCall *call)
+{
+        Container *container = api_find_container(call);
+
+        if (container)
+                container_top(container, http_request_query(call->request, "ps_args"), api_answer_later, call->request);
+}
+
+static void changes(ApiCall *call)
+{
+        Container *container = api_find_container(call);
+
+        if (container)
+                container_changes(container, api_answer_later, call->request);
+}
+
 static void kill_container(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
@@ -281,6 +314,10 @@ const ApiRoute api_container_routes[] = {
         { "POST", "/containers/{id}/stop", stop, false, false },
         { "POST", "/containers/{id}/restart", restart, false, false },
         { "POST", "/containers/{id}/kill", kill_container, false, false },
+        { "GET", "/containers/{id}/top", top, false, false },
+        { "GET", "/containers/{id}/changes", changes, false, false },
+        { "POST", "/containers/{id}/pause", pause_container, false, false },
+        { "POST", "/containers/{id}/unpause", unpause_container, false, false },
         { "POST", "/containers/{id}/rename", rename_container, false, false },
         { "POST", "/containers/{id}/resize", resize, false, false },
         { "POST", "/containers/{id}/attach", attach, false, false },

@@ -3,12 +3,8 @@
 #include "api-private.h"
 
 const ApiRoute api_missing_routes[] = {
-        { "GET", "/containers/{id}/top", NULL, false, false },
-        { "GET", "/containers/{id}/changes", NULL, false, false },
         { "GET", "/containers/{id}/stats", NULL, false, false },
         { "POST", "/containers/{id}/update", NULL, false, false },
-        { "POST", "/containers/{id}/pause", NULL, false, false },
-        { "POST", "/containers/{id}/unpause", NULL, false, false },
         { "GET", "/containers/{id}/attach/ws", NULL, false, false },
         { "HEAD", "/containers/{id}/archive", NULL, false, false },
         { "GET", "/containers/{id}/archive", NULL, false, false },

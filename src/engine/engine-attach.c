@@ -163,7 +163,7 @@ char *attach_request(const ContainerAttach *attach)
 int container_attach_check(Container *container, Error *error)
 {
         if (!container->restarting)
-                return 0;
+                return container_paused_refusal(container, "attach", error);
         return error_set(error, OUTCOME_CONFLICT, "container %s is restarting, wait until the container is running",
                          container->id);
 }

@@ -100,7 +100,7 @@ const char *container_status_name(const Container *container)
                 return "restarting";
         switch (container->status) {
         case CONTAINER_RUNNING:
-                return "running";
+                return container->paused ? "paused" : "running";
         case CONTAINER_EXITED:
                 return "exited";
         default:
@@ -158,12 +158,12 @@ int container_save(Container *container, bool durable)
 int container_save_state(Container *container)
 {
         CLEANUP_JSON json_t *state =
-                json_pack("{sI sI sI sI sI sI so so ss*}", "Run", (json_int_t) container->run, "StartedAt",
+                json_pack("{sI sI sI sI sI sI so so sb ss*}", "Run", (json_int_t) container->run, "StartedAt",
                           (json_int_t) container->started_ns, "Pid", (json_int_t) container->pid, "StartTime",
                           (json_int_t) container->start_time, "MonitorPid", (json_int_t) container->monitor_pid,
                           "MonitorStartTime", (json_int_t) container->monitor_start_time, "Endpoints",
-                          container_endpoints_state(container), "Ports", container_ports_state(container),
-                          "JoinedNamespace", container->joined_namespace);
+                          container_endpoints_state(container), "Ports", container_ports_state(container), "Paused",
+                          container->paused, "JoinedNamespace", container->joined_namespace);
 
         return state ? write_json(container_runtime_path(container, NULL), CONTAINER_STATE, state, false) : -ENOMEM;
 }
@@ -220,6 +220,7 @@ static bool read_state(Container *container)
         container->monitor_start_time = (uint64_t) json_get_int(state, "MonitorStartTime", 0);
         container_read_endpoints(container, json_object_get(state, "Endpoints"));
         container_read_ports(container, json_object_get(state, "Ports"));
+        container->paused = json_get_bool(state, "Paused");
         const char *joined = json_get_string(state, "JoinedNamespace");
         container->joined_namespace = joined ? strdup(joined) : NULL;
         return true;
@@ -268,6 +269,8 @@ static void reconcile(Container *container)
         if ((container_has_exit_record(container) && container_is_drained_by_monitor(container)) ||
             container_watch_monitor(container) < 0)
                 container_ended(container);
+        else
+                container_pause_restore(container);
 }
 
 bool container_ensure(Container *container)

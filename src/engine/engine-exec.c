@@ -314,7 +314,7 @@ static int container_refusal(const Container *container, Error *error)
                 return container_restarting_refusal(container, error);
         if (!container_is_running(container))
                 return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
-        return 0;
+        return container_paused_refusal(container, "exec", error);
 }
 
 int exec_refusal(Exec *exec, Error *error)

@@ -93,6 +93,7 @@ void container_ended(Container *container)
         }
         read_exit_record(container);
         container->status = CONTAINER_EXITED;
+        container->paused = false;
         emit_end(container);
         bool again = container_restart_decide(container);
         container_execs_stop(container);

@@ -57,12 +57,12 @@ int container_freeze(Container *container, char **ret_group)
 void engine_thaw(Engine *engine, const char *id, const char *group)
 {
         CLEANUP_FREE char *mark = mark_path(engine, id);
-        Container *container;
+        Container *container = engine_container_by_id(engine, id);
 
-        LIST_FOREACH(container, &engine->containers, link)
-                if (str_equal(container->id, id) && container->freezes > 0 && --container->freezes > 0)
-                        return;
-        write_state(group, "0"); /* the group is gone where the container has ended */
+        if (container && container->freezes > 0 && --container->freezes > 0)
+                return;
+        if (!container || !container->paused)
+                write_state(group, "0"); /* the group is gone where the container has ended */
         if (mark)
                 unlink(mark);
 }
@@ -103,7 +103,9 @@ void engine_thaw_leftovers(Engine *engine)
 
                 if (entry->d_name[0] == '.')
                         continue;
-                if (file_read_at(dirfd(dir), entry->d_name, FREEZE_PATH_MAX, &group, NULL) >= 0)
+                Container *container = engine_container_by_id(engine, entry->d_name);
+                if ((!container || !container->paused) &&
+                    file_read_at(dirfd(dir), entry->d_name, FREEZE_PATH_MAX, &group, NULL) >= 0)
                         write_state(group, "0");
                 unlinkat(dirfd(dir), entry->d_name, 0);
         }

@@ -219,14 +219,15 @@ static json_t *constant_members(void)
 static json_t *counts(Engine *engine)
 {
         const Container *container;
-        int running = 0, stopped = 0;
+        int running = 0, paused = 0, stopped = 0;
         CLEANUP_JSON json_t *images = NULL;
 
         LIST_FOREACH(container, &engine->containers, link)
-                container_is_running(container) ? running++ : stopped++;
+                ++*(!container_is_running(container) ? &stopped : container->paused ? &paused : &running);
         store_list(engine->store, &(StoreListOptions) { 0 }, NULL, &images, NULL);
-        return json_pack("{si si si si si}", "Containers", running + stopped, "ContainersRunning", running,
-                         "ContainersPaused", 0, "ContainersStopped", stopped, "Images", (int) json_array_size(images));
+        return json_pack("{si si si si si}", "Containers", running + paused + stopped, "ContainersRunning", running,
+                         "ContainersPaused", paused, "ContainersStopped", stopped, "Images",
+                         (int) json_array_size(images));
 }
 
 json_t *engine_info(Engine *engine)

@@ -19,12 +19,12 @@ static json_t *state_object(const Container *container)
 {
         bool running = container_is_running(container), up = container_is_up(container);
 
-        json_t *state =
-                json_pack("{ss sb sb sb sb sb si si ss so so}", "Status", container_status_name(container), "Running",
-                          up, "Paused", 0, "Restarting", container->restarting, "OOMKilled", container->oom_killed,
-                          "Dead", 0, "Pid", running ? (int) container->pid : 0, "ExitCode", container->exit_code,
-                          "Error", json_get_string_or(container->record, "Error", ""), "StartedAt",
-                          time_or_zero(container->started_ns), "FinishedAt", time_or_zero(container->finished_ns));
+        json_t *state = json_pack(
+                "{ss sb sb sb sb sb si si ss so so}", "Status", container_status_name(container), "Running", up,
+                "Paused", container_is_paused(container), "Restarting", container->restarting, "OOMKilled",
+                container->oom_killed, "Dead", 0, "Pid", running ? (int) container->pid : 0, "ExitCode",
+                container->exit_code, "Error", json_get_string_or(container->record, "Error", ""), "StartedAt",
+                time_or_zero(container->started_ns), "FinishedAt", time_or_zero(container->finished_ns));
         json_t *health = container_health(container);
         if (state && health)
                 json_object_set_new(state, "Health", health);

@@ -28,7 +28,8 @@ static char *status_text(const Container *container)
                 return strdup("Removal In Progress");
         if (container_is_running(container)) {
                 span = duration_words((now - container->started_ns) / 1000000000);
-                return span ? str_printf("Up %s%s", span, health_text(container)) : NULL;
+                return span ? str_printf("Up %s%s", span, container->paused ? " (Paused)" : health_text(container))
+                            : NULL;
         }
         if (container->status != CONTAINER_EXITED)
                 return strdup("Created");

@@ -88,6 +88,7 @@ struct Container {
         bool manually_stopped;  /* so was the last run that was, until a start by hand */
         int64_t restart_count, restart_pause_us;
         sd_event_source *restart_timer;
+        bool paused;      /* see engine-pause.c */
         unsigned freezes; /* who holds it still: see container_freeze() */
         LIST_HEAD(, Stop) stops;
         LIST_HEAD(, Waiter) waiters;
@@ -259,6 +260,13 @@ int container_save_state(Container *container);
 const json_t *container_config(const Container *container);
 const json_t *container_host_config(const Container *container);
 bool container_is_running(const Container *container);
+/* engine-pause.c: the pause of a run that goes on in this daemon's life */
+void container_pause_restore(Container *container);
+bool container_is_paused(const Container *container);
+/* What a paused container does not take: DOING is "exec" or "attach". */
+int container_paused_refusal(const Container *container, const char *doing, Error *error);
+/* As a signal does: says so in an event. */
+void container_pause_end(Container *container);
 bool container_auto_remove(const Container *container);
 const char *container_network_mode(const Container *container);
 int container_choose_name(Engine *engine, const char *wanted, char **ret_name, Error *error);

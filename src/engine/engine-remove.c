@@ -93,6 +93,10 @@ static int removal_refusal(Container *container, bool force, Error *error)
                                  container->id);
         if (container->start && !(container->restarting && force))
                 return error_set(error, OUTCOME_CONFLICT, "container %s is being started", container->id);
+        if (container_is_paused(container) && !force)
+                return error_set(error, OUTCOME_CONFLICT,
+                                 "cannot remove container \"/%s\": container is paused and must be unpaused first",
+                                 container->name);
         if (container_is_up(container) && !force)
                 return error_set(error, OUTCOME_CONFLICT,
                                  "cannot remove container \"/%s\": container is %s: stop the container before "

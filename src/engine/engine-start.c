@@ -661,6 +661,8 @@ static int start_refusal(Container *container, bool by_hand, Error *error)
 {
         if (container->removing)
                 return error_set(error, OUTCOME_CONFLICT, "container is marked for removal and cannot be started");
+        if (container_is_paused(container))
+                return error_set(error, OUTCOME_CONFLICT, "cannot start a paused container, try unpause instead");
         if (container_is_running(container) || (container->restarting && by_hand))
                 return error_set(error, OUTCOME_NOT_MODIFIED, "container already started");
         if (container->start)

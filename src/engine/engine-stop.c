@@ -88,6 +88,8 @@ int container_kill(Container *container, const char *signal, Error *error)
                 return 0;
         }
         int r = container_signal(container, number);
+        if (container->restart_cancelled)
+                container_pause_end(container);
         return r == -ESRCH ? 0 : r;
 }
 
@@ -219,6 +221,7 @@ static int begin_stop(Container *container, int number, int64_t timeout, bool re
                 stop_free(stop);
                 return r;
         }
+        container_pause_end(container);
         container_note_manual_stop(container);
         engine_job_begin(container->engine);
         return 0;

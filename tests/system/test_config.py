@@ -13,7 +13,7 @@ from hosted import run
 DIRECTORY = "/etc/berth"
 NO_EFFECT = {"live-restore": True, "storage-driver": "overlay2", "iptables": False, "userland-proxy": False,
              "exec-opts": ["native.cgroupdriver=systemd"], "features": {"buildkit": True}, "experimental": True,
-             "default-address-pools": [], "shutdown-timeout": 5}
+             "shutdown-timeout": 5}
 
 
 def shown():
