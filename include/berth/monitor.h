@@ -29,10 +29,16 @@
  *                         sequence is looked for only where the container has a terminal.
  *                         Behind the words may stand a line feed and bytes the client had sent already.
  *   resize ROWS COLUMNS   the terminal's new size
- *   ports - -             with up to 250 bound sockets, and behind the words a line feed and a line for each: "tcp",
- * "udp" or "sctp", and the container's address and port, where what arrives is led resolver - -          with the
- * container's two sockets of the name service, UDP and TCP All requests that wait when the monitor starts are served
- * before the first byte of output is read, so a client that attached before the start misses nothing.
+ *   ports - -             with up to 250 bound sockets; see below
+ *   target IPV4|- IPV6|-  where the ports lead from now on
+ *
+ *   resolver - -          with the container's two sockets of the name service, UDP and TCP
+ *
+ * All requests that wait when the monitor starts are served before the first byte of output is read, so a client that
+ * attached before the start misses nothing.
+ *
+ * Behind the words of "ports" stand a line feed and a line for each socket, "tcp|udp|sctp IPV4|- IPV6|- PORT": the
+ * container's addresses and its port, where what arrives is led.
  *
  * The resolver's file has lines "network PATH" (of a file with names), "alias NAME NAME" (the first stands for the
  * second), "server ADDRESS" (instead of the host's) and "closed" (nothing is asked outside). A file with a network's

@@ -97,8 +97,7 @@ static void move_ports(Container *container, const Endpoint *before)
 
         if (container_gateway(container) == before)
                 return;
-        container_unpublish(container);
-        int r = container_publish(container, &error);
+        int r = container->n_ports > 0 ? container_retarget_ports(container) : container_publish(container, &error);
         if (r == 0)
                 r = container_send_ports(container);
         if (r == 0)
@@ -141,9 +140,7 @@ static void moved(int status, const char *result, size_t size, void *userdata)
                 return;
         }
         if (move->leaving) {
-                bool carried = before == endpoint && container->n_ports > 0;
-                if (carried)
-                        container_unpublish(container);
+                bool carried = before == endpoint;
                 endpoint_free(endpoint);
                 json_object_del(container_networks(container), network->name);
                 container_choose_gateways(container);

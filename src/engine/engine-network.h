@@ -107,6 +107,8 @@ int port_bindings_check(const json_t *ports, Error *error);
 /* Chooses and binds the host's ports. */
 int container_publish(Container *container, Error *error);
 void container_unpublish(Container *container);
+/* The container has another gateway: its ports lead to its address there. */
+int container_retarget_ports(Container *container);
 /* Queues the bound sockets for the monitor, which may not run yet. */
 int container_send_ports(Container *container);
 json_t *container_ports_state(const Container *container);

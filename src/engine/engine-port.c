@@ -439,18 +439,26 @@ void container_unpublish(Container *container)
         container->n_ports = 0;
 }
 
-/* A line for each socket: "tcp ADDRESS PORT", the address being the container's. */
-static int append_port(const Container *container, const PublishedPort *port, Buffer *message)
+static void own_addresses(const Container *container, char four[static INET6_ADDRSTRLEN],
+                          char six[static INET6_ADDRSTRLEN])
 {
         const Endpoint *endpoint = container_gateway(container);
-        char text[INET6_ADDRSTRLEN];
-        struct in6_addr target = port->port.target;
 
-        if (IN6_IS_ADDR_UNSPECIFIED(&target))
-                target = endpoint && endpoint->side.address.s_addr != 0 ? mapped(endpoint->side.address)
-                                                                        : endpoint->side.address6;
-        return buffer_printf(message, "%s %s %u\n", protocol_name(port->port.protocol), host_text(&target, text),
-                             port->port.inner);
+        strcpy(four, "-");
+        strcpy(six, "-");
+        if (endpoint && endpoint->side.address.s_addr != 0)
+                inet_ntop(AF_INET, &endpoint->side.address, four, INET6_ADDRSTRLEN);
+        if (endpoint && !IN6_IS_ADDR_UNSPECIFIED(&endpoint->side.address6))
+                inet_ntop(AF_INET6, &endpoint->side.address6, six, INET6_ADDRSTRLEN);
+}
+
+/* A line for each socket, see include/berth/monitor.h. */
+static int append_port(const Container *container, const PublishedPort *port, Buffer *message)
+{
+        char four[INET6_ADDRSTRLEN], six[INET6_ADDRSTRLEN];
+
+        own_addresses(container, four, six);
+        return buffer_printf(message, "%s %s %s %u\n", protocol_name(port->port.protocol), four, six, port->port.inner);
 }
 
 int container_send_ports(Container *container)
@@ -482,6 +490,31 @@ int container_send_ports(Container *container)
                 fd_close(r);
         }
         return 0;
+}
+
+int container_retarget_ports(Container *container)
+{
+        CLEANUP_FREE char *path = container_runtime_path(container, "monitor.sock");
+        const Endpoint *endpoint = container_gateway(container);
+        char request[64 + 2 * INET6_ADDRSTRLEN], four[INET6_ADDRSTRLEN], six[INET6_ADDRSTRLEN];
+        const NetworkEndpoint none = { 0 }, *side = endpoint ? &endpoint->side : &none;
+        size_t n;
+        CLEANUP_FREE NetworkPort *old = container_firewall_ports(container, &n);
+
+        if (!path || !old)
+                return -ENOMEM;
+        network_firewall_remove(&(NetworkFirewall) { .ports = old, .n_ports = n });
+        for (size_t i = 0; i < container->n_ports; i++) {
+                PublishedPort *port = &container->ports[i];
+                port->port.target = port->six                   ? side->address6
+                                    : side->address.s_addr != 0 ? mapped(side->address)
+                                                                : in6addr_any;
+        }
+        own_addresses(container, four, six);
+        snprintf(request, sizeof(request), "target %s %s", four, six);
+        int r = monitor_request_send(path, request, strlen(request), -EBADF);
+        fd_close(r);
+        return r < 0 ? r : 0;
 }
 
 /* --- State and inspection -------------------------------------------------------------------------------------------

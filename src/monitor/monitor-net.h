@@ -46,6 +46,9 @@ void net_source_close(NetSource *source);
 /* monitor-relay.c: LINES has one for each of the bound sockets, "tcp ADDRESS PORT"; the descriptors are taken over. */
 int monitor_relay_add(MonitorNet *net, const char *lines, const int *fds, size_t n_fds);
 
+/* What arrives from now on goes to FOUR, or where that is "-" to SIX. */
+void monitor_relay_target(MonitorNet *net, const char *four, const char *six);
+
 /* monitor-resolver.c: the sockets of 127.0.0.11, which are taken over; FILE says what is known. */
 int monitor_resolver_start(MonitorNet *net, const char *file, int udp, int tcp);
 void monitor_resolver_free(struct MonitorResolver *resolver);

@@ -23,8 +23,8 @@
 
 typedef struct Listener {
         NetSource source;
-        struct sockaddr_storage target;
-        socklen_t n_target;
+        struct sockaddr_in four; /* family 0: none */
+        struct sockaddr_in6 six;
         int type, protocol;
         LIST_HEAD(, Flow) flows;
 } Listener;
@@ -55,7 +55,27 @@ typedef struct Flow {
         struct sockaddr_storage client;
         socklen_t n_client;
         int64_t used_ns;
+        /* The host's address that the client uses, as the kernel told it and takes it back. */
+        char control[CMSG_SPACE(sizeof(struct in6_pktinfo))] __attribute__((aligned(8)));
+        size_t n_control;
 } Flow;
+
+/* The container's address of the client's family, or else the other: a connection to it, under way; or -1. */
+static int connect_target(const Listener *listener, const struct sockaddr_storage *client)
+{
+        const struct sockaddr_in6 *address = (const struct sockaddr_in6 *) client;
+        bool is_four = client->ss_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&address->sin6_addr);
+        bool four = listener->four.sin_family && (is_four || !listener->six.sin6_family);
+        const struct sockaddr *target =
+                four ? (const struct sockaddr *) &listener->four : (const struct sockaddr *) &listener->six;
+        CLEANUP_CLOSE int fd =
+                socket(target->sa_family, listener->type | SOCK_CLOEXEC | SOCK_NONBLOCK, listener->protocol);
+
+        if (fd < 0 ||
+            (connect(fd, target, four ? sizeof(listener->four) : sizeof(listener->six)) < 0 && errno != EINPROGRESS))
+                return -1;
+        return TAKE_FD(fd);
+}
 
 /* --- Connections ----------------------------------------------------------------------------------------------------
  */
@@ -191,24 +211,20 @@ static void accept_all(NetSource *source, uint32_t events, int64_t now)
 {
         Listener *listener = (Listener *) source;
         MonitorNet *net = source->net;
+        struct sockaddr_storage address;
+        socklen_t size = sizeof(address);
         int client;
         (void) events;
         (void) now;
 
-        while ((client = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-                int container = net->n_relayed >= RELAYED_MAX
-                                        ? -1
-                                        : socket(listener->target.ss_family,
-                                                 listener->type | SOCK_CLOEXEC | SOCK_NONBLOCK, listener->protocol);
-                if (container < 0 ||
-                    (connect(container, (struct sockaddr *) &listener->target, listener->n_target) < 0 &&
-                     errno != EINPROGRESS)) {
-                        if (container >= 0)
-                                fd_close(container);
+        while ((client = accept4(source->fd, (struct sockaddr *) &address, &size, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+                int container = net->n_relayed < RELAYED_MAX ? connect_target(listener, &address) : -1;
+
+                if (container >= 0)
+                        (void) join(net, client, container);
+                else
                         fd_close(client);
-                        continue;
-                }
-                (void) join(net, client, container);
+                size = sizeof(address);
         }
 }
 
@@ -247,9 +263,15 @@ static void flow_ready(NetSource *source, uint32_t events, int64_t now)
 
         for (int i = 0; i < DATAGRAMS_AT_ONCE && (n = recv(source->fd, datagram, sizeof(datagram), MSG_DONTWAIT)) >= 0;
              i++) {
+                struct iovec part = { datagram, (size_t) n };
+                struct msghdr message = { .msg_name = &flow->client,
+                                          .msg_namelen = flow->n_client,
+                                          .msg_iov = &part,
+                                          .msg_iovlen = 1,
+                                          .msg_control = flow->n_control > 0 ? flow->control : NULL,
+                                          .msg_controllen = flow->n_control };
                 flow->used_ns = now;
-                (void) sendto(flow->listener->source.fd, datagram, (size_t) n, MSG_DONTWAIT | MSG_NOSIGNAL,
-                              (struct sockaddr *) &flow->client, flow->n_client);
+                (void) sendmsg(flow->listener->source.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         }
 }
 
@@ -263,9 +285,7 @@ static Flow *find_flow(Listener *listener, const struct sockaddr_storage *client
                         return flow;
         if (net->n_relayed >= RELAYED_MAX)
                 return NULL;
-        int fd = socket(listener->target.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd >= 0 && connect(fd, (struct sockaddr *) &listener->target, listener->n_target) < 0)
-                fd = fd_close(fd);
+        int fd = connect_target(listener, client);
         flow = fd >= 0 ? calloc(1, sizeof(*flow)) : NULL;
         if (!flow) {
                 fd_close(fd);
@@ -287,21 +307,49 @@ static Flow *find_flow(Listener *listener, const struct sockaddr_storage *client
         return flow;
 }
 
+/* Whence the client shall be answered; by which interface is the kernel's choice. */
+static void keep_address(Flow *flow, struct msghdr *message)
+{
+        for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+                bool six = header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_PKTINFO;
+                bool four = header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_PKTINFO;
+
+                if ((!six && !four) || CMSG_ALIGN(header->cmsg_len) > sizeof(flow->control))
+                        continue;
+                if (six)
+                        ((struct in6_pktinfo *) CMSG_DATA(header))->ipi6_ifindex = 0;
+                else
+                        ((struct in_pktinfo *) CMSG_DATA(header))->ipi_ifindex = 0;
+                memset(flow->control, 0, sizeof(flow->control));
+                memcpy(flow->control, header, header->cmsg_len);
+                flow->n_control = CMSG_ALIGN(header->cmsg_len);
+                if (six == (message->msg_namelen == sizeof(struct sockaddr_in6)))
+                        return; /* what fits the socket's family; IPv4 to a socket of both may bring both */
+        }
+}
+
 static void receive_all(NetSource *source, uint32_t events, int64_t now)
 {
         Listener *listener = (Listener *) source;
         (void) events;
 
         for (int i = 0; i < DATAGRAMS_AT_ONCE; i++) {
-                struct sockaddr_storage client;
-                socklen_t size = sizeof(client);
-                ssize_t n = recvfrom(source->fd, datagram, sizeof(datagram), MSG_DONTWAIT, (struct sockaddr *) &client,
-                                     &size);
+                struct sockaddr_storage client = { 0 };
+                char control[256] __attribute__((aligned(8)));
+                struct iovec part = { datagram, sizeof(datagram) };
+                struct msghdr message = { .msg_name = &client,
+                                          .msg_namelen = sizeof(client),
+                                          .msg_iov = &part,
+                                          .msg_iovlen = 1,
+                                          .msg_control = control,
+                                          .msg_controllen = sizeof(control) };
+                ssize_t n = recvmsg(source->fd, &message, MSG_DONTWAIT);
                 if (n < 0)
                         return;
-                Flow *flow = find_flow(listener, &client, size, now);
+                Flow *flow = find_flow(listener, &client, message.msg_namelen, now);
                 if (!flow)
                         continue;
+                keep_address(flow, &message);
                 flow->used_ns = now;
                 (void) send(flow->source.fd, datagram, (size_t) n, MSG_DONTWAIT | MSG_NOSIGNAL);
         }
@@ -315,37 +363,30 @@ static void listener_destroy(NetSource *source)
         free(source);
 }
 
-static int parse_target(Listener *listener, const char *address, unsigned port)
+static int parse_targets(Listener *listener, const char *four, const char *six, uint16_t port)
 {
-        struct sockaddr_in *four = (struct sockaddr_in *) &listener->target;
-        struct sockaddr_in6 *six = (struct sockaddr_in6 *) &listener->target;
-
-        if (inet_pton(AF_INET, address, &four->sin_addr) == 1) {
-                four->sin_family = AF_INET;
-                four->sin_port = htons((uint16_t) port);
-                listener->n_target = sizeof(*four);
-        } else if (inet_pton(AF_INET6, address, &six->sin6_addr) == 1) {
-                six->sin6_family = AF_INET6;
-                six->sin6_port = htons((uint16_t) port);
-                listener->n_target = sizeof(*six);
-        } else {
-                return -EINVAL;
-        }
-        return 0;
+        listener->four = (struct sockaddr_in) { .sin_port = htons(port) };
+        listener->six = (struct sockaddr_in6) { .sin6_port = htons(port) };
+        if (inet_pton(AF_INET, four, &listener->four.sin_addr) == 1)
+                listener->four.sin_family = AF_INET;
+        if (inet_pton(AF_INET6, six, &listener->six.sin6_addr) == 1)
+                listener->six.sin6_family = AF_INET6;
+        return listener->four.sin_family || listener->six.sin6_family ? 0 : -EINVAL;
 }
 
 static int add_listener(MonitorNet *net, const char *line, int fd)
 {
         CLEANUP_CLOSE int owned = fd;
         CLEANUP_FREE Listener *listener = calloc(1, sizeof(*listener));
-        char protocol[8], address[INET6_ADDRSTRLEN];
+        char protocol[8], four[INET6_ADDRSTRLEN], six[INET6_ADDRSTRLEN];
+        const int on = 1;
         unsigned port;
 
         if (!listener)
                 return -ENOMEM;
-        if (sscanf(line, "%7s %45s %u", protocol, address, &port) != 3 || port > UINT16_MAX)
+        if (sscanf(line, "%7s %45s %45s %u", protocol, four, six, &port) != 4 || port > UINT16_MAX)
                 return -EINVAL;
-        int r = parse_target(listener, address, port);
+        int r = parse_targets(listener, four, six, (uint16_t) port);
         if (r < 0)
                 return r;
         bool datagrams = str_equal(protocol, "udp");
@@ -354,6 +395,10 @@ static int add_listener(MonitorNet *net, const char *line, int fd)
         listener->source.ready = datagrams ? receive_all : accept_all;
         listener->source.destroy = listener_destroy;
         LIST_INIT(&listener->flows);
+        if (datagrams) {
+                (void) setsockopt(owned, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on));
+                (void) setsockopt(owned, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on));
+        }
         r = net_source_add(net, &listener->source, TAKE_FD(owned), EPOLLIN);
         if (r >= 0)
                 TAKE_PTR(listener);
@@ -372,4 +417,16 @@ int monitor_relay_add(MonitorNet *net, const char *lines, const int *fds, size_t
                 lines = lines ? lines + 1 : NULL;
         }
         return result;
+}
+
+void monitor_relay_target(MonitorNet *net, const char *four, const char *six)
+{
+        NetSource *source;
+
+        LIST_FOREACH(source, &net->sources, link) {
+                Listener *listener = (Listener *) source;
+
+                if (source->destroy == listener_destroy)
+                        (void) parse_targets(listener, four, six, ntohs(listener->four.sin_port));
+        }
 }

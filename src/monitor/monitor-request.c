@@ -70,6 +70,12 @@ static int handle_ports(Context *context, char *const *words)
         return monitor_relay_add(context->requests->net, lines, context->fds, n);
 }
 
+static int handle_target(Context *context, char *const *words)
+{
+        monitor_relay_target(context->requests->net, words[1], words[2]);
+        return 0;
+}
+
 static int handle_resolver(Context *context, char *const *words)
 {
         (void) words;
@@ -88,6 +94,7 @@ static int handle(Context *context, char *message)
         } table[] = { { "attach", handle_attach },
                       { "resize", handle_resize },
                       { "ports", handle_ports },
+                      { "target", handle_target },
                       { "resolver", handle_resolver } };
         char *words[WORDS_MAX], *word, *rest = message;
         size_t n = 0;

@@ -5,7 +5,11 @@
  * A packet for a published port is translated where it comes in (prerouting) or is made (output); what comes by another
  * way than a bridge's own keeps its source address. [::1] is left to the monitor that holds the port: the kernel can't
  * lead it elsewhere. What is forwarded to a bridge without having been translated, answered or meant for its own
- * network is dropped. */
+ * network is dropped.
+ *
+ * Published ports are left to their monitors too where a packet comes from a container that is kept apart from those on
+ * its own bridge: with the kernel's br_netfilter it would be translated before the bridge has passed it to the host,
+ * and then kept apart from its target. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/netfilter.h>
@@ -23,7 +27,7 @@
 #include "network-netlink.h"
 
 #define TABLE "berth"
-#define N_RULES 24u
+#define N_RULES 25u
 /* Of one transaction: its bytes have to fit into one message to the kernel. */
 #define ELEMENTS_MAX 2000u
 
@@ -32,6 +36,7 @@ static const char rules[] = "add table inet berth\n"
                             "table inet berth {\n"
                             "  set bridges { type ifname; }\n"
                             "  set internal { type ifname; }\n"
+                            "  set apart { type ifname; }\n"
                             "  set open4 { type ifname; }\n"
                             "  set open6 { type ifname; }\n"
                             "  set same { type ifname . ifname; }\n"
@@ -58,6 +63,7 @@ static const char rules[] = "add table inet berth\n"
                             "  }\n"
                             "  chain prerouting {\n"
                             "    type nat hook prerouting priority -100; policy accept;\n"
+                            "    iifname @apart accept\n"
                             "    fib daddr type local meta l4proto { tcp, udp, sctp } jump ports\n"
                             "  }\n"
                             "  chain output {\n"
@@ -240,6 +246,8 @@ static size_t bridge_elements(const NetworkBridge *bridge, Element *elements)
         put_name(&elements[n++], bridge->name);
         if (bridge->internal)
                 elements[n++] = named("internal", bridge->name);
+        if (bridge->separate)
+                elements[n++] = named("apart", bridge->name);
         n += family_elements(bridge, true, elements + n);
         return n + family_elements(bridge, false, elements + n);
 }

@@ -21,7 +21,7 @@ print_only=
 
 usage() {
     cat <<'END'
-Usage: tree.sh [--suite trixie|bookworm] [--profile base|test|bench|vm|fresh|image] [--add PKG[,PKG...]] [--print]
+Usage: tree.sh [--suite trixie|bookworm] [--profile base|test|compose|bench|vm|fresh|image] [--add PKG[,PKG...]] [--print]
 
 Builds the tree unless it is there already, and prints its path.
   --add     further packages for the tree
@@ -67,6 +67,10 @@ packages() {
         profile='base' packages
         client_package
         printf '%s\n' docker.io docker-registry crun skopeo iputils-ping tmux
+        ;;
+    compose)
+        profile='test' packages
+        printf '%s\n' docker-compose conntrack firewalld
         ;;
     bench)
         profile='test' packages
