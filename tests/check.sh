@@ -65,6 +65,7 @@ unit_tests sanitized build/san
 check 'fuzz targets' make -s fuzz
 check 'client against a false daemon' python3 tests/api/fake/test_client.py
 check 'system: containers on a booted systemd host' bash tests/system/run.sh
+check 'system: applications of Compose' bash tests/system/compose.sh
 check 'api: Berth and dockerd on one host' bash tests/api/run.sh
 check 'sanitized system: containers on a booted systemd host' env SAN=1 bash tests/system/run.sh test_containers.py
 check 'sanitized api: Berth' env SAN=1 bash tests/api/run.sh --berth

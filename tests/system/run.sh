@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 tests=("$@")
 ((${#tests[@]})) || tests=(test_containers.py test_requests.py test_archives.py test_faults.py test_output.py
     test_spool.py test_images.py test_config.py test_registry.py test_push.py test_client.py test_events.py
-    test_restart.py test_units.py test_volumes.py test_options.py test_escapes.py test_networks.py)
+    test_restart.py test_units.py test_volumes.py test_options.py test_escapes.py test_networks.py test_dns.py)
 settings=(BERTH_LINES="${BERTH_LINES:-100000}" BERTH_ROUNDS="${BERTH_ROUNDS:-200}" BERTH_SEED="${BERTH_SEED:-1}"
     BERTH_CUTS="${BERTH_CUTS:-15}")
 start_installed "check$$" test

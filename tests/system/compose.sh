@@ -1,0 +1,12 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Boots a host with the packaged Compose, installs Berth, and runs applications there.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=tests/host/installed.sh
+. tests/host/installed.sh
+
+start_installed "compose$$" compose
+bash "$host" put "$name" "$images"/busybox.tar tests/system/*.py tests/api/engine.py /root/
+run_test test_compose.py /root/test_compose.py
+end_of_tests
