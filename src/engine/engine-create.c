@@ -211,6 +211,7 @@ static int check_networks(Creation *creation, Error *error)
                 int r = endpoint_settings_normalise(entry, network, wanted, &settings, error);
                 if (r != 0)
                         return r;
+                json_set_string(settings, "NetworkID", ""); /* the start decides, by the name */
                 if (!str_empty(mac) && str_equal(key, mode) && str_empty(json_get_string(settings, "MacAddress")))
                         json_set_string(settings, "MacAddress", mac);
                 if (!json_object_get(creation->networks, network ? network->name : wanted) || !json_is_null(entry))

@@ -137,16 +137,17 @@ class Networks(Case):
         self.assertEqual([entry["Id"] for entry in listed], [container])
 
     def test_network_gone(self):
-        identifier = make()
+        make()
         container = create("true", host={"NetworkMode": NAME})
         self.assertEqual(call("DELETE", f"/networks/{NAME}").status, 204)
-        self.refuse(404, "POST", f"/containers/{container}/start", text=f"network {identifier} not found")
+        self.refuse(404, "POST", f"/containers/{container}/start", text=f"network {NAME} not found")
         container = create("true", host={"NetworkMode": "nosuch"})
         self.refuse(404, "POST", f"/containers/{container}/start", text="network nosuch not found")
 
     def test_ports(self):
+        exposed = {port: {} for port in ("80/tcp", "90/udp", "5000/tcp", "7777/tcp")}  # dockerd publishes nothing else
         bindings = {"80/tcp": [{"HostIp": "", "HostPort": "18080"}], "90/udp": [{"HostIp": "127.0.0.1", "HostPort": "19000"}], "5000/tcp": [{}]}
-        with self.running(host={"NetworkMode": "bridge", "PortBindings": bindings}, ExposedPorts={"7777/tcp": {}}) as container:
+        with self.running(host={"NetworkMode": "bridge", "PortBindings": bindings}, ExposedPorts=exposed) as container:
             ports = inspect(container)["NetworkSettings"]["Ports"]
             chosen = ports["5000/tcp"][0]["HostPort"]
             self.assertEqual(ports, {
@@ -159,21 +160,24 @@ class Networks(Case):
             self.assertIn({"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 18080, "Type": "tcp"}, listed)
             self.assertIn({"PrivatePort": 7777, "Type": "tcp"}, listed)
             self.assertEqual(len(listed), 6)
-            other = create("true", host={"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostPort": "18080"}]}})
+            other = create("true", host={"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostPort": "18080"}]}},
+                           ExposedPorts={"80/tcp": {}})
             self.refuse(500, "POST", f"/containers/{other}/start", text="Bind for 0.0.0.0:18080 failed: port is already allocated")
             self.refuse(500, "POST", f"/containers/{other}/start", text="driver failed programming external connectivity on endpoint")
         succeed("POST", f"/containers/{other}/start", status=204)
 
     def test_ports_of_the_host(self):
         with socket.create_server(("0.0.0.0", 18181)):
-            container = create("true", host={"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostPort": "18181"}]}})
+            container = create("true", host={"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostPort": "18181"}]}},
+                               ExposedPorts={"80/tcp": {}})
             self.refuse(500, "POST", f"/containers/{container}/start", text="listen tcp4 0.0.0.0:18181: bind: address already in use")
-        container = create("true", host={"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostIp": "10.200.0.1", "HostPort": "18000"}]}})
+        container = create("true", host={"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostIp": "10.200.0.1", "HostPort": "18000"}]}},
+                           ExposedPorts={"80/tcp": {}})
         self.refuse(500, "POST", f"/containers/{container}/start", text="listen tcp4 10.200.0.1:18000: bind: cannot assign requested address")
 
     def test_port_ranges_and_all(self):
-        first = start("sleep", "60", host={"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostPort": "18300-18302"}]}})
-        second = start("sleep", "60", host={"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostPort": "18300-18302"}]}})
+        first, second = [start("sleep", "60", ExposedPorts={"80/tcp": {}}, host={"NetworkMode": "bridge", "PortBindings": {
+            "80/tcp": [{"HostPort": "18300-18302"}]}}) for _ in range(2)]
         self.assertEqual([inspect(c)["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"] for c in (first, second)], ["18300", "18301"])
         every = start("sleep", "60", host={"NetworkMode": "bridge", "PublishAllPorts": True}, ExposedPorts={"80/tcp": {}, "90/udp": {}})
         ports = inspect(every)["NetworkSettings"]["Ports"]
