@@ -119,6 +119,11 @@ int network_firewall_build(const NetworkFirewall *content, const char *lock, boo
 int network_firewall_add(const NetworkFirewall *content);
 int network_firewall_remove(const NetworkFirewall *content);
 
+/* True where firewalld runs, which has to know of a bridge that anything is to be forwarded to. */
+bool network_firewalld_runs(void);
+/* Tells it of one; success where it does not run. Takes half a second. */
+int network_firewalld_add(const char *name);
+
 /* --- Name service in a container ------------------------------------------------------------------------------------
  */
 

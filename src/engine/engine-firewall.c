@@ -81,8 +81,16 @@ int container_set_up_firewall(const Container *container)
 
 static int restore(void *userdata, int result_fd)
 {
+        const Engine *engine = userdata;
+        const Network *network;
+        int r = build(engine, true);
         (void) result_fd;
-        return build(userdata, true);
+
+        LIST_FOREACH(network, &engine->networks, link)
+                if (network->bridge.kind == NETWORK_BRIDGE && network_has_links(network) &&
+                    network_bridge_exists(&network->bridge))
+                        (void) network_firewalld_add(network->bridge.name);
+        return r;
 }
 
 static void restored(int status, const char *result, size_t size, void *userdata)
@@ -94,15 +102,17 @@ static void restored(int status, const char *result, size_t size, void *userdata
         engine->restoring = false;
         if (status < 0)
                 log_error_errno(status, "Cannot restore the firewall's table");
-        else
-                log_info("The firewall's table was removed by somebody else and is restored");
 }
 
 void engine_firewall_changed(Engine *engine)
 {
         WorkerJob job = { .run = restore, .done = restored, .userdata = engine };
 
-        if (engine->restoring || network_firewall_is_whole())
+        bool whole = network_firewall_is_whole();
+
+        if (engine->restoring || (whole && !network_firewalld_runs()))
                 return;
+        if (!whole)
+                log_info("The firewall's table was removed by somebody else and is restored");
         engine->restoring = engine_worker_start(engine, &job) >= 0;
 }

@@ -18,7 +18,8 @@
 #include "berth/monitor.h"
 #include "monitor-net.h"
 
-#define TABLE "berth"
+/* The engine's, and that of firewalld, which forgets the engine's bridges at a reload. */
+static const char *const tables[] = { "berth", "firewalld" };
 /* What comes in between belongs to the same change. */
 #define PAUSE_NS (20 * 1000000LL)
 #define RETRY_NS (200 * 1000000LL)
@@ -72,10 +73,14 @@ static bool concerns_us(const struct nlmsghdr *header)
         if (type != NFT_TYPE(NFT_MSG_DELTABLE) && type != NFT_TYPE(NFT_MSG_DELCHAIN) &&
             type != NFT_TYPE(NFT_MSG_DELRULE))
                 return false;
-        if (header->nlmsg_len < begin + sizeof(*attribute) + sizeof(TABLE) ||
-            attribute->nla_len != sizeof(*attribute) + sizeof(TABLE))
-                return false;
-        return memcmp((const char *) attribute + NLA_HDRLEN, TABLE, sizeof(TABLE)) == 0;
+        for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+                size_t size = strlen(tables[i]) + 1;
+                if (header->nlmsg_len >= begin + sizeof(*attribute) + size &&
+                    attribute->nla_len == sizeof(*attribute) + size &&
+                    memcmp((const char *) attribute + NLA_HDRLEN, tables[i], size) == 0)
+                        return true;
+        }
+        return false;
 }
 
 static void watch_ready(NetSource *source, uint32_t events, int64_t now)

@@ -147,7 +147,11 @@ int network_bridge_ensure(const NetworkBridge *bridge)
                 return network_bridge_exists(bridge) ? 0 : -ENODEV;
 
         int r = create_link(socket, bridge);
-        return r < 0 ? r : configure(socket, bridge);
+        if (r >= 0)
+                r = configure(socket, bridge);
+        if (r >= 0)
+                (void) network_firewalld_add(bridge->name); /* what it then rejects, it may be told to */
+        return r;
 }
 
 int network_bridge_delete(const char *name)

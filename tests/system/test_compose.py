@@ -105,6 +105,21 @@ class Compose(unittest.TestCase):
         self.assertNotIn("shop", run("docker", "volume", "ls"))
         self.assertNotIn("8088", run("nft", "list", "table", "inet", "berth"))
 
+    def test_with_firewalld(self):
+        """It rejects what links it does not know forward, and forgets what it was told when it reloads."""
+        if subprocess.run(["systemctl", "start", "firewalld"], capture_output=True).returncode != 0:
+            self.skipTest("no firewalld")
+        try:
+            self.compose("up", "-d")
+            wait_until(lambda: self.get() == b"rows\n", 20, "served")
+            run("firewall-cmd", "--reload")
+            wait_until(lambda: run("firewall-cmd", "--zone=trusted", "--list-interfaces").count("br-") == 2, 10, "told again")
+            self.assertEqual(self.compose("exec", "-T", "web", "wget", "-T", "3", "-qO-", "http://db:5432/table"), "rows\n")
+            self.assertEqual(self.get(), b"rows\n")
+        finally:
+            self.compose("down", "-v", "-t", "1")
+            run("systemctl", "stop", "firewalld")
+
 
 if __name__ == "__main__":
     unittest.main()
