@@ -20,6 +20,26 @@ static bool is_loopback_server(const char *address)
         return str_after_prefix(address, "127.") || str_equal(address, "::1");
 }
 
+static bool has_loopback_server(const char *text)
+{
+        return strstr(text, "nameserver 127.") || strstr(text, "nameserver ::1");
+}
+
+/* The host asks a server on its own loopback, such as systemd-resolved, which alone knows whom to ask for what. */
+static bool host_server_is_local(void)
+{
+        CLEANUP_FREE char *text = NULL;
+
+        return file_read_at(AT_FDCWD, RESOLV_CONF, 65536, &text, NULL) >= 0 && has_loopback_server(text);
+}
+
+static bool has_own_servers(const Container *container)
+{
+        return json_array_size(json_object_get(container_host_config(container), "Dns")) > 0 ||
+               strv_length(container->engine->config->dns) > 0;
+}
+
+/* For the names of its networks; and to reach a server that can be reached from the host alone. */
 bool container_needs_resolver(const Container *container)
 {
         const Endpoint *endpoint;
@@ -27,7 +47,7 @@ bool container_needs_resolver(const Container *container)
         LIST_FOREACH(endpoint, &container->endpoints, link)
                 if (network_has_links(endpoint->network) && network_has_names(endpoint->network))
                         return true;
-        return false;
+        return container_has_links(container) && !has_own_servers(container) && host_server_is_local();
 }
 
 /* --- /etc/resolv.conf -----------------------------------------------------------------------------------------------
@@ -65,7 +85,7 @@ static void read_host(ResolvConf *conf, bool isolated)
 
         if (file_read_at(AT_FDCWD, RESOLV_CONF, 65536, &text, NULL) < 0)
                 return;
-        if (isolated && (strstr(text, "nameserver 127.") || strstr(text, "nameserver ::1"))) {
+        if (isolated && has_loopback_server(text)) {
                 char *uplink = NULL;
                 if (file_read_at(AT_FDCWD, RESOLVED_UPLINK_CONF, 65536, &uplink, NULL) >= 0) {
                         free(text);

@@ -205,6 +205,15 @@ class Names(unittest.TestCase):
         text = run("docker", "exec", "web", "cat", "/etc/resolv.conf")
         self.assertEqual(text, "nameserver 127.0.0.11\nsearch corp.example\noptions timeout:1 ndots:0\n")
 
+    def test_default_bridge(self):
+        """The host's server is on its loopback: containers reach it all the same, and with it whatever it knows."""
+        run("docker", "run", "-d", "--name", "plain", "busybox", "sleep", "600")
+        self.assertEqual(self.ask("plain", question("www.example.com"), question("web")), [(0, ["192.0.2.7"]), (3, [])])
+        self.assertIn("nameserver 127.0.0.11\n", run("docker", "exec", "plain", "cat", "/etc/resolv.conf"))
+        run("docker", "rm", "-f", "plain")
+        self.assertEqual(run("docker", "run", "--rm", "--dns", "192.0.2.1", "busybox", "grep", "nameserver", "/etc/resolv.conf"),
+                         "nameserver 192.0.2.1\n")
+
     def test_hostile_upstream(self):
         self.upstream.hostile = True
         try:
