@@ -40,6 +40,8 @@ typedef struct Config {
         uint64_t shm_size;                 /* bytes */
         char *ipc_mode, *cgroup_namespace; /* of containers that say none */
         json_t *ulimits;                   /* {"nofile": {"Name","Hard","Soft"}} of containers that say none; or NULL */
+        json_t *runtimes;                  /* {"NAME": {"path", "runtimeArgs"}}; or NULL */
+        char *runtime;                     /* of containers that name none; "berth": no program of its own */
         char **cdi_directories;            /* where devices are described */
         bool debug;
         char **insecure_registries;                /* HOST[:PORT] or CIDR */

@@ -59,6 +59,10 @@ typedef struct RuntimeStart {
                 open_fds; /* further descriptors that the child needs and the monitor does not; -EBADF ones count not */
         size_t n_open_fds;
 
+        /* A program with the command line of OCI runtimes that starts the container instead, and its first arguments;
+         * NULL: none. */
+        char *const *program;
+
         /* Called in the child after it made the container's network namespace (a descriptor of it is passed) and while
          * the scope is still being made; NULL where there is nothing to do. Runs in the host's network namespace. */
         int (*setup_network)(int namespace_fd, void *userdata, Error *ret_error);

@@ -28,6 +28,7 @@ typedef enum KeyKind {
         KEY_ULIMITS,
         KEY_POOLS,
         KEY_ADDRESS,
+        KEY_RUNTIMES,
         KEY_NO_EFFECT, /* Docker's, and of no meaning here */
 } KeyKind;
 
@@ -56,6 +57,8 @@ static const Key keys[] = {
         { "default-ipc-mode", KEY_IPC_MODE, offsetof(Config, ipc_mode) },
         { "default-cgroupns-mode", KEY_CGROUP_NAMESPACE, offsetof(Config, cgroup_namespace) },
         { "default-ulimits", KEY_ULIMITS, 0 },
+        { "runtimes", KEY_RUNTIMES, 0 },
+        { "default-runtime", KEY_STRING, offsetof(Config, runtime) },
         { "cdi-spec-dirs", KEY_STRINGS, offsetof(Config, cdi_directories) },
         { "log-spool-size", KEY_SIZE, offsetof(Config, log_spool_size) },
         { "idle-timeout", KEY_SECONDS, offsetof(Config, idle_timeout_us) },
@@ -104,14 +107,16 @@ int config_init(Config *config)
                 .download_attempts = 5,
                 .ipc_mode = strdup("private"),
                 .cgroup_namespace = strdup("private"),
+                .runtime = strdup("berth"),
         };
         static const char *const cdi[] = { "/etc/cdi", "/var/run/cdi" };
         for (size_t i = 0; i < ARRAY_SIZE(cdi); i++)
                 if (strv_append(&config->cdi_directories, cdi[i]) < 0)
                         return -ENOMEM;
-        return config->ipc_mode && config->cgroup_namespace && config->data_root && config->exec_root &&
-                               config->notify_socket && config->monitor_path && config->init_path &&
-                               config->cgroup_parent && config->group && config->log_driver && config->search_endpoint
+        return config->ipc_mode && config->cgroup_namespace && config->runtime && config->data_root &&
+                               config->exec_root && config->notify_socket && config->monitor_path &&
+                               config->init_path && config->cgroup_parent && config->group && config->log_driver &&
+                               config->search_endpoint
                        ? 0
                        : -ENOMEM;
 }
@@ -146,7 +151,9 @@ void config_clear(Config *config)
         free(config->search_endpoint);
         free(config->ipc_mode);
         free(config->cgroup_namespace);
+        free(config->runtime);
         json_decref(config->ulimits);
+        json_decref(config->runtimes);
         strv_free(config->cdi_directories);
         *config = (Config) { 0 };
 }
@@ -359,6 +366,35 @@ static const char *set_pools(Config *config, const json_t *value)
         return NULL;
 }
 
+/* {"crun": {"path": "/usr/bin/crun", "runtimeArgs": ["--debug"]}} */
+static const char *set_runtimes(json_t **member, const json_t *value)
+{
+        const char *name, *key;
+        json_t *runtime, *item;
+
+        if (!json_is_object(value))
+                return "must be an object of runtimes";
+        json_object_foreach((json_t *) value, name, runtime) {
+                CLEANUP_STRV char **arguments = json_to_strv(json_get_array(runtime, "runtimeArgs"));
+                const char *path = json_get_string_or(runtime, "path", "");
+
+                if (str_equal(name, "berth"))
+                        return "must not have one of the name \"berth\"";
+                if (*path != '/')
+                        return "must have, for each runtime, an absolute \"path\" of a program";
+                json_object_foreach(runtime, key, item) {
+                        if (!str_equal(key, "path") && !str_equal(key, "runtimeArgs"))
+                                return "may have \"path\" and \"runtimeArgs\" only";
+                }
+                if (json_object_get(runtime, "runtimeArgs") &&
+                    strv_length(arguments) != json_array_size(json_get_array(runtime, "runtimeArgs")))
+                        return "must have an array of strings as \"runtimeArgs\"";
+        }
+        json_decref(*member);
+        *member = json_deep_copy(value);
+        return NULL;
+}
+
 /* NULL, or what is wrong with the value. */
 static const char *apply(Config *config, const Key *key, const json_t *value)
 {
@@ -408,6 +444,8 @@ static const char *apply(Config *config, const Key *key, const json_t *value)
                                   "must be \"private\" or \"shareable\"");
         case KEY_CGROUP_NAMESPACE:
                 return set_choice((char **) member, value, "private", "host", "must be \"private\" or \"host\"");
+        case KEY_RUNTIMES:
+                return set_runtimes(&config->runtimes, value);
         case KEY_ULIMITS:
                 return set_ulimits(&config->ulimits, value);
         case KEY_POOLS:

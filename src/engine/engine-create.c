@@ -10,6 +10,7 @@
 #include "engine-cdi.h"
 #include "engine-join.h"
 #include "engine-limits.h"
+#include "engine-runtime.h"
 #include "engine-volume-private.h"
 
 /* A creation under way; nothing of it is anybody else's until the record is written. */
@@ -306,8 +307,10 @@ static int check_names(Creation *creation, Error *error)
                         return error_set(error, OUTCOME_BAD_REQUEST, "bad format for add-host: \"%s\"",
                                          json_string_value(entry));
         }
-        if (*runtime && !str_equal(runtime, "berth"))
-                return error_set(error, OUTCOME_BAD_REQUEST, "unknown or invalid runtime name: %s", runtime);
+        CLEANUP_STRV char **program = NULL;
+        int r = runtime_program(creation->engine->config, runtime, &program, error);
+        if (r != 0)
+                return r;
         if (*isolation && !str_equal(isolation, "default"))
                 return error_set(error, OUTCOME_BAD_REQUEST,
                                  "Invalid isolation: \"%s\" - linux only supports 'default'", isolation);
@@ -470,7 +473,7 @@ static void fill_defaults(Creation *creation, const char *id)
                 const char *key, *value;
         } strings[] = { { "CgroupnsMode", config->cgroup_namespace },
                         { "IpcMode", config->ipc_mode },
-                        { "Runtime", "berth" } };
+                        { "Runtime", config->runtime } };
 
         fill_stop_signal(creation);
         for (size_t i = 0; i < ARRAY_SIZE(strings); i++)

@@ -11,6 +11,7 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "engine-private.h"
+#include "engine-runtime.h"
 
 #define API_VERSION "1.51"
 #define API_VERSION_MINIMUM "1.24"
@@ -80,9 +81,9 @@ static json_t *host_members(const Engine *engine)
                          "linux", "Architecture", host.machine, "MemTotal",
                          (json_int_t) memory.totalram * memory.mem_unit, "NCPU", get_nprocs(), "DockerRootDir",
                          engine->config->data_root, "CgroupDriver", "systemd", "CgroupVersion", "2", "LoggingDriver",
-                         engine->config->log_driver, "DefaultRuntime", "berth", "Driver", "overlay2", "ServerVersion",
-                         BERTH_VERSION, "SystemTime", time_format_rfc3339(time_now_ns(), now), "IPv4Forwarding",
-                         switched_on("/proc/sys/net/ipv4/ip_forward"), "BridgeNfIptables",
+                         engine->config->log_driver, "DefaultRuntime", engine->config->runtime, "Driver", "overlay2",
+                         "ServerVersion", BERTH_VERSION, "SystemTime", time_format_rfc3339(time_now_ns(), now),
+                         "IPv4Forwarding", switched_on("/proc/sys/net/ipv4/ip_forward"), "BridgeNfIptables",
                          switched_on("/proc/sys/net/bridge/bridge-nf-call-iptables"), "BridgeNfIp6tables",
                          switched_on("/proc/sys/net/bridge/bridge-nf-call-ip6tables"));
 }
@@ -186,11 +187,12 @@ static int open_descriptors(void)
 
 static json_t *engine_members(const Engine *engine)
 {
-        return json_pack("{so so so sb sb si si si sb s[] s{s{ss}} s{s[] s[sss] sn s[ss]} s[ss] ss ss}", "ID",
-                         engine_id(), "DriverStatus", driver_status(engine), "Labels", labels(engine), "Debug",
+        return json_pack("{so so so sb sb si si si sb so so s{s[s] s[sss] sn s[ss]} s[ss] ss ss}", "ID", engine_id(),
+                         "DriverStatus", driver_status(engine), "Labels", labels(engine), "Debug",
                          engine->config->debug, "ExperimentalBuild", 0, "NFd", open_descriptors(), "NGoroutines", 1,
-                         "NEventsListener", 0, "LiveRestoreEnabled", 1, "CDISpecDirs", "Runtimes", "berth", "path",
-                         "berthd", "Plugins", "Volume", "Network", "bridge", "host", "none", "Authorization", "Log",
+                         "NEventsListener", 0, "LiveRestoreEnabled", 1, "CDISpecDirs",
+                         json_from_strv(engine->config->cdi_directories), "Runtimes", runtime_list(engine->config),
+                         "Plugins", "Volume", "local", "Network", "bridge", "host", "none", "Authorization", "Log",
                          "journald", "none", "SecurityOptions", "name=seccomp,profile=builtin", "name=cgroupns",
                          "InitBinary", "berth-init", "Isolation", "");
 }

@@ -21,6 +21,7 @@
 #include "berth/spec.h"
 #include "engine-cdi.h"
 #include "engine-join.h"
+#include "engine-runtime.h"
 #include "engine-volume-private.h"
 
 #define DEFAULT_OPEN_FILES 1024u
@@ -52,6 +53,7 @@ typedef struct StartPlan {
         int network_namespace;
         Joins joins;       /* other containers' namespaces */
         char *socket_path; /* the monitor's */
+        char **program;    /* that starts it; NULL: this one */
 } StartPlan;
 
 static int request_scope(Start *start);
@@ -69,6 +71,7 @@ static void plan_clear(StartPlan *plan)
         fd_close(plan->listen_fd);
         fd_close(plan->network_namespace);
         joins_clear(&plan->joins);
+        strv_free(plan->program);
 }
 
 void container_forget_start(Container *container)
@@ -298,6 +301,10 @@ static int prepare(StartPlan *plan, Error *error)
         if (r == 0)
                 r = mount_points_make(container->engine, json_object_get(container->record, "MountPoints"), error);
         if (r == 0)
+                r = runtime_program(container->engine->config,
+                                    json_get_string_or(container_host_config(container), "Runtime", ""), &plan->program,
+                                    error);
+        if (r == 0)
                 r = joins_open(container, &plan->joins, error);
         if (r == 0)
                 r = prepare_network(plan, error);
@@ -376,6 +383,7 @@ static _Noreturn void run_child(StartPlan *plan, int control)
                 .n_keep_fds = 1,
                 .open_fds = plan->joins.fds,
                 .n_open_fds = JOINED_COUNT,
+                .program = plan->program,
                 .setup_network = setup_network,
                 .prepare_mounts = prepare_mounts,
                 .userdata = plan,

@@ -148,8 +148,12 @@ static int io_apply(int group_fd, const json_t *block, Error *ret_error)
                 snprintf(weight.text, sizeof(weight.text), "%lld:%lld %lld",
                          (long long) json_get_int(device, "major", 0), (long long) json_get_int(device, "minor", 0),
                          (long long) io_weight(json_get_int(device, "weight", 0)));
-                if (r >= 0)
-                        r = limit_apply(group_fd, &weight, ret_error);
+                int set = r >= 0 ? limit_apply(group_fd, &weight, ret_error) : r;
+                /* Not every scheduler of a device knows weights. */
+                if (set != -EOPNOTSUPP)
+                        r = set;
+                else
+                        error_clear(ret_error);
         }
         for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(throttles); i++)
                 json_array_foreach(json_get_array(block, throttles[i][0]), j, device) {

@@ -42,9 +42,11 @@ static int container_start(RuntimePlan *plan, pid_t *ret_pid, int *ret_pidfd, Er
         json_t *resources = json_get_object(json_get_object(plan->config, "linux"), "resources");
         int r;
 
-        r = runtime_cgroup_setup(resources, &plan->cgroup, ret_error);
+        r = runtime_cgroup_setup(plan->start->program ? NULL : resources, &plan->cgroup, ret_error);
         if (r < 0)
                 return r;
+        if (plan->start->program)
+                return runtime_foreign_spawn(plan, ret_pid, ret_pidfd, ret_error);
         if (plan->device_program >= 0) {
                 r = runtime_devices_attach(plan->cgroup.payload_fd, plan->device_program);
                 if (r < 0)
@@ -86,7 +88,8 @@ void runtime_container_main(const RuntimeStart *start)
         mask = umask(0);
         r = runtime_parent_begin(start, -EBADF, &error);
         if (r >= 0)
-                r = runtime_plan_prepare(start, &plan, &error);
+                r = start->program ? runtime_foreign_prepare(start, &plan, &error)
+                                   : runtime_plan_prepare(start, &plan, &error);
         (void) process_start_time(getpid(), &header.monitor_start_time);
         if (r >= 0) {
                 r = wait_for_go(start->control);

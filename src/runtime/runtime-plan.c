@@ -358,6 +358,16 @@ static int plan_mount_overlay(RuntimePlan *plan, const char *root, Error *ret_er
         return r;
 }
 
+int runtime_plan_mount_root(RuntimePlan *plan, const char *root, Error *ret_error)
+{
+        const RuntimeStart *start = plan->start;
+        int r = plan_mount_overlay(plan, root, ret_error);
+
+        if (r >= 0 && start->prepare_mounts)
+                r = start->prepare_mounts(root, start->userdata, ret_error);
+        return r;
+}
+
 int runtime_plan_prepare(const RuntimeStart *start, RuntimePlan *plan, Error *ret_error)
 {
         const char *root;
@@ -368,9 +378,7 @@ int runtime_plan_prepare(const RuntimeStart *start, RuntimePlan *plan, Error *re
         root = json_get_string_or(json_get_object(plan->config, "root"), "path", "");
         r = plan_read(plan, ret_error);
         if (r >= 0)
-                r = plan_mount_overlay(plan, root, ret_error);
-        if (r >= 0 && start->prepare_mounts)
-                r = start->prepare_mounts(root, start->userdata, ret_error);
+                r = runtime_plan_mount_root(plan, root, ret_error);
         for (size_t i = 0; r >= 0 && i < plan->n_mounts; i++)
                 r = mount_entry_open(plan->mounts + i, ret_error);
         if (r >= 0)

@@ -147,9 +147,10 @@ int runtime_network_loopback(void);
 
 /* --- sysctls ------------------------------------------------------------------------------------------------------ */
 
-/* Writes linux.sysctl for the present namespaces through PROC_FD, a /proc. */
 /* Refuses (-EINVAL) a name that is not of a namespace of the container's. */
 int runtime_sysctl_check(const json_t *config, const RuntimeNamespaces *namespaces, Error *ret_error);
+
+/* Writes linux.sysctl for the present namespaces through PROC_FD, a /proc. */
 int runtime_sysctl_apply(int proc_fd, const json_t *config, Error *ret_error);
 
 /* --- the plan ----------------------------------------------------------------------------------------------------- */
@@ -196,8 +197,16 @@ int runtime_plan_guard(const RuntimePlan *plan, int root_fd, bool late, Error *r
 /* Whether the oom score has to be set at all. */
 void runtime_plan_compare_oom_score(RuntimePlan *plan);
 
+/* Mounts the overlay on ROOT, and what the mounts need on the host. */
+int runtime_plan_mount_root(RuntimePlan *plan, const char *root, Error *ret_error);
+
 /* Puts HOME into the environment where it is missing. */
 int runtime_plan_home(RuntimePlan *plan);
+
+/* --- another program (start->program) in the place of the plan and of init ---------------------------------------- */
+
+int runtime_foreign_prepare(const RuntimeStart *start, RuntimePlan *plan, Error *ret_error);
+int runtime_foreign_spawn(RuntimePlan *plan, pid_t *ret_pid, int *ret_pidfd, Error *ret_error);
 
 /* --- the parent --------------------------------------------------------------------------------------------------- */
 

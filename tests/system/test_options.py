@@ -268,6 +268,40 @@ class Options(unittest.TestCase):
             terminal.expect("/dev/pts/0")
             self.assertEqual(terminal.status(), 0)
 
+    # --- other runtimes ---
+
+    def test_runtimes(self):
+        script = "echo $0; id -u; hostname; ip addr show eth0 | grep -c 'inet '; cat /v/file; grep -c Seccomp:.2 /proc/self/status; exit 7"
+        run("docker", "run", "--rm", "-v", "data:/v", "busybox", "sh", "-c", "echo text >/v/file")
+        for runtime in ("runc", "crun"):
+            self.assertIn(runtime, json.loads(run("docker", "info", "--format", "{{json .Runtimes}}")))
+            result = subprocess.run(["docker", "run", "--rm", "--runtime", runtime, "-v", "data:/v:ro", "--hostname", "boat", "--user", "www-data",
+                                     "busybox", "sh", "-c", script, "name"], capture_output=True, timeout=60)
+            self.assertEqual((result.returncode, result.stdout), (7, b"name\n33\nboat\n1\ntext\n1\n"), result.stderr)
+            self.assertEqual(run("berth", "run", "--rm", "-i", "--runtime", runtime, "busybox", "cat", data=b"typed\n"), "typed\n")
+            terminal = Terminal("docker", "run", "--rm", "-it", "--runtime", runtime, "busybox", "sh")
+            terminal.expect("# ")
+            terminal.resize(33, 91)
+            terminal.type("sleep 0.5; stty size; tty\r")
+            terminal.expect("33 91")
+            terminal.expect("/dev/pts/0")
+            terminal.type("exit 5\r")
+            self.assertEqual(terminal.status(), 5)
+            status, text = attempt("docker", ["--runtime", runtime, "--user", "nosuch"], "true")
+            self.assertNotEqual(status, 0)
+            self.assertIn("unable to find user nosuch", text)
+            name = run("docker", "run", "-d", "--runtime", runtime, "busybox", "sh", "-c",
+                       "trap 'exit 3' TERM; while :; do sleep 0.1; done").strip()
+            self.assertEqual(json.loads(run("docker", "inspect", name))[0]["HostConfig"]["Runtime"], runtime)
+            run("systemctl", "kill", "-s", "KILL", "berth.service")
+            self.assertEqual(run("docker", "exec", name, "sh", "-c", "ls /proc/1/exe && echo inside").split()[-1], "inside")
+            run("docker", "stop", name)
+            self.assertEqual(json.loads(run("docker", "inspect", name))[0]["State"]["ExitCode"], 3)
+            run("docker", "start", name)
+            run("docker", "rm", "-f", name)
+        self.assertEqual(run("sh", "-c", "findmnt -rn -o TARGET | grep -c /run/berth/container || true").strip(), "0")
+        self.assertEqual(os.listdir("/run/berth/container"), [])
+
     # --- devices by name ---
 
     def test_described_devices(self):
@@ -342,6 +376,7 @@ class Options(unittest.TestCase):
         try:
             with open(path, "w", encoding="ascii") as file:
                 json.dump({"default-ulimits": {"nofile": {"Name": "nofile", "Hard": 300, "Soft": 200}},
+                           "runtimes": {"other": {"path": "/usr/bin/crun", "runtimeArgs": ["--debug"]}}, "default-runtime": "other",
                            "default-shm-size": "3m", "default-ipc-mode": "shareable", "default-cgroupns-mode": "host"}, file)
             run("systemctl", "restart", "berth.service")
             self.assertEqual(run("docker", "run", "--rm", "busybox", "sh", "-c", "ulimit -Sn; ulimit -Hn"), "200\n300\n")
@@ -349,6 +384,8 @@ class Options(unittest.TestCase):
             run("docker", "run", "-d", "--name", "donor", "busybox", "sleep", "100")
             shown = json.loads(run("docker", "inspect", "donor"))[0]["HostConfig"]
             self.assertEqual((shown["IpcMode"], shown["CgroupnsMode"], shown["ShmSize"]), ("shareable", "host", 3 << 20))
+            self.assertEqual(shown["Runtime"], "other")
+            self.assertEqual(run("docker", "info", "--format", "{{.DefaultRuntime}}").strip(), "other")
             self.assertIn("berth.slice", run("docker", "run", "--rm", "--ipc", "container:donor", "busybox", "cat", "/proc/self/cgroup"))
         finally:
             os.remove(path)

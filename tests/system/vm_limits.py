@@ -45,8 +45,11 @@ class Limits(unittest.TestCase):
             run("docker", "rm", "-f", name)
 
     def start(self, *arguments):
+        return self.start_by("docker", *arguments)
+
+    def start_by(self, client, *arguments):
         """Runs a container in the background: its ID, its unit and its payload's cgroup."""
-        identity = run("docker", "run", "-d", *arguments).strip()
+        identity = run(client, "run", "-d", *arguments).strip()
         return identity, f"berth-{identity}.scope", f"{SLICE}/berth-{identity}.scope/payload"
 
     def test_units(self):
@@ -116,6 +119,35 @@ class Limits(unittest.TestCase):
                 self.assertEqual(inside.strip(), wanted)
         host = json.loads(run("docker", "inspect", "limited"))[0]["HostConfig"]
         self.assertEqual((host["Memory"], host["NanoCpus"], host["PidsLimit"]), (64 * MEBI, 500000000, 20))
+
+    def test_block_devices(self):
+        """Weights and rates, as systemd and the group have them. The disk is the only one there is."""
+        limits = ("--device-read-bps", "/dev/vda:1mb", "--device-write-bps", "/dev/vda:2mb", "--device-read-iops", "/dev/vda:300",
+                  "--device-write-iops", "/dev/vda:400", "--cpuset-cpus", "0", "--cpu-shares", "512", "--memory-reservation", "32m")
+        _, unit, group = self.start_by("berth", *limits, "busybox", "sleep", "1000")
+        node = os.stat("/dev/vda").st_rdev
+        with open(f"{group}/io.max", encoding="ascii") as file:
+            self.assertEqual(file.read().split(), [f"{os.major(node)}:{os.minor(node)}", "rbps=1048576", "wbps=2097152", "riops=300", "wiops=400"])
+        for name, wanted in (("cpuset.cpus", "0"), ("memory.low", str(32 * MEBI)), ("cpu.weight", "20")):
+            with open(f"{group}/{name}", encoding="ascii") as file:
+                self.assertEqual(file.read().strip(), wanted)
+        properties = "IOReadBandwidthMax,IOWriteBandwidthMax,IOReadIOPSMax,IOWriteIOPSMax,MemoryLow"
+        shown = dict(line.split("=", 1) for line in run("systemctl", "show", unit, "-p", properties).splitlines())
+        self.assertEqual(shown, {"IOReadBandwidthMax": "/dev/vda 1048576", "IOWriteBandwidthMax": "/dev/vda 2097152",
+                                 "IOReadIOPSMax": "/dev/vda 300", "IOWriteIOPSMax": "/dev/vda 400", "MemoryLow": str(32 * MEBI)})
+        result = subprocess.run(["docker", "create", "--blkio-weight", "300", "--blkio-weight-device", "/dev/vda:200", "busybox"],
+                                capture_output=True, check=True)
+        self.assertEqual(result.stderr, b"")
+        run("docker", "start", result.stdout.decode().strip())
+
+    def test_refused_limits(self):
+        for options, wanted in ((("--cpus", "99"), "range of CPUs is from 0.01 to"), (("--blkio-weight", "5"), "Range of blkio weight is from 10 to 1000"),
+                                (("--cpuset-cpus", "77"), "Requested CPUs are not available"), (("--cpuset-cpus", "x"), "Invalid value x for cpuset cpus"),
+                                (("--cpu-quota", "10"), "CPU cfs quota can not be less than 1ms"), (("--cpu-period", "10"), "CPU cfs period can not be less than"),
+                                (("-m", "64m", "--memory-swap", "32m"), "Minimum memoryswap limit should be larger than memory limit"),
+                                (("-m", "64m", "--memory-reservation", "128m"), "Minimum memory limit can not be less than memory reservation limit")):
+            result = subprocess.run(["docker", "create", *options, "busybox"], capture_output=True, check=False)
+            self.assertIn(wanted, result.stderr.decode())
 
     def test_fork_bomb(self):
         # The shell that is refused a fork gives up; the first process, which forks no more, goes on.

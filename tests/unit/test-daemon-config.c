@@ -105,6 +105,8 @@ static void test_refusals(void **state)
                 { "{\"mtu\":70000}", "mtu" },
                 { "{\"default-shm-size\":\"big\"}", "default-shm-size" },
                 { "{\"default-ipc-mode\":\"host\"}", "default-ipc-mode" },
+                { "{\"runtimes\":{\"x\":{\"path\":\"crun\"}}}", "runtimes" },
+                { "{\"runtimes\":{\"x\":{\"path\":\"/crun\",\"runtimeArgs\":[1]}}}", "runtimes" },
                 { "{\"default-cgroupns-mode\":\"odd\"}", "default-cgroupns-mode" },
                 { "{\"default-ulimits\":{\"nofile\":{\"Hard\":1,\"Soft\":2}}}", "default-ulimits" },
                 { "{\"idle-timeout\":\"10s\"}", "idle-timeout" },
