@@ -64,7 +64,9 @@ check 'sanitized build' make -s -j"$(nproc)" SAN=1 WERROR=1 all tests
 unit_tests sanitized build/san
 check 'fuzz targets' make -s fuzz
 check 'client against a false daemon' python3 tests/api/fake/test_client.py
-check 'system: containers on a booted systemd host' bash tests/system/run.sh
+check 'system: the engine on a booted systemd host' bash tests/system/run.sh engine
+check 'system: registries and the client' bash tests/system/run.sh registries
+check 'system: life, options, volumes, networks' bash tests/system/run.sh options
 check 'system: applications of Compose' bash tests/system/compose.sh
 check 'api: Berth and dockerd on one host' bash tests/api/run.sh
 check 'sanitized system: containers on a booted systemd host' env SAN=1 bash tests/system/run.sh test_containers.py

@@ -1,16 +1,29 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Boots a host, installs Berth, and runs the system tests in it: all of them, or those named (test_faults.py ...).
+# Boots a host, installs Berth, and runs system tests in it: a group of them, or those named (test_faults.py ...). Without
+# arguments each group in turn, on a host of its own.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "tests/system/run.sh")/../.."
 # shellcheck source=tests/host/installed.sh
 . tests/host/installed.sh
 
 # test_containers.py first: it wants to make the first connection. test_logs_monitor.py needs no engine, but a build tree.
+declare -A groups=(
+    [engine]="test_containers.py test_requests.py test_archives.py test_faults.py test_output.py test_spool.py test_images.py
+        test_config.py"
+    [registries]="test_registry.py test_push.py test_client.py"
+    [options]="test_events.py test_restart.py test_units.py test_volumes.py test_options.py test_escapes.py test_networks.py
+        test_dns.py"
+)
+if (($# == 0)); then
+    status=0
+    for group in engine registries options; do
+        bash "tests/system/run.sh" "$group" || status=$?
+    done
+    exit "$status"
+fi
 tests=("$@")
-((${#tests[@]})) || tests=(test_containers.py test_requests.py test_archives.py test_faults.py test_output.py
-    test_spool.py test_images.py test_config.py test_registry.py test_push.py test_client.py test_events.py
-    test_restart.py test_units.py test_volumes.py test_options.py test_escapes.py test_networks.py test_dns.py)
+[[ -z ${groups[$1]:-} ]] || read -r -d '' -a tests <<<"${groups[$1]}" || true
 settings=(BERTH_LINES="${BERTH_LINES:-100000}" BERTH_ROUNDS="${BERTH_ROUNDS:-200}" BERTH_SEED="${BERTH_SEED:-1}"
     BERTH_CUTS="${BERTH_CUTS:-15}")
 start_installed "check$$" test
