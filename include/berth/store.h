@@ -77,6 +77,10 @@ int store_resolve(Store *store, const char *name, char **ret_id, Error *error);
 /* The image's configuration (OCI image-spec config), a new reference. -ENOENT where there is none. */
 int store_image_config(Store *store, const char *image_id, json_t **ret_config);
 
+/* Is PATH (without a slash in front), which is NAME in DIRFD, a mount point or a mark as the engine makes it for every
+ * container, with nothing of the container's own in it? Those are of no image, and no change. */
+bool store_is_placeholder(int dirfd, const char *name, const char *path);
+
 /* The image's layer directories, relative to store_layer_root(), topmost first; a NULL-terminated vector owned by the
  * caller, empty for an image without layers. A layer that occurs twice is named once, where it is topmost: overlayfs
  * takes no directory twice, and the lower occurrence can never be seen. */

@@ -111,6 +111,8 @@ static int visit(const Changes *changes, int parent, const char *name, const cha
         if (is_whiteout(&st))
                 return add_change(changes, before, path, CHANGE_DELETED);
         bool existed = find_below(changes, path, &below);
+        if (!existed && store_is_placeholder(parent, name, path + 1))
+                return 0;
         int r = S_ISDIR(st.st_mode) ? walk(changes, parent, name, path) : 0;
         if (r < 0 || (existed && same_directory(&st, &below) && json_array_size(changes->list) == before))
                 return r;

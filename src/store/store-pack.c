@@ -9,6 +9,7 @@
  * The headers promise a size. A file that shrinks meanwhile is filled up with zeros, one that grows is cut. Sockets are
  * left out, as everywhere. */
 #include "store-pack.h"
+#include "berth/store.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -207,8 +208,7 @@ static mode_t placeholder_type(const char *path)
         return 0;
 }
 
-/* Is PATH, which is NAME in DIRFD, as the engine makes it, with nothing of the container's own in it? */
-static bool is_placeholder(int dirfd, const char *name, const char *path)
+bool store_is_placeholder(int dirfd, const char *name, const char *path)
 {
         char **names CLEANUP_STRV = NULL;
         mode_t type = placeholder_type(path);
@@ -228,7 +228,7 @@ static bool is_placeholder(int dirfd, const char *name, const char *path)
         for (size_t i = 0; names && names[i]; i++) {
                 char *below CLEANUP_FREE = path_join(path, names[i]);
 
-                if (!below || !is_placeholder(fd, names[i], below))
+                if (!below || !store_is_placeholder(fd, names[i], below))
                         return false;
         }
         return true;
@@ -481,7 +481,7 @@ static int pack_entry(StorePack *pack, const PackFrame *frame, const char *name)
         /* Such a name would mean something else in a layer. */
         if (pack->options.upper && str_after_prefix(name, WHITEOUT_PREFIX))
                 return 0;
-        if (pack->options.upper && is_placeholder(frame->fd, name, pack->path.data))
+        if (pack->options.upper && store_is_placeholder(frame->fd, name, pack->path.data))
                 return 0;
         pack->entry.mode = st.st_mode & 07777;
         pack->entry.uid = st.st_uid;

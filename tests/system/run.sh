@@ -3,7 +3,7 @@
 # Boots a host, installs Berth, and runs system tests in it: a group of them, or those named (test_faults.py ...). Without
 # arguments each group in turn, on a host of its own.
 set -euo pipefail
-cd "$(dirname "tests/system/run.sh")/../.."
+cd "$(dirname "$0")/../.."
 # shellcheck source=tests/host/installed.sh
 . tests/host/installed.sh
 
