@@ -91,7 +91,7 @@ static int removal_refusal(Container *container, bool force, Error *error)
         if (container->removing)
                 return error_set(error, OUTCOME_CONFLICT, "removal of container %s is already in progress",
                                  container->id);
-        if (container->start && !(container->restarting && force))
+        if (container->start && !force) /* with force: ended as soon as it runs */
                 return error_set(error, OUTCOME_CONFLICT, "container %s is being started", container->id);
         if (container_is_paused(container) && !force)
                 return error_set(error, OUTCOME_CONFLICT,
