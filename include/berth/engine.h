@@ -196,6 +196,24 @@ void engine_container_commit(Engine *engine, const ContainerCommit *request, con
 /* A worker writes the container's tree as a tar to the stream, which is taken over. */
 int container_export(Container *container, Stream *stream);
 
+/* docker cp. Strings are borrowed. */
+typedef struct ContainerArchive {
+        const char *name; /* of the container, as the client wrote it */
+        const char *path; /* in the container */
+        bool keep_kinds;  /* nothing but a directory replaces a directory, nor it anything else */
+        bool own;         /* what arrives belongs to the container's user */
+        /* Answers a stream that nothing was sent on; called in a worker. */
+        void (*refuse)(Stream *stream, int result, const Error *error);
+} ContainerArchive;
+
+#define ARCHIVE_STAT_HEADER "X-Docker-Container-Path-Stat"
+
+/* The result's "Stat" is the value of the header. */
+void container_archive_stat(Container *container, const ContainerArchive *archive, EngineJsonDone done, void *userdata);
+/* Workers write what is at the path to the stream, or unpack what comes from it. The stream is taken over. */
+void container_archive_get(Container *container, const ContainerArchive *archive, Stream *stream);
+void container_archive_put(Container *container, const ContainerArchive *archive, Stream *stream);
+
 /* A worker writes the log to the stream, which is taken over. */
 int container_logs_check(Container *container, Error *error);
 int container_logs(Container *container, const ContainerLogs *logs, Stream *stream);

@@ -236,6 +236,24 @@ int store_child(const StoreInput *input, const StoreChild *child, json_t **ret_r
 /* Writes the tree below ROOT_FD as a tar. The working directory changes. */
 int store_export(int root_fd, int (*write)(void *userdata, const void *data, size_t size), void *userdata);
 
+/* The same of NAME in PARENT_FD ("." for all of it) alone, with what is below it; the archive calls it AS. */
+int store_export_name(int parent_fd, const char *name, const char *as,
+                      int (*write)(void *userdata, const void *data, size_t size), void *userdata);
+
+typedef struct StoreExtract {
+        int root_fd;      /* the container's root: no link leads out of it. Borrowed, as all is */
+        const char *path; /* of the directory in it: absolute, without links */
+        ssize_t (*read)(void *userdata, void *buffer, size_t size);
+        void *userdata;
+        bool keep_kinds; /* nothing but a directory replaces a directory, nor it anything else */
+        bool set_owner;  /* UID and GID instead of the archive's */
+        uid_t uid;
+        gid_t gid;
+} StoreExtract;
+
+/* Unpacks a tar (compressed or not) into a directory that others may be changing meanwhile. */
+int store_extract(const StoreExtract *extract, Error *error);
+
 /* Unpacks one layer blob (compressed or not) as STAGED ("layer-0") without syncing, for pulls. DIFF_ID, if not NULL,
  * must be its digest when uncompressed, DIGEST, if not NULL, that of the blob. Returns the member for "Layers" of a
  * result. */

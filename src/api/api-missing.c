@@ -6,9 +6,6 @@ const ApiRoute api_missing_routes[] = {
         { "GET", "/containers/{id}/stats", NULL, false, false },
         { "POST", "/containers/{id}/update", NULL, false, false },
         { "GET", "/containers/{id}/attach/ws", NULL, false, false },
-        { "HEAD", "/containers/{id}/archive", NULL, false, false },
-        { "GET", "/containers/{id}/archive", NULL, false, false },
-        { "PUT", "/containers/{id}/archive", NULL, false, false },
         { "POST", "/session", NULL, false, false },
         { NULL, NULL, NULL, false, false },
 };

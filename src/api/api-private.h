@@ -25,7 +25,7 @@ typedef struct ApiRoute {
 
 extern const ApiRoute api_system_routes[], api_image_routes[], api_container_routes[], api_store_routes[],
         api_registry_routes[], api_network_routes[], api_exec_routes[], api_event_routes[], api_swarm_routes[],
-        api_volume_routes[], api_build_routes[], api_missing_routes[];
+        api_volume_routes[], api_build_routes[], api_archive_routes[], api_missing_routes[];
 
 #define API_RAW_STREAM "application/vnd.docker.raw-stream"
 #define API_MULTIPLEXED_STREAM "application/vnd.docker.multiplexed-stream"

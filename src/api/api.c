@@ -143,7 +143,8 @@ int api_query_filters(const ApiCall *call, json_t **ret_filters)
 static const ApiRoute *const tables[] = { api_system_routes,  api_image_routes,     api_registry_routes,
                                           api_network_routes, api_container_routes, api_exec_routes,
                                           api_store_routes,   api_event_routes,     api_swarm_routes,
-                                          api_volume_routes,  api_build_routes,     api_missing_routes };
+                                          api_volume_routes,  api_build_routes,     api_archive_routes,
+                                          api_missing_routes };
 
 /* The path behind "/v1.N", or the path itself. *ret_message is set where the version is refused. */
 static const char *strip_version(const char *path, int *ret_minor, char **ret_message)

@@ -426,6 +426,19 @@ int worker_send_fd(Worker *worker, const char *text, int fd);
 int engine_worker_answer(int result_fd, int r, const json_t *result, const Error *error);
 int engine_worker_result(int status, const char *text, size_t size, json_t **ret_result, Error *error);
 
+/* engine-archive.c. In a start's child: waits until nobody has the container's tree mounted elsewhere. */
+void container_tree_wait(const char *upper);
+
+/* engine-path.c: a path in a container, as Go's functions see it. All results are owned by the caller. */
+/* "/a/b" of any path, by its text alone; with the "/" or "/." that it ended in. */
+char *path_in_root(const char *path);
+/* The last part: "/" of the root, "." of what ends in it. */
+char *path_last(const char *path);
+/* Where links lead to in the end; of what is not there, as far as it is. */
+char *path_resolve(int root_fd, const char *path);
+/* Base64 of {"name","size","mode","mtime","linkTarget"}. */
+int path_describe(int root_fd, const char *path, char **ret_text, mode_t *ret_mode);
+
 /* In a worker that walks trees: as many open directories as may be. */
 void engine_worker_raise_files(void);
 

@@ -26,7 +26,7 @@ void store_apply_last_clear(StoreApplyLast *last)
                 free(last->items[i].acl);
         }
         free(last->items);
-        *last = (StoreApplyLast) {};
+        *last = (StoreApplyLast){};
 }
 
 static bool xattr_is_forbidden(const char *name)
@@ -85,7 +85,7 @@ static int last_add(StoreApplyLast *last, const char *real, const StoreTarEntry 
                 last->allocated = want;
         }
         item = &last->items[last->count];
-        *item = (StoreApplyLastItem) { .path = strdup(real), .mtime = entry->mtime };
+        *item = (StoreApplyLastItem){ .path = strdup(real), .mtime = entry->mtime };
         if (!item->path)
                 return -ENOMEM;
         last->count++;
@@ -124,7 +124,8 @@ int store_apply_to_name(int dirfd, const char *name, const StoreTarEntry *entry)
         return utimensat(dirfd, name, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
-/* A directory that a later entry replaced is passed over: its path may be anything by now. */
+/* A directory that a later entry replaced is passed over: its path may be anything by now. So is one that something is
+ * mounted on. */
 int store_apply_last(const StoreApplyLast *last, const StoreTree *tree)
 {
         for (size_t i = 0; i < last->count; i++) {
@@ -132,7 +133,7 @@ int store_apply_last(const StoreApplyLast *last, const StoreTree *tree)
                 int fd CLEANUP_CLOSE = store_tree_open_directory(tree, item->path);
                 int r;
 
-                if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
+                if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP || fd == -EXDEV)
                         continue;
                 if (fd < 0)
                         return fd;

@@ -168,13 +168,13 @@ int store_child(const StoreInput *input, const StoreChild *child, json_t **ret_r
         return r;
 }
 
-int store_export(int root_fd, int (*write)(void *userdata, const void *data, size_t size), void *userdata)
+static int write_tar(const StorePackOptions *options, int (*write)(void *userdata, const void *data, size_t size),
+                     void *userdata)
 {
-        StorePackOptions options = { .root_fd = root_fd, .clone_fd = -EBADF };
         StorePack *pack CLEANUP_PACK = NULL;
         int r;
 
-        r = store_pack_new(&options, &pack);
+        r = store_pack_new(options, &pack);
         while (r >= 0) {
                 const uint8_t *data;
                 ssize_t n = store_stream_take(store_pack_stream(pack), SIZE_MAX, &data);
@@ -184,4 +184,19 @@ int store_export(int root_fd, int (*write)(void *userdata, const void *data, siz
                 r = write(userdata, data, (size_t) n);
         }
         return r;
+}
+
+int store_export(int root_fd, int (*write)(void *userdata, const void *data, size_t size), void *userdata)
+{
+        StorePackOptions options = { .root_fd = root_fd, .clone_fd = -EBADF };
+
+        return write_tar(&options, write, userdata);
+}
+
+int store_export_name(int parent_fd, const char *name, const char *as,
+                      int (*write)(void *userdata, const void *data, size_t size), void *userdata)
+{
+        StorePackOptions options = { .root_fd = parent_fd, .clone_fd = -EBADF, .only = name, .as = as };
+
+        return write_tar(&options, write, userdata);
 }

@@ -152,6 +152,13 @@ static int read_names(int fd, char ***ret)
         return 0;
 }
 
+static int read_frame(const StorePack *pack, int fd, char ***ret)
+{
+        if (!pack->options.only || pack->n_frames > 0)
+                return read_names(fd, ret);
+        return strv_append(ret, pack->options.only);
+}
+
 /* Takes the descriptor over. */
 static int pack_enter(StorePack *pack, int fd)
 {
@@ -169,7 +176,7 @@ static int pack_enter(StorePack *pack, int fd)
                 pack->frames = grown;
                 pack->allocated_frames = want;
         }
-        r = read_names(fd, &frame.names);
+        r = read_frame(pack, fd, &frame.names);
         if (r >= 0 && fchdir(fd) < 0)
                 r = -errno;
         if (r < 0) {
@@ -247,7 +254,7 @@ static int add_attribute(StoreTarEntry *entry, const char *file, const char *nam
         if (size < 0)
                 return errno == ENODATA ? 0 : -errno;
         xattr = &grown[entry->n_xattrs];
-        *xattr = (StoreTarXattr) { .name = strdup(name), .value = malloc((size_t) size + 1) };
+        *xattr = (StoreTarXattr){ .name = strdup(name), .value = malloc((size_t) size + 1) };
         entry->n_xattrs++;
         if (!xattr->name || !xattr->value)
                 return -ENOMEM;
@@ -438,7 +445,7 @@ static int emit_whiteout(StorePack *pack, const PackFrame *frame, const char *na
 static int emit_opaque(StorePack *pack, const struct stat *st)
 {
         store_tar_entry_clear(&pack->entry);
-        pack->entry = (StoreTarEntry) { .type = '0', .mode = st->st_mode & 0777, .uid = st->st_uid, .gid = st->st_gid };
+        pack->entry = (StoreTarEntry){ .type = '0', .mode = st->st_mode & 0777, .uid = st->st_uid, .gid = st->st_gid };
         pack->entry.mtime = st->st_mtim;
         return emit(pack, "%s/%s", pack->path.data, OPAQUE_NAME);
 }
@@ -532,7 +539,7 @@ static int pack_advance(StorePack *pack)
         }
         frame->next++;
         pack->path.size = frame->path_size;
-        r = buffer_append_string(&pack->path, name);
+        r = buffer_append_string(&pack->path, pack->options.only && pack->n_frames == 1 ? pack->options.as : name);
         return r < 0 ? r : pack_entry(pack, frame, name);
 }
 

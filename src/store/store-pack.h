@@ -18,6 +18,9 @@ typedef struct StorePackOptions {
          * system shares blocks between files, content comes from such a copy, and store_pack_clone() can share it on.
          */
         int clone_fd;
+        /* If set, only this name of the root is packed, with what is below it, and is called AS ("" for the root of
+         * what the archive is for). Both borrowed. */
+        const char *only, *as;
 } StorePackOptions;
 
 int store_pack_new(const StorePackOptions *options, StorePack **ret);
