@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include "berth/build.h"
 #include "berth/file.h"
 #include "berth/json.h"
 #include "berth/mount.h"
@@ -36,6 +37,7 @@ typedef struct Archive {
         int hold_fd; /* of one that does not run: no start meanwhile */
         char *upper, *work, **lower;
         json_t *points; /* what it mounts */
+        char *user;     /* the container's, where what arrives is to be its own; else NULL */
         bool read_only;
         EngineJsonDone done; /* of a stat */
         void *userdata;
@@ -51,6 +53,7 @@ static void archive_free(Archive *archive)
         fd_close(archive->hold_fd);
         free(archive->upper);
         free(archive->work);
+        free(archive->user);
         strv_free(archive->lower);
         json_decref(archive->points);
         free(archive);
@@ -227,6 +230,17 @@ static int writable_refusal(const Archive *archive, const char *resolved, Error 
         return archive->read_only ? error_set(error, OUTCOME_BAD_REQUEST, "container rootfs is marked read-only") : 0;
 }
 
+/* A number alone stands for no group of its own. */
+static int find_owner(const Archive *archive, int root, StoreExtract *extract, Error *error)
+{
+        int64_t number;
+        bool alone = str_to_int64(archive->user, 0, UINT32_MAX - 1, &number) >= 0;
+        CLEANUP_FREE char *owner = str_printf("%s%s", archive->user, alone ? ":0" : "");
+
+        extract->set_owner = true;
+        return owner ? build_parse_owner(root, owner, &extract->uid, &extract->gid, error) : -ENOMEM;
+}
+
 static ssize_t read_from_stream(void *userdata, void *data, size_t size)
 {
         return stream_read(userdata, data, size);
@@ -254,6 +268,8 @@ static int take_archive(Archive *archive, Error *error)
                 .userdata = &archive->stream,
                 .keep_kinds = archive->request.keep_kinds,
         };
+        if (r == 0 && archive->user)
+                r = find_owner(archive, root, &extract, error);
         return r == 0 ? store_extract(&extract, error) : r;
 }
 
@@ -335,7 +351,10 @@ static int prepare(Archive *archive, Container *container, Error *error)
         archive->request.path = strdup(archive->request.path);
         archive->points = json_incref(json_object_get(container->record, "MountPoints"));
         archive->read_only = json_get_bool(container_host_config(container), "ReadonlyRootfs");
-        if (!archive->id || !archive->request.name || !archive->request.path)
+        const char *user = json_get_string(container_config(container), "User");
+        bool own = archive->request.own && !str_empty(user);
+        archive->user = own ? strdup(user) : NULL;
+        if (!archive->id || !archive->request.name || !archive->request.path || (own && !archive->user))
                 return -ENOMEM;
         if (!container_is_running(container))
                 return hold_tree(archive, container);
