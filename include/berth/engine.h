@@ -245,6 +245,10 @@ int engine_image_import(Engine *engine, Stream *stream, const ImageImport *impor
 /* Answers a stream that nothing was sent on yet with a failure, and ends it. */
 typedef void (*RegistryRefuse)(Stream *stream, int result, const Error *error);
 
+/* An import of what an URL leads to ("http://" goes without saying); the stream is taken over. */
+void engine_image_fetch(Engine *engine, Stream *stream, const ImageImport *import, const char *url,
+                        RegistryRefuse refuse);
+
 /* AUTH is the X-Registry-Auth header, or NULL. The stream is taken over; progress and result are written to it. */
 typedef struct ImagePull {
         const char *image, *tag, *platform, *auth;

@@ -4,6 +4,7 @@
  * the user have Docker's shapes and words. */
 #pragma once
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -97,6 +98,22 @@ int registry_login(const RegistryConfig *config, const RegistryAuth *auth, json_
 /* GET /distribution/NAME/json: {"Descriptor","Platforms"}. */
 int registry_inspect(const RegistryConfig *config, const RegistryAuth *auth, const StoreReference *reference,
                      json_t **ret, Error *error);
+
+/* A process of its own, without privileges, gets an URL. The empty value is REGISTRY_GET_NONE. */
+typedef struct RegistryGet {
+        int data_fd;    /* owned; its bytes */
+        int status_fd;  /* owned */
+        int64_t length; /* 0: not said */
+} RegistryGet;
+
+#define REGISTRY_GET_NONE ((RegistryGet) { .data_fd = -EBADF, .status_fd = -EBADF })
+
+/* Waits until the server has begun to answer. A refusal has Docker's words and status. */
+int registry_get_start(const RegistryConfig *config, const char *url, RegistryGet *ret, Error *error);
+
+/* After the data's end: whether it is the true one. */
+int registry_get_finish(RegistryGet *get, Error *error);
+void registry_get_clear(RegistryGet *get);
 
 /* GET /images/search: checks, asks and filters. */
 int registry_search_check(const char *term, const json_t *filters, Error *error);

@@ -72,7 +72,8 @@ static void load(ApiCall *call)
 static void create(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
-        CLEANUP_FREE char *repository = NULL, *tag_text = NULL, *message = NULL, *platform = NULL;
+        CLEANUP_FREE char *repository = NULL, *tag_text = NULL, *message = NULL, *platform = NULL,
+                          *source = strdup(http_request_query(call->request, "fromSrc") ?: "");
         CLEANUP_STRV char **changes = NULL;
         CLEANUP_STREAM Stream stream = STREAM_INIT;
         HttpRequest *request = call->request;
@@ -80,12 +81,6 @@ static void create(ApiCall *call)
 
         if (!str_empty(http_request_query(request, "fromImage"))) {
                 api_image_pull(call);
-                return;
-        }
-        if (!str_equal(http_request_query(request, "fromSrc"), "-")) {
-                error_set(&error, OUTCOME_NOT_IMPLEMENTED,
-                          "importing from a URL is not supported by this version of berth; send the archive");
-                api_fail(request, OUTCOME_NOT_IMPLEMENTED, &error);
                 return;
         }
         for (size_t i = 0; (value = http_request_query_nth(request, "changes", i)); i++)
@@ -103,6 +98,10 @@ static void create(ApiCall *call)
         }
         if (http_request_stream(request, 200, "application/json", &stream) < 0)
                 return;
+        if (!str_equal(source, "-")) {
+                engine_image_fetch(call->engine, &stream, &import, source, api_refuse_stream);
+                return;
+        }
         r = engine_image_import(call->engine, &stream, &import, &error);
         if (r == 0 || stream.fd < 0)
                 return;

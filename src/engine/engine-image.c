@@ -322,23 +322,32 @@ static int import_reference(const ImageImport *import, char **ret_name, Error *e
         return *ret_name ? 0 : -ENOMEM;
 }
 
+int engine_import_prepare(const ImageImport *import, char **ret_reference, json_t **ret_config, Error *error)
+{
+        CLEANUP_FREE char *name = NULL;
+        int r = import_reference(import, &name, error);
+
+        if (r == 0)
+                r = import_config(import, ret_config, error);
+        if (r == 0)
+                *ret_reference = TAKE_PTR(name);
+        return r;
+}
+
 int engine_image_import_check(const ImageImport *import, Error *error)
 {
         CLEANUP_JSON json_t *config = NULL;
         CLEANUP_FREE char *name = NULL;
-        int r = import_reference(import, &name, error);
 
-        return r == 0 ? import_config(import, &config, error) : r;
+        return engine_import_prepare(import, &name, &config, error);
 }
 
 int engine_image_import(Engine *engine, Stream *stream, const ImageImport *import, Error *error)
 {
         CLEANUP_JSON json_t *config = NULL;
         CLEANUP_FREE char *name = NULL;
-        int r = import_reference(import, &name, error);
+        int r = engine_import_prepare(import, &name, &config, error);
 
-        if (r == 0)
-                r = import_config(import, &config, error);
         if (r != 0)
                 return r;
         Load *load = calloc(1, sizeof(*load));

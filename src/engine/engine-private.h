@@ -462,6 +462,9 @@ int freeze_wait(const char *group, int timeout_ms);
 /* Ends what a process that was killed had begun. */
 void engine_thaw_leftovers(Engine *engine);
 
+/* engine-image.c: an import's name (NULL: none) and configuration, both owned by the caller */
+int engine_import_prepare(const ImageImport *import, char **ret_reference, json_t **ret_config, Error *error);
+
 /* engine-image.c: what the store may ask of containers */
 /* The events of a removal, of which LIST is the answer and ID the image it was asked for. */
 void images_removed_emit(Engine *engine, const char *id, const json_t *list);

@@ -128,7 +128,7 @@ int registry_auth_decode(const char *header, RegistryAuth *ret, Error *error)
         }
         if (strlen(header) > HEADER_SIZE_MAX || registry_base64_decode(header, &text) < 0)
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid X-Registry-Auth header: illegal base64 data");
-        object = text.size > 0 ? json_loadb(text.data, text.size, 0, &where) : NULL;
+        object = text.size > 0 ? json_loadb(text.data, text.size, JSON_DECODE_ANY, &where) : NULL;
         if (json_is_null(object) || text.size == 0) {
                 *ret = (RegistryAuth) { 0 };
                 return 0;

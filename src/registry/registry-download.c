@@ -15,6 +15,7 @@
 
 #define TELL_NS (INT64_C(100) * 1000000)
 #define DELAY_SECONDS_MAX 16
+#define HELD_SIZE (128u * 1024)
 
 typedef struct Download {
         RegistrySession *session;
@@ -23,6 +24,7 @@ typedef struct Download {
         RegistryShortId id;
         StoreHasher *hasher; /* owned */
         int fd;              /* owned; to the unpacker */
+        Buffer held;         /* what was not given to it yet */
         int64_t offset;      /* bytes that have passed */
         int64_t skip;        /* bytes of the answer at hand that have passed before */
         bool started;        /* the answer at hand was looked at */
@@ -33,6 +35,7 @@ typedef struct Download {
 static void download_clear(Download *download)
 {
         store_hasher_free(download->hasher);
+        buffer_clear(&download->held);
         fd_close(download->fd);
 }
 
@@ -78,6 +81,18 @@ static int tell_download(Download *download)
                 registry_message_progress(download->id.text, "Downloading", download->offset, download->blob->size));
 }
 
+/* Libcurl passes small pieces, and each of them would wake the unpacker. */
+static int pass_on(Download *download, size_t least)
+{
+        if (download->held.size < least)
+                return 0;
+        int r = fd_write_all(download->fd, download->held.data, download->held.size);
+        download->held.size = 0;
+        if (r < 0)
+                download->unpack_failed = true;
+        return r;
+}
+
 static int on_data(void *userdata, const RegistryResponse *response, const void *data, size_t size)
 {
         Download *download = userdata;
@@ -102,11 +117,11 @@ static int on_data(void *userdata, const RegistryResponse *response, const void 
         r = store_hasher_update(download->hasher, bytes, size);
         if (r < 0)
                 return r;
-        r = fd_write_all(download->fd, bytes, size);
-        if (r < 0) {
-                download->unpack_failed = true;
+        r = buffer_append(&download->held, bytes, size);
+        if (r >= 0)
+                r = pass_on(download, HELD_SIZE);
+        if (r < 0)
                 return r;
-        }
         download->offset += (int64_t) size;
         return tell_download(download);
 }
@@ -211,6 +226,8 @@ static int run(Download *download, json_t **ret_layer, Error *error)
         char found[STORE_DIGEST_SIZE] = "";
         int r = fetch_all(download, error), unpacked;
 
+        if (r == 0)
+                r = pass_on(download, 1);
         if (r == 0) {
                 registry_pool_tell(registry_message(download->id.text, "Verifying Checksum"));
                 r = store_hasher_finish(download->hasher, found);

@@ -69,6 +69,19 @@ int registry_refusal(const RegistryResponse *response, char **ret_code, char **r
 /* The refusal as an error: OUTCOME, and "PREFIX: text" where there is a prefix. */
 int registry_refuse(const RegistryResponse *response, const char *prefix, Error *error);
 
+/* registry-token.c: what a token server answered. The empty value is {}. */
+typedef struct RegistryToken {
+        char *token;     /* owned */
+        char *identity;  /* owned; a refresh token, NULL: none */
+        int64_t seconds; /* that it is good for; a minute at least, as servers that say nothing mean */
+} RegistryToken;
+
+void registry_token_clear(RegistryToken *token);
+#define CLEANUP_REGISTRY_TOKEN CLEANUP(registry_token_clear)
+
+/* -EBADMSG where there is no token in it. */
+int registry_token_parse(const void *data, size_t size, RegistryToken *ret);
+
 /* registry-token.c: a token for the session's scopes, by its challenge. OFFLINE: an identity token is wanted too. */
 int registry_token_fetch(RegistrySession *session, bool offline, char **ret_identity, Error *error);
 /* registry-token.c: what the challenge takes, as the session's authorization. */

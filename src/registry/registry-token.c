@@ -11,6 +11,7 @@
 #define CLIENT_ID "berth"
 #define TOKEN_SECONDS 30
 #define LIFETIME_DEFAULT 60
+#define LIFETIME_MAX (365 * 24 * 3600)
 
 static int append_encoded(Buffer *to, const char *text)
 {
@@ -111,10 +112,38 @@ static int post_token(RegistrySession *session, RegistryResponse *response, Erro
         return registry_client_send(session->client, &request, response, error);
 }
 
+void registry_token_clear(RegistryToken *token)
+{
+        free(token->token);
+        free(token->identity);
+        *token = (RegistryToken) { 0 };
+}
+
+int registry_token_parse(const void *data, size_t size, RegistryToken *ret)
+{
+        CLEANUP_JSON json_t *body = size > 0 ? json_loadb(data, size, 0, NULL) : NULL;
+        CLEANUP_REGISTRY_TOKEN RegistryToken token = { 0 };
+        const char *text = json_get_string(body, "token"), *identity = json_get_string(body, "refresh_token");
+        int64_t seconds = json_get_int(body, "expires_in", 0);
+
+        if (str_empty(text))
+                text = json_get_string(body, "access_token");
+        if (str_empty(text) || strpbrk(text, "\r\n"))
+                return -EBADMSG;
+        token.token = strdup(text);
+        token.identity = str_empty(identity) ? NULL : strdup(identity);
+        token.seconds = MIN(MAX(seconds, (int64_t) LIFETIME_DEFAULT), (int64_t) LIFETIME_MAX);
+        if (!token.token || (!str_empty(identity) && !token.identity))
+                return -ENOMEM;
+        *ret = token;
+        token = (RegistryToken) { 0 };
+        return 0;
+}
+
 int registry_token_fetch(RegistrySession *session, bool offline, char **ret_identity, Error *error)
 {
         CLEANUP_REGISTRY_RESPONSE RegistryResponse response = { 0 };
-        CLEANUP_JSON json_t *body = NULL;
+        CLEANUP_REGISTRY_TOKEN RegistryToken token = { 0 };
         int r = session->auth->identity_token ? post_token(session, &response, error)
                                               : get_token(session, offline, &response, error);
 
@@ -126,24 +155,17 @@ int registry_token_fetch(RegistrySession *session, bool offline, char **ret_iden
         }
         if (response.status < 200 || response.status > 299)
                 return registry_refuse(&response, "failed to fetch oauth token", error);
-        body = response.body.size > 0 ? json_loadb(response.body.data, response.body.size, 0, NULL) : NULL;
-        const char *token = json_get_string(body, "token");
-        if (str_empty(token))
-                token = json_get_string(body, "access_token");
-        if (str_empty(token) || strpbrk(token, "\r\n"))
+        r = registry_token_parse(response.body.data, response.body.size, &token);
+        if (r == -EBADMSG)
                 return error_set(error, OUTCOME_FAILED, "authorization server did not include a token in the response");
+        if (r < 0)
+                return r;
         free(session->authorization);
-        session->authorization = str_printf("Bearer %s", token);
-        session->expires_ns =
-                time_now_ns() + MAX(json_get_int(body, "expires_in", 0), LIFETIME_DEFAULT) * INT64_C(1000000000);
-        if (!session->authorization)
-                return -ENOMEM;
-        const char *identity = json_get_string(body, "refresh_token");
-        if (ret_identity && !str_empty(identity)) {
-                *ret_identity = strdup(identity);
-                return *ret_identity ? 0 : -ENOMEM;
-        }
-        return 0;
+        session->authorization = str_printf("Bearer %s", token.token);
+        session->expires_ns = time_now_ns() + token.seconds * INT64_C(1000000000);
+        if (ret_identity)
+                *ret_identity = TAKE_PTR(token.identity);
+        return session->authorization ? 0 : -ENOMEM;
 }
 
 int registry_session_authorize(RegistrySession *session, Error *error)

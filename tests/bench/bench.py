@@ -3,11 +3,13 @@
 """Berth beside Docker and Podman on one host. Every row does the same with each engine in turn, again and again, and
 shows the medians; the last column is Docker's divided by Berth's. Runs as root in a test host.
 
-usage: bench.py [ROW...]    rows: run crun start calls load many memory logs
+usage: bench.py [ROW...]    rows: run crun start calls load many memory logs pull push save commit
+                           layers images activation disk
 BENCH_N      rounds of a quick row (15)
 BENCH_SLOW   rounds of a slow one (3)
 BENCH_MANY   containers in the row of many (50)
 BENCH_LINES  lines of the burst (200000)"""
+import functools
 import glob
 import json
 import os
@@ -15,6 +17,8 @@ import statistics
 import subprocess
 import sys
 import time
+
+import bench_images
 
 N = int(os.environ.get("BENCH_N", 15))
 SLOW = int(os.environ.get("BENCH_SLOW", 3))
@@ -258,6 +262,7 @@ def row_logs():
 
 ROWS = {"run": row_run, "crun": row_crun, "start": row_start, "calls": row_calls, "load": row_load, "many": row_many, "memory": row_memory,
         "logs": row_logs}
+ROWS |= {name: functools.partial(row, sys.modules[__name__]) for name, row in bench_images.ROWS.items()}
 
 
 def start_docker():

@@ -13,7 +13,7 @@ trap 'exit 143' TERM
 make -s install DESTDIR="$staging/root"
 images=$(bash tests/host/images.sh | tail -n 1)
 bash "$host" start "$name" --profile bench --with "$staging/root:/"
-bash "$host" put "$name" "$images/busybox.tar" "$images/debian.tar" tests/bench/bench.py /root/
+bash "$host" put "$name" "$images/busybox.tar" "$images/debian.tar" tests/bench/*.py /root/
 bash "$host" run "$name" -- sh -c 'systemd-sysusers && systemd-tmpfiles --create berth.conf && systemctl daemon-reload' 2>/dev/null
 bash "$host" run "$name" -- systemctl enable --quiet --now berth.socket
 mapfile -t settings < <(env | grep '^BENCH_' || true)
