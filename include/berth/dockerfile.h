@@ -16,6 +16,7 @@
  *              "Config":{...},  the configuration after it
  *              ...}]}
  * and of the kinds:
+ *   refusal  "Message": the instruction makes no sense where it stands; no step follows
  *   workdir  "Path"
  *   run      "Argv","Env" (all of it),"Network","Security","Mounts":[{"Type","Target","Source","From","FromStage",
  *            "ReadOnly","Id","Sharing","Uid","Gid","Mode","Size","Required","Env"}],"Script":text or absent

@@ -13,7 +13,7 @@ static Container *parse(ApiCall *call, ContainerArchive *ret)
                 api_fail(call->request, OUTCOME_BAD_REQUEST, &error);
                 return NULL;
         }
-        *ret = (ContainerArchive){
+        *ret = (ContainerArchive) {
                 .name = call->name,
                 .path = path,
                 .keep_kinds = api_query_bool(call, "noOverwriteDirNonDir"),

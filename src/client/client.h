@@ -181,6 +181,7 @@ void client_must_zero(int r);
 
 /* --- commands, by file --- */
 extern const ClientCommand client_start, client_attach; /* client-attach.c */
+extern const ClientCommand client_build;                /* client-build.c */
 extern const ClientCommand client_commit;               /* client-commit.c */
 extern const ClientCommand client_wait, client_stop, client_kill, client_restart, client_rename, client_rm,
         client_pause, client_unpause;                             /* client-container.c */

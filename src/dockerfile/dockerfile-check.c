@@ -83,7 +83,7 @@ static int check_flag(const ChangeInstruction *instruction, size_t index, const 
                 if (strcspn(*known, "=") == length && strncmp(*known, flag + 2, length) == 0)
                         break;
         if (!*known)
-                return error_set(error, OUTCOME_BAD_REQUEST, "unknown flag: %.*s", (int) (length + 2), flag);
+                return error_set(error, OUTCOME_BAD_REQUEST, "unknown flag: %.*s", (int) length, flag + 2);
         for (char **other = instruction->flags; *other != flag; other++)
                 same += strcspn(*other + 2, "=") == length && strncmp(*other + 2, flag + 2, length) == 0;
         if (same > 0 && !str_has_suffix(*known, "*"))
@@ -181,6 +181,46 @@ static int check_trigger(const ChangeInstruction *instruction, Error *error)
         return 0;
 }
 
+#define SUGGEST_LENGTH_MAX 24
+#define SUGGEST_DISTANCE_MAX 2
+
+/* How many characters have to be put in, left out or changed. */
+static size_t distance(const char *a, const char *b)
+{
+        size_t row[SUGGEST_LENGTH_MAX + 1], n = strlen(b);
+
+        for (size_t k = 0; k <= n; k++)
+                row[k] = k;
+        for (size_t i = 1; a[i - 1]; i++) {
+                size_t diagonal = row[0];
+
+                row[0] = i;
+                for (size_t k = 1; k <= n; k++) {
+                        bool same = toupper((unsigned char) a[i - 1]) == b[k - 1];
+                        size_t best = MIN(diagonal + !same, MIN(row[k], row[k - 1]) + 1);
+                        diagonal = row[k];
+                        row[k] = best;
+                }
+        }
+        return row[n];
+}
+
+static int refuse_unknown(const char *name, Error *error)
+{
+        size_t best = SUGGEST_DISTANCE_MAX + 1;
+        const char *other = NULL;
+
+        for (size_t i = 0; i < ARRAY_SIZE(instructions) && strlen(name) <= SUGGEST_LENGTH_MAX; i++) {
+                size_t d = distance(name, instructions[i].name);
+                if (d < best) {
+                        best = d;
+                        other = instructions[i].name;
+                }
+        }
+        return error_set(error, OUTCOME_BAD_REQUEST, "unknown instruction: %s%s%s%s", name,
+                         other ? " (did you mean " : "", other ?: "", other ? "?)" : "");
+}
+
 int dockerfile_check(const DockerfileInstruction *item, Error *error)
 {
         const ChangeInstruction *instruction = &item->parsed;
@@ -190,7 +230,7 @@ int dockerfile_check(const DockerfileInstruction *item, Error *error)
         while (i < ARRAY_SIZE(instructions) && !instruction_is(instruction, instructions[i].name))
                 i++;
         if (i == ARRAY_SIZE(instructions))
-                return error_set(error, OUTCOME_BAD_REQUEST, "unknown instruction: %s", instruction->name);
+                return refuse_unknown(instruction->name, error);
         for (char **flag = instruction->flags; r == 0 && *flag; flag++)
                 r = check_flag(instruction, i, *flag, error);
         if (r == 0)

@@ -325,7 +325,7 @@ int dockerfile_parse(const char *data, size_t size, Dockerfile *ret, Error *erro
         if (r < 0)
                 return r;
         if (file.count == 0)
-                return error_set(error, OUTCOME_BAD_REQUEST, "file with no instructions");
+                return error_set(error, OUTCOME_BAD_REQUEST, "failed to parse Dockerfile: file with no instructions");
         *ret = file;
         file = (Dockerfile) { 0 };
         return 0;

@@ -122,9 +122,7 @@ static int read_stages(Plan *plan)
                 } else if (instruction_is(&item->parsed, "ARG"))
                         r = add_global(plan, item);
                 else
-                        return refuse_at(
-                                error_set(plan->error, OUTCOME_BAD_REQUEST, "no build stage in current context"),
-                                item->first, plan->error);
+                        return error_set(plan->error, OUTCOME_BAD_REQUEST, "no build stage in current context");
                 r = refuse_at(r, item->first, plan->error);
         }
         if (r == 0 && json_array_size(plan->stages) == 0)
@@ -202,8 +200,7 @@ static int find_target(Plan *plan, size_t *ret)
         if (!str_empty(target))
                 found = find_stage(plan->stages, target, n);
         if (found < 0)
-                return error_set(plan->error, OUTCOME_BAD_REQUEST, "failed to reach build target %s in Dockerfile",
-                                 target);
+                return error_set(plan->error, OUTCOME_BAD_REQUEST, "target stage \"%s\" could not be found", target);
         *ret = (size_t) found;
         return 0;
 }

@@ -80,6 +80,7 @@ typedef struct StageWork {
         Change change;
         Arguments arguments;
         json_t *steps; /* owned */
+        bool refused;  /* the last step says why there are no more */
         Error *error;
 } StageWork;
 

@@ -52,7 +52,7 @@ int stage_from(StageWork *work, const char *from, json_t *object)
                                          "invalid from flag value %s: refers to current build stage", from);
                 if ((size_t) number > work->stage)
                         return error_set(work->error, OUTCOME_BAD_REQUEST,
-                                         "invalid from flag value %s: invalid stage index %s", from, from);
+                                         "invalid from flag value %s: index out of bounds", from);
                 return json_set_int(object, "FromStage", number);
         }
         return json_set_string(object, "From", from);
@@ -183,12 +183,26 @@ static int add_step(StageWork *work, const DockerfileInstruction *item)
         return r;
 }
 
+/* What is wrong with an instruction is told when its turn comes, as it may hang on those before. */
+static int add_refusal(StageWork *work, const DockerfileInstruction *item)
+{
+        json_t *step = json_pack("{ss ss si si ss}", "Kind", "refusal", "Title", item->parsed.original, "First",
+                                 (int) item->first, "Last", (int) item->last, "Message", work->error->message);
+
+        error_clear(work->error);
+        work->refused = true;
+        return step && json_array_append_new(work->steps, step) >= 0 ? 0 : -ENOMEM;
+}
+
 static int add_steps(StageWork *work, const Dockerfile *file, size_t first, size_t end)
 {
         int r = 0;
 
-        for (size_t i = first; r == 0 && i < end; i++)
+        for (size_t i = first; r == 0 && i < end && !work->refused; i++) {
                 r = add_step(work, &file->items[i]);
+                if (r > 0)
+                        r = add_refusal(work, &file->items[i]);
+        }
         return r;
 }
 
@@ -305,7 +319,7 @@ int dockerfile_stage(const Dockerfile *file, const DockerfileOptions *options, c
         n_triggers = json_array_size(work.steps);
         find_items(&work, &first, &end);
         r = add_steps(&work, file, first, end);
-        if (r == 0 && (int64_t) stage == json_get_int(plan, "Target", -1))
+        if (r == 0 && !work.refused && (int64_t) stage == json_get_int(plan, "Target", -1))
                 r = add_labels(&work);
         if (r != 0)
                 return r;

@@ -80,7 +80,7 @@ static void open_points(const Archive *archive, MountEntry *entries)
         size_t i;
 
         json_array_foreach(archive->points, i, point) {
-                entries[i] = (MountEntry){
+                entries[i] = (MountEntry) {
                         .source = json_get_string_or(point, "Source", ""),
                         .destination = json_get_string_or(point, "Destination", ""),
                         .type = "bind",
@@ -392,12 +392,12 @@ static Archive *archive_new(Container *container, const ContainerArchive *reques
         Archive *archive = calloc(1, sizeof(*archive));
 
         if (archive)
-                *archive = (Archive){ .engine = container->engine,
-                                      .verb = verb,
-                                      .request = *request,
-                                      .stream = STREAM_INIT,
-                                      .root_fd = -EBADF,
-                                      .hold_fd = -EBADF };
+                *archive = (Archive) { .engine = container->engine,
+                                       .verb = verb,
+                                       .request = *request,
+                                       .stream = STREAM_INIT,
+                                       .root_fd = -EBADF,
+                                       .hold_fd = -EBADF };
         return archive;
 }
 
@@ -405,7 +405,7 @@ static Archive *archive_new(Container *container, const ContainerArchive *reques
 static void abandon(Archive *archive)
 {
         if (!archive->id)
-                archive->request = (ContainerArchive){};
+                archive->request = (ContainerArchive) {};
         archive_free(archive);
 }
 

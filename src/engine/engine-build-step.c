@@ -168,6 +168,8 @@ static int copied_by(const json_t *step, const json_t *sum, char **ret)
 int work_step(BuildWork *work, const json_t *step, WorkState *state, Error *error)
 {
         const char *kind = json_get_string_or(step, "Kind", "");
+        if (str_equal(kind, "refusal"))
+                return error_set(error, OUTCOME_BAD_REQUEST, "%s", json_get_string_or(step, "Message", ""));
         bool copies = str_equal(kind, "copy"), runs = str_equal(kind, "run");
         CLEANUP_FREE char *created_by = NULL;
         CLEANUP_JSON json_t *sum = NULL;

@@ -327,7 +327,7 @@ static int set_up_resolver(const StartPlan *plan, int namespace_fd, Error *error
         int r = network_resolver_open(namespace_fd, &udp, &tcp);
 
         if (r >= 0)
-                r = monitor_request_send_fds(plan->socket_path, request, strlen(request), (int[]){ udp, tcp }, 2);
+                r = monitor_request_send_fds(plan->socket_path, request, strlen(request), (int[]) { udp, tcp }, 2);
         fd_close(r);
         return r >= 0 ? 0
                       : error_set(error, OUTCOME_FAILED, "failed to set up the container's name server: %s",
@@ -468,7 +468,7 @@ static void succeed(Start *start, const RuntimeReport *report)
         container_volume_events(container, true);
         container_event_emit(container, "start", NULL);
         container_forget_caller(container);
-        finish(start, 0, &(Error){ 0 });
+        finish(start, 0, &(Error) { 0 });
         if (r < 0 && r != -ESRCH)
                 log_error_errno(r, "Cannot follow container %s", container->id);
         /* After the answer: only a power cut before this is on disk makes the container one that never ran. */
@@ -598,7 +598,7 @@ static UnitDeviceLimit *device_limits(const json_t *host, size_t *ret_n)
                         if (!more)
                                 break;
                         limits = more;
-                        limits[n++] = (UnitDeviceLimit){
+                        limits[n++] = (UnitDeviceLimit) {
                                 .property = kinds[i].property,
                                 .path = json_get_string_or(entry, "Path", ""),
                                 .value = (uint64_t) (i == 0 ? io_weight(value) : value),
@@ -703,7 +703,7 @@ static void start_container(Container *container, bool by_hand, EngineDone done,
                 if (r == 0 && !start)
                         r = -ENOMEM;
                 if (start) {
-                        *start = (Start){
+                        *start = (Start) {
                                 .container = container, .done = done, .userdata = userdata, .control = -EBADF
                         };
                         container->start = start;

@@ -26,7 +26,7 @@ void store_apply_last_clear(StoreApplyLast *last)
                 free(last->items[i].acl);
         }
         free(last->items);
-        *last = (StoreApplyLast){};
+        *last = (StoreApplyLast) {};
 }
 
 static bool xattr_is_forbidden(const char *name)
@@ -85,7 +85,7 @@ static int last_add(StoreApplyLast *last, const char *real, const StoreTarEntry 
                 last->allocated = want;
         }
         item = &last->items[last->count];
-        *item = (StoreApplyLastItem){ .path = strdup(real), .mtime = entry->mtime };
+        *item = (StoreApplyLastItem) { .path = strdup(real), .mtime = entry->mtime };
         if (!item->path)
                 return -ENOMEM;
         last->count++;

@@ -239,7 +239,7 @@ static int extract_entry(Extraction *extraction, StoreTarEntry *entry)
 
 static int extract_all(Extraction *extraction, StoreStream *stream)
 {
-        extraction->tar = (StoreTar){ .stream = stream };
+        extraction->tar = (StoreTar) { .stream = stream };
         for (;;) {
                 CLEANUP_TAR_ENTRY StoreTarEntry entry = {};
                 int r = store_tar_next(&extraction->tar, &entry);

@@ -254,7 +254,7 @@ static int add_attribute(StoreTarEntry *entry, const char *file, const char *nam
         if (size < 0)
                 return errno == ENODATA ? 0 : -errno;
         xattr = &grown[entry->n_xattrs];
-        *xattr = (StoreTarXattr){ .name = strdup(name), .value = malloc((size_t) size + 1) };
+        *xattr = (StoreTarXattr) { .name = strdup(name), .value = malloc((size_t) size + 1) };
         entry->n_xattrs++;
         if (!xattr->name || !xattr->value)
                 return -ENOMEM;
@@ -445,7 +445,7 @@ static int emit_whiteout(StorePack *pack, const PackFrame *frame, const char *na
 static int emit_opaque(StorePack *pack, const struct stat *st)
 {
         store_tar_entry_clear(&pack->entry);
-        pack->entry = (StoreTarEntry){ .type = '0', .mode = st->st_mode & 0777, .uid = st->st_uid, .gid = st->st_gid };
+        pack->entry = (StoreTarEntry) { .type = '0', .mode = st->st_mode & 0777, .uid = st->st_uid, .gid = st->st_gid };
         pack->entry.mtime = st->st_mtim;
         return emit(pack, "%s/%s", pack->path.data, OPAQUE_NAME);
 }

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Images built from Dockerfiles, by the stock client's classic builder and by berth build."""
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+import hosted
+from hosted import run
+
+CLIENTS = ("docker", "berth")
+STAGES = """FROM busybox AS base
+ARG WHO=world
+ENV GREET=hi
+RUN echo "$GREET $WHO" >/made
+FROM base AS files
+COPY . /context/
+WORKDIR /context
+RUN ls >/listed
+FROM busybox AS last
+COPY --from=files /made /listed /out/
+LABEL kind=test
+USER 1000
+CMD ["cat", "/out/made", "/out/listed"]
+"""
+
+
+def build(client, *arguments, stdin=None, status=0):
+    result = subprocess.run((client, "build", *arguments), input=stdin, capture_output=True, timeout=120, check=False,
+                            env={**os.environ, "DOCKER_BUILDKIT": "0"})
+    text = (result.stdout + result.stderr).decode()
+    assert result.returncode == status, (client, arguments, result.returncode, text[-2000:])
+    return text
+
+
+class Build(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        run("docker", "load", "-q", "-i", "/root/busybox.tar")
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.context = pathlib.Path(directory.name)
+        self.addCleanup(run, "docker", "builder", "prune", "-af")
+        self.addCleanup(hosted.wait_until, lambda: not os.listdir("/var/lib/berth/staging"), 10, "staging empty", 0.1)
+
+    def write(self, dockerfile, **files):
+        (self.context / "Dockerfile").write_text(dockerfile)
+        for name, text in files.items():
+            (self.context / name.replace("_", ".")).write_text(text)
+
+    def test_stages(self):
+        for client in CLIENTS:
+            self.write(STAGES, a_txt="a", skip_log="no")
+            (self.context / ".dockerignore").write_text("*.log\n.dockerignore\n")
+            tag = f"built:{client}"
+            text = build(client, "-t", tag, "--build-arg", f"WHO={client}", str(self.context))
+            self.assertIn(f"Successfully tagged {tag}", text)
+            self.assertEqual(run("docker", "run", "--rm", tag), f"hi {client}\nDockerfile\na.txt\n")
+            config = hosted.call("GET", f"/images/{tag}/json").json()["Config"]
+            self.assertEqual((config["Labels"], config["User"]), ({"kind": "test"}, "1000"))
+            self.assertEqual(run("docker", "ps", "-aq"), "")
+
+    def test_cache(self):
+        for client in CLIENTS:
+            self.write("FROM busybox\nCOPY a.txt /\nRUN cat /a.txt >/b.txt\n", a_txt=client)
+            first = build(client, "-q", str(self.context)).strip()
+            self.assertEqual(build(client, "-q", str(self.context)).strip(), first)
+            again = build(client, str(self.context))
+            self.assertEqual(again.count("Using cache"), 2)
+            self.assertNotIn("Using cache", build(client, "--no-cache", str(self.context)))
+            self.write("FROM busybox\nCOPY a.txt /\nRUN cat /a.txt >/b.txt\n", a_txt="other " + client)
+            self.assertNotIn("Using cache", build(client, str(self.context)))
+
+    def test_target(self):
+        for client in CLIENTS:
+            self.write("FROM busybox AS one\nRUN echo one >/one\nFROM one AS two\nRUN exit 9\n")
+            build(client, "--target", "one", "-t", "target:1", str(self.context))
+            self.assertEqual(run("docker", "run", "--rm", "target:1", "cat", "/one"), "one\n")
+
+    def test_failures(self):
+        for client in CLIENTS:
+            text = build(client, "-", stdin=b"FROM busybox\nRUN exit 3\n", status=3)
+            self.assertIn("The command '/bin/sh -c exit 3' returned a non-zero code: 3", text)
+            text = build(client, "-", stdin=b"FROM busybox\nRUM exit 3\n", status=1)
+            self.assertIn("unknown instruction: RUM", text)
+            self.write("FROM busybox\nCOPY nosuch /\n")
+            self.assertIn("nosuch", build(client, str(self.context), status=1))
+        self.assertEqual(run("docker", "ps", "-aq"), "")
+
+    def test_nothing_leads_out_of_the_tree(self):
+        """COPY onto a link of the image's that names the host's file system."""
+        self.write("FROM busybox\nRUN ln -s /etc/../../../../../root /way\nCOPY a.txt /way/\n", a_txt="stays inside")
+        for client in CLIENTS:
+            build(client, "-t", "way:1", str(self.context))
+            self.assertEqual(run("docker", "run", "--rm", "way:1", "cat", "/root/a.txt"), "stays inside")
+            self.assertFalse(os.path.exists("/root/a.txt"))
+
+    def test_usage(self):
+        self.write("FROM busybox\nRUN echo kept >/kept\n")
+        build("docker", str(self.context))
+        usage = hosted.call("GET", "/system/df").json()["BuildCache"]
+        self.assertGreater(len(usage), 0)
+        run("docker", "builder", "prune", "-af")
+        self.assertFalse(hosted.call("GET", "/system/df").json()["BuildCache"])
+
+
+if __name__ == "__main__":
+    unittest.main()
