@@ -3,7 +3,7 @@
 """Berth beside Docker and Podman on one host. Every row does the same with each engine in turn, again and again, and
 shows the medians; the last column is Docker's divided by Berth's. Runs as root in a test host.
 
-usage: bench.py [ROW...]    rows: run crun start calls load many memory logs pull push save commit
+usage: bench.py [ROW...]    rows: run crun start calls load cp exec many memory logs pull push save commit
                            layers images activation disk
 BENCH_N      rounds of a quick row (15)
 BENCH_SLOW   rounds of a slow one (3)
@@ -196,6 +196,42 @@ def row_load():
     show(f"load of a Debian archive of {size} MB", "ms", alternate(SLOW, measure))
 
 
+def row_cp():
+    size = 200
+    with open("/root/big", "wb") as file:
+        for _ in range(size):
+            file.write(os.urandom(1 << 20))
+    for engine in ENGINES:
+        engine.time("run", "-d", "--name", "cp", "--network", "none", "busybox", "sleep", "1000")
+
+    def copy_in(engine):
+        return engine.time("cp", "/root/big", "cp:/big")
+
+    def copy_out(engine):
+        return engine.time("cp", "cp:/big", "/root/back")
+
+    def copy_small(engine):
+        return engine.time("cp", "/etc/passwd", "cp:/tmp/small")
+    for what, measure, rounds in ((f"cp of {size} MiB into a container", copy_in, SLOW),
+                                  (f"cp of {size} MiB out of it", copy_out, SLOW), ("cp of a small file into it", copy_small, N)):
+        warm_up(measure)
+        show(what, "ms", alternate(rounds, measure))
+    os.unlink("/root/big")
+    os.unlink("/root/back")
+
+
+def row_exec():
+    for engine in ENGINES:
+        engine.time("run", "-d", "--name", "exec", "--network", "none", "busybox", "sleep", "1000")
+
+    def measure(engine):
+        return engine.time("exec", "exec", "true")
+    warm_up(measure)
+    show("exec true", "ms", alternate(N, measure))
+    for engine in ENGINES:
+        engine.time("rm", "-f", "exec")
+
+
 def row_many():
     names = [f"many{i}" for i in range(MANY)]
     ups = {engine: [] for engine in ENGINES}
@@ -260,8 +296,8 @@ def row_logs():
     show("of these lines kept, at the least", "", {engine: min(kept[engine]) for engine in ENGINES}, ratio=False)
 
 
-ROWS = {"run": row_run, "crun": row_crun, "start": row_start, "calls": row_calls, "load": row_load, "many": row_many, "memory": row_memory,
-        "logs": row_logs}
+ROWS = {"run": row_run, "crun": row_crun, "start": row_start, "calls": row_calls, "load": row_load, "cp": row_cp, "exec": row_exec,
+        "many": row_many, "memory": row_memory, "logs": row_logs}
 ROWS |= {name: functools.partial(row, sys.modules[__name__]) for name, row in bench_images.ROWS.items()}
 
 
