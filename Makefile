@@ -230,7 +230,7 @@ quickstart: deps ## builds Berth and runs a container with it
 	bash tests/host/quickstart.sh
 
 check: deps ## everything that must pass
-	$(MAKE) WERROR=1 all tests
+	$(MAKE) -j$$(nproc) WERROR=1 all tests
 	bash tests/check.sh
 
 bench: all ## measures Berth beside Docker and Podman in a host (BENCH_N rounds; ROWS="run logs" for some rows only)

@@ -92,6 +92,9 @@ void container_stop(Container *container, const char *signal, int64_t timeout, E
 /* Done once every process is held. */
 void container_pause(Container *container, EngineDone done, void *userdata);
 int container_unpause(Container *container, Error *error);
+/* A worker writes what it uses to the stream, which is taken over: each second with FOLLOW, else once; with PRIME after
+ * a first reading that the processor's use can be reckoned from. */
+int container_stats(Container *container, bool follow, bool prime, Stream *stream);
 /* [{"Path": ..., "Kind": 0 changed, 1 added, 2 deleted}, ...] against the image. */
 void container_changes(Container *container, EngineJsonDone done, void *userdata);
 /* {"Titles": [...], "Processes": [[...], ...]}, as the host's ps(1) shows them when run with ARGUMENTS ("": -ef). */

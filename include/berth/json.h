@@ -35,5 +35,8 @@ int json_write_volatile_at(int dirfd, const char *name, const json_t *value, mod
  * left out. NULL only when out of memory; a NULL array gives an empty vector. */
 char **json_to_strv(const json_t *array);
 
+/* A copy whose members stand in their names' order, as Go prints a map. NULL for NULL, and when out of memory. */
+json_t *json_sorted(const json_t *value);
+
 /* The vector as an array; NULL when out of memory. */
 json_t *json_from_strv(char *const *strv);

@@ -111,6 +111,24 @@ static void top(ApiCall *call)
                 container_top(container, http_request_query(call->request, "ps_args"), api_answer_later, call->request);
 }
 
+static void stats(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+        CLEANUP_STREAM Stream stream = STREAM_INIT;
+        const char *stream_text = http_request_query(call->request, "stream");
+        bool follow = str_empty(stream_text) || str_to_bool(stream_text);
+        bool one_shot = call->minor >= 41 && api_query_bool(call, "one-shot");
+
+        if (follow && one_shot) {
+                api_fail(call->request,
+                         error_set(&error, OUTCOME_BAD_REQUEST, "cannot have stream=true and one-shot=true"), &error);
+                return;
+        }
+        Container *container = api_find_container(call);
+        if (container && http_request_stream(call->request, 200, "application/json", &stream) >= 0)
+                container_stats(container, follow, !one_shot, &stream);
+}
+
 static void changes(ApiCall *call)
 {
         Container *container = api_find_container(call);
@@ -315,6 +333,7 @@ const ApiRoute api_container_routes[] = {
         { "POST", "/containers/{id}/restart", restart, false, false },
         { "POST", "/containers/{id}/kill", kill_container, false, false },
         { "GET", "/containers/{id}/top", top, false, false },
+        { "GET", "/containers/{id}/stats", stats, false, false },
         { "GET", "/containers/{id}/changes", changes, false, false },
         { "POST", "/containers/{id}/pause", pause_container, false, false },
         { "POST", "/containers/{id}/unpause", unpause_container, false, false },

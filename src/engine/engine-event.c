@@ -203,19 +203,10 @@ static char *event_text(const char *type, const char *action, const char *id, co
         return json_dumps(event, JSON_COMPACT);
 }
 
-/* Go prints a map by its keys' order. */
-static json_t *sort_attributes(json_t *attributes)
-{
-        CLEANUP_JSON json_t *owned = attributes ? attributes : json_object();
-        CLEANUP_FREE char *text = json_dumps(owned, JSON_COMPACT | JSON_SORT_KEYS);
-
-        return text ? json_loads(text, 0, NULL) : NULL;
-}
-
 static void emit(Engine *engine, const char *type, const char *action, const char *id, json_t *attributes,
                  JournalCaller *caller)
 {
-        CLEANUP_JSON json_t *sorted = sort_attributes(attributes);
+        CLEANUP_JSON json_t *owned = attributes ? attributes : json_object(), *sorted = json_sorted(owned);
         CLEANUP_FREE char *text = sorted ? event_text(type, action, id, sorted) : NULL;
         CLEANUP_BUFFER Buffer entry = { 0 };
 

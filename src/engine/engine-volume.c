@@ -159,12 +159,13 @@ json_t *volume_object(const Engine *engine, const json_t *record)
 {
         const char *name = json_get_string_or(record, "Name", "");
         CLEANUP_FREE char *path = volume_path(engine, name, VOLUME_DATA);
+        CLEANUP_JSON json_t *labels = json_sorted(json_object_get(record, "Labels"));
+        CLEANUP_JSON json_t *options = json_sorted(json_object_get(record, "Options"));
         char created[TIME_RFC3339_SIZE];
 
         time_format_rfc3339(json_get_int(record, "CreatedNs", 0) / 1000000000 * 1000000000, created);
-        return json_pack("{ss ss sO? ss* ss sO? ss}", "CreatedAt", created, "Driver", VOLUME_DRIVER, "Labels",
-                         json_object_get(record, "Labels"), "Mountpoint", path, "Name", name, "Options",
-                         json_object_get(record, "Options"), "Scope", "local");
+        return json_pack("{ss ss sO? ss* ss sO? ss}", "CreatedAt", created, "Driver", VOLUME_DRIVER, "Labels", labels,
+                         "Mountpoint", path, "Name", name, "Options", options, "Scope", "local");
 }
 
 /* --- Making ------------------------------------------------------------------------------------------------------- */

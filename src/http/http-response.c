@@ -186,6 +186,21 @@ int http_request_stream(HttpRequest *request, int status, const char *content_ty
         return 0;
 }
 
+/* The lines of the head from REST on, with the type of what is sent instead. */
+static int append_headers(Buffer *head, const char *rest)
+{
+        static const char name[] = "\r\nContent-Type: ";
+        const char *type = strstr(rest, name);
+        const char *after = type ? strstr(type + strlen(name), "\r\n") : NULL;
+
+        if (!after)
+                return buffer_append_string(head, rest);
+        int r = buffer_append(head, rest, (size_t) (type - rest));
+        if (r >= 0)
+                r = buffer_printf(head, "%sapplication/json", name);
+        return r < 0 ? r : buffer_append_string(head, after);
+}
+
 int http_stream_respond_json(Stream *stream, int status, const json_t *body)
 {
         CLEANUP_FREE char *text = json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
@@ -195,7 +210,7 @@ int http_stream_respond_json(Stream *stream, int status, const json_t *body)
         if (!text || !rest)
                 return text ? -EINVAL : -ENOMEM;
         if (buffer_printf(&head, "HTTP/1.%d %d %s", stream->chunked ? 1 : 0, status, http_status_phrase(status)) < 0 ||
-            buffer_append_string(&head, rest) < 0 || buffer_printf(&line, "%s\n", text) < 0)
+            append_headers(&head, rest) < 0 || buffer_printf(&line, "%s\n", text) < 0)
                 return -ENOMEM;
         buffer_clear(&stream->head);
         stream->head = head;

@@ -13,10 +13,12 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <search.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 
 #include "berth/file.h"
@@ -26,6 +28,7 @@
 
 #define PACK_BLOCK (256u * 1024)
 #define OVERLAY_PREFIX "trusted.overlay."
+#define MQUEUE_MAGIC 0x19800202ul /* ipc/mqueue.c */
 #define OVERLAY_OPAQUE OVERLAY_PREFIX "opaque"
 #define WHITEOUT_PREFIX ".wh."
 #define OPAQUE_NAME ".wh..wh..opq"
@@ -456,6 +459,19 @@ static bool errno_is_of_change(int error)
         return error == ENOENT || error == ESTALE || error == ELOOP || error == ENOTDIR || error == EINVAL;
 }
 
+/* What is below is no file of anybody's, and changes as it is read: the directory alone is an entry. */
+static bool is_of_kernel(int fd)
+{
+        static const unsigned long magics[] = { PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP2_SUPER_MAGIC, MQUEUE_MAGIC,
+                                                DEVPTS_SUPER_MAGIC };
+        struct statfs fs;
+
+        for (size_t i = 0; fstatfs(fd, &fs) == 0 && i < ARRAY_SIZE(magics); i++)
+                if ((unsigned long) fs.f_type == magics[i])
+                        return true;
+        return false;
+}
+
 static int pack_directory(StorePack *pack, const char *name, const struct stat *st)
 {
         char opaque = 0;
@@ -463,6 +479,10 @@ static int pack_directory(StorePack *pack, const char *name, const struct stat *
 
         if (fd < 0)
                 return errno_is_of_change(errno) ? 0 : -errno;
+        if (is_of_kernel(fd)) {
+                fd_close(fd);
+                return 0;
+        }
         if (pack->options.upper && fgetxattr(fd, OVERLAY_OPAQUE, &opaque, 1) == 1 && opaque == 'y')
                 r = emit_opaque(pack, st);
         if (r >= 0)

@@ -127,3 +127,10 @@ json_t *json_from_strv(char *const *strv)
                         return NULL;
         return TAKE_PTR(array);
 }
+
+json_t *json_sorted(const json_t *value)
+{
+        CLEANUP_FREE char *text = value ? json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY) : NULL;
+
+        return text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+}

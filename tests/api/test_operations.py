@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Pausing, processes and changes of containers."""
+import json
+import os
+import threading
+
 import engine
 from engine import Case, call, succeed
 
@@ -85,6 +89,56 @@ class Changes(Case):
     def test_none(self):
         self.assertFalse(succeed("GET", f"/containers/{engine.create('true')}/changes"))
         self.refuse(404, "GET", "/containers/nosuch/changes", text="No such container: nosuch")
+
+
+class Stats(Case):
+    def read(self, container, **query):
+        answer = call("GET", f"/containers/{container}/stats", stream="false", **query)
+        self.assertEqual((answer.status, answer.headers["content-type"]), (200, "application/json"))
+        return answer.json()
+
+    def test_running(self):
+        with self.running("sh", "-c", "while :; do :; done", host={"NetworkMode": "bridge"}) as container:
+            stats = self.read(container)
+            self.assertEqual(stats["id"], container)
+            self.assertEqual(stats["name"], engine.inspect(container)["Name"])
+            now, before = stats["cpu_stats"], stats["precpu_stats"]
+            self.assertGreaterEqual(now["cpu_usage"]["total_usage"], before["cpu_usage"]["total_usage"])
+            self.assertGreater(now["system_cpu_usage"], before["system_cpu_usage"])
+            self.assertEqual(now["online_cpus"], os.cpu_count())
+            self.assertEqual(set(now["throttling_data"]), {"periods", "throttled_periods", "throttled_time"})
+            self.assertGreater(stats["read"], stats["preread"])
+            self.assertEqual(set(stats["networks"]), {"eth0"})
+            self.assertEqual(set(stats["networks"]["eth0"]), {f"{way}_{what}" for way in ("rx", "tx")
+                                                             for what in ("bytes", "packets", "errors", "dropped")})
+            self.assertEqual(set(stats) - {"networks"}, {
+                "read", "preread", "pids_stats", "blkio_stats", "num_procs", "storage_stats", "cpu_stats", "precpu_stats",
+                "memory_stats", "name", "id"})
+
+    def test_one_shot(self):
+        with self.running() as container:
+            stats = self.read(container, **{"one-shot": "true"})
+            self.assertEqual(stats["precpu_stats"]["cpu_usage"]["total_usage"], 0)
+            self.assertEqual(stats["preread"], "0001-01-01T00:00:00Z")
+            self.refuse(400, "GET", f"/containers/{container}/stats", text="cannot have stream=true and one-shot=true",
+                        stream="true", **{"one-shot": "true"})
+
+    def test_not_running(self):
+        container = engine.create("true")
+        stats = self.read(container)
+        self.assertEqual((stats["id"], stats["read"]), (container, "0001-01-01T00:00:00Z"))
+        self.assertNotIn("networks", stats)
+        self.refuse(404, "GET", "/containers/nosuch/stats", text="No such container: nosuch")
+
+    def test_stream(self):
+        """It goes on while the container runs and ends with its removal."""
+        with self.running() as container:
+            remover = threading.Timer(3.5, lambda: call("DELETE", f"/containers/{container}", force=True))
+            remover.start()
+            lines = call("GET", f"/containers/{container}/stats").body.decode().splitlines()
+            remover.join()
+        self.assertGreaterEqual(len(lines), 3)
+        self.assertTrue(all(json.loads(line)["id"] == container for line in lines))
 
 
 if __name__ == "__main__":

@@ -210,7 +210,7 @@ $ cat exported | $C import - | cut -c1-7
 run --rm %N:imported
 import /nosuch
 tag %N:imported %N:tagged
-image ls %N --format '{{.Tag}}'
+$ $C image ls %N --format '{{.Tag}}' | sort
 rmi %N:tagged %N:imported %N:nosuch
 network create %N-net
 network create %N-net
