@@ -16,13 +16,16 @@ static void list(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
         CLEANUP_JSON json_t *filters = NULL;
-        json_t *containers = NULL;
+        json_t *containers = NULL, *container;
+        size_t i;
         ContainerListQuery query = { .all = api_query_bool(call, "all"), .size = api_query_bool(call, "size") };
 
         if (api_query_int(call, "limit", 0, &query.limit) < 0 || api_query_filters(call, &filters) < 0)
                 return;
         query.filters = filters;
         int r = engine_container_list(call->engine, &query, &containers, &error);
+        json_array_foreach(containers, i, container)
+                api_shape_container(container, call->minor);
         api_answer(call->request, 200, r, containers, &error);
 }
 
@@ -46,6 +49,7 @@ static void inspect(ApiCall *call)
         if (!container)
                 return;
         int r = container_inspect(container, api_query_bool(call, "size"), &object);
+        api_shape_container(object, call->minor);
         api_answer(call->request, 200, r, object, NULL);
 }
 

@@ -58,6 +58,7 @@ int api_query_size(const ApiCall *call, int64_t *ret_rows, int64_t *ret_columns)
 /* Turn an answer of the newest version into that of version 1.MINOR. */
 void api_shape_image(json_t *image, int minor);
 void api_shape_images(json_t *images, int minor);
+void api_shape_container(json_t *container, int minor);
 void api_shape_info(json_t *info, int minor);
 /* Puts what version 1.MINOR has as a default into the body of a creation. */
 void api_shape_create(json_t *body, int minor);

@@ -5,6 +5,12 @@
 
 #include <strings.h>
 
+static void remove_before(json_t *object, int minor, int first, const char *key)
+{
+        if (minor < first)
+                json_object_del(object, key);
+}
+
 static void remove_from(json_t *object, int minor, int first, const char *key)
 {
         if (minor >= first)
@@ -106,6 +112,15 @@ void api_shape_info(json_t *info, int minor)
                 return;
         json_object_set_new(info, "ExecutionDriver", json_string("<not supported>"));
         json_object_set_new(info, "SecurityOptions", security_names(json_object_get(info, "SecurityOptions")));
+}
+
+void api_shape_container(json_t *container, int minor)
+{
+        json_t *networks = json_object_get(json_object_get(container, "NetworkSettings"), "Networks"), *endpoint;
+        const char *name;
+
+        json_object_foreach(networks, name, endpoint)
+                remove_before(endpoint, minor, 48, "GwPriority");
 }
 
 /* Before 1.40 another container could join a container's IPC namespace unless that was forbidden. */

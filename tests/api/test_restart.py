@@ -227,11 +227,10 @@ class Health(Case):
         self.assertEqual(state(identifier)["Health"]["Log"][0]["Output"], "x" * 4096 + "...")
 
     def test_start_period(self):
-        identifier = self.checked(["CMD", "false"], StartPeriod=1_500_000_000, StartInterval=100_000_000, Retries=1)
-        time.sleep(0.9)
+        identifier = self.checked(["CMD", "false"], StartPeriod=4_000_000_000, StartInterval=100_000_000, Retries=1)
+        wait_until(lambda: len(state(identifier)["Health"]["Log"]) >= 3)
         health = state(identifier)["Health"]
         self.assertEqual((health["Status"], health["FailingStreak"]), ("starting", 0))
-        self.assertGreaterEqual(len(health["Log"]), 3)
         wait_until(lambda: self.status(identifier) == "unhealthy")
 
     def test_as_the_containers_user(self):
