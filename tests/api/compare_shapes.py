@@ -119,6 +119,7 @@ HOST = "where the host has no cgroup controllers: "
 DIFFERENCES = [
     ("version", r"^- \.Components\[\]\.Details\.(BuildTime|GitCommit|GoVersion): ",
      "no Go program; the same source gives the same build"),
+    ("info", r"^\+ \.CDISpecDirs\[\]: ", "devices have names without an experimental feature"),
     ("info", r"^- \.Runtimes\.\*\.status", "the runtime is no program that could be asked for its features"),
     ("image", r"^- \.GraphDriver\.Data\.(MergedDir|WorkDir): ", "a layer is one directory and is never mounted by itself"),
     ("container", r"^[+-] \.HostConfig\.LogConfig\.Type: ", "logs go to the journal by default"),

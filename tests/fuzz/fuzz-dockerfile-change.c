@@ -8,6 +8,8 @@
 #include "berth/json.h"
 #include "berth/string.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         json_t *config CLEANUP_JSON =

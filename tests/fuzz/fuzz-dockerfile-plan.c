@@ -13,6 +13,8 @@ static void check(int r, const Error *error)
                 abort();
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         CLEANUP_DOCKERFILE Dockerfile file = {};
