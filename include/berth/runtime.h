@@ -99,8 +99,10 @@ _Noreturn void runtime_exec_main(const RuntimeExec *exec);
 /* All that a check's process is made from, which no longer needs the engine. It refers to mapped memory. */
 typedef struct RuntimeProbe RuntimeProbe;
 
-/* Maps what --health FD named, and closes that. 0 or a negative errno. */
+/* Maps what --health FD named, and closes that; to be freed by runtime_probe_free(). 0 or a negative errno. */
 int runtime_probe_map(int fd, RuntimeProbe **ret_probe);
+/* The mapping goes with it; NULL is accepted. Returns NULL. */
+RuntimeProbe *runtime_probe_free(RuntimeProbe *probe);
 /* Its argv is not given. */
 RuntimeHealth runtime_probe_health(const RuntimeProbe *probe);
 

@@ -31,12 +31,12 @@ json_t *engine_version(void)
         uname(&host);
         const char *architecture = go_architecture(host.machine);
 
-        return json_pack("{s{ss} s[{ss ss s{ss ss ss ss ss ss}}] ss ss ss ss ss ss ss ss ss}", "Platform", "Name",
-                         "Berth", "Components", "Name", "Engine", "Version", BERTH_VERSION, "Details", "ApiVersion",
-                         API_VERSION, "Arch", architecture, "KernelVersion", host.release, "MinAPIVersion",
-                         API_VERSION_MINIMUM, "Os", "linux", "Experimental", "false", "Version", BERTH_VERSION,
-                         "ApiVersion", API_VERSION, "MinAPIVersion", API_VERSION_MINIMUM, "GitCommit", "", "GoVersion",
-                         "", "Os", "linux", "Arch", architecture, "KernelVersion", host.release, "BuildTime", "");
+        return json_pack("{s{ss} s[{ss ss s{ss ss ss ss ss ss}}] ss ss ss ss ss ss ss ss}", "Platform", "Name", "Berth",
+                         "Components", "Name", "Engine", "Version", BERTH_VERSION, "Details", "ApiVersion", API_VERSION,
+                         "Arch", architecture, "Experimental", "false", "KernelVersion", host.release, "MinAPIVersion",
+                         API_VERSION_MINIMUM, "Os", "linux", "Version", BERTH_VERSION, "ApiVersion", API_VERSION,
+                         "MinAPIVersion", API_VERSION_MINIMUM, "GitCommit", "", "GoVersion", "", "Os", "linux", "Arch",
+                         architecture, "KernelVersion", host.release);
 }
 
 /* --- The host ------------------------------------------------------------------------------------------------------

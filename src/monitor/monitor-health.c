@@ -262,7 +262,7 @@ void monitor_health_stop(MonitorHealth *health)
 {
         if (!health->probe)
                 return;
-        health->probe = NULL; /* mapped memory, which goes with the process */
+        health->probe = runtime_probe_free(health->probe);
         if (health->running) {
                 (void) syscall(SYS_pidfd_send_signal, health->run.pidfd, SIGKILL, NULL, 0);
                 let_go(health); /* reaped as any child that was left here */

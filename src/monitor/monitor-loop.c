@@ -116,6 +116,7 @@ void monitor_release(Monitor *monitor)
 void monitor_deinit(Monitor *monitor)
 {
         monitor_release(monitor);
+        monitor_health_stop(&monitor->health);
         monitor_log_deinit(&monitor->log);
 }
 

@@ -23,6 +23,7 @@
 
 struct RuntimeProbe {
         const RuntimeProbeHeader *header; /* the mapping */
+        size_t size;                      /* of the mapping, bytes */
         const RuntimeLimit *limits;
         const struct sock_filter *seccomp;
         const uint32_t *groups;
@@ -94,14 +95,27 @@ int runtime_probe_map(int fd, RuntimeProbe **ret_probe)
         }
         if (r >= 0) {
                 probe->header = map;
+                probe->size = (size_t) st.st_size;
                 r = divide(probe, (size_t) st.st_size);
         }
         if (r < 0) {
-                free(probe);
+                runtime_probe_free(probe);
                 return r;
         }
         *ret_probe = probe;
         return 0;
+}
+
+RuntimeProbe *runtime_probe_free(RuntimeProbe *probe)
+{
+        if (!probe)
+                return NULL;
+        if (probe->header)
+                munmap((void *) probe->header, probe->size);
+        free(probe->argv);
+        free(probe->environment);
+        free(probe);
+        return NULL;
 }
 
 RuntimeHealth runtime_probe_health(const RuntimeProbe *probe)

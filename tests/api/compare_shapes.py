@@ -117,7 +117,7 @@ REQUESTS = [
 # Request, line (+ where only Berth has it, - where only dockerd), reason. HOST rows need a host of some kind to be seen.
 HOST = "where the host has no cgroup controllers: "
 DIFFERENCES = [
-    ("version", r"^- \.Components\[\]\.Details\.(BuildTime|GitCommit|GoVersion): ",
+    ("version", r"^- \.(Components\[\]\.Details\.)?(BuildTime|GitCommit|GoVersion): ",
      "no Go program; the same source gives the same build"),
     ("info", r"^\+ \.CDISpecDirs\[\]: ", "devices have names without an experimental feature"),
     ("info", r"^- \.Runtimes\.\*\.status", "the runtime is no program that could be asked for its features"),
