@@ -64,7 +64,8 @@ class Policies(Case):
         pauses = [begin - end for end, begin in zip(ends, begins[1:])]
         self.assertEqual(len(pauses), 4)
         for pause, expected in zip(pauses, (0.1, 0.2, 0.4, 0.8)):
-            self.assertTrue(expected * 0.8 <= pause <= expected + 1, pauses)
+            # A start takes dockerd itself a second and more where the machine is busy.
+            self.assertTrue(expected * 0.8 <= pause <= expected + 5, pauses)
 
     def test_restarting_as_it_is_seen(self):
         identifier = start("sh", "-c", "exit 3", host=policy("always"))
