@@ -101,6 +101,10 @@ void container_changes(Container *container, EngineJsonDone done, void *userdata
 void container_top(Container *container, const char *arguments, EngineJsonDone done, void *userdata);
 void container_restart(Container *container, const char *signal, int64_t timeout, EngineDone done, void *userdata);
 int container_kill(Container *container, const char *signal, Error *error);
+/* BODY is POST /containers/ID/update's; VERSION_MINOR of the API, whose older versions have other fields. Answers
+ * {"Warnings"} once the limits hold. */
+void engine_container_update(Engine *engine, const char *reference, const json_t *body, int version_minor,
+                             EngineJsonDone done, void *userdata);
 int container_rename(Container *container, const char *name, Error *error);
 int container_resize(Container *container, int64_t rows, int64_t columns, Error *error);
 void container_remove(Container *container, bool force, bool volumes, EngineDone done, void *userdata);

@@ -34,6 +34,9 @@ typedef struct SpecInput {
  * and the annotation berth.group-add HostConfig.GroupAdd. Sources of HostConfig.Binds that are missing are made. */
 int spec_generate(const SpecInput *input, json_t **ret_config, Error *ret_error);
 
+/* linux.resources of HOST_CONFIG alone, without rules about devices. */
+int spec_limits(const json_t *host_config, json_t **ret_resources, Error *ret_error);
+
 /* Appends the names of all capabilities. */
 void spec_all_capabilities(json_t *list);
 

@@ -64,6 +64,12 @@ int unit_manager_connect(UnitManager *manager);
 int unit_scope_start(UnitManager *manager, const UnitScope *scope,
                      void (*done)(int error, const char *text, void *userdata), void *userdata, UnitJob **ret_job);
 
+/* Changes what a running scope TO is limited to, where it differs from FROM (SetUnitProperties, until the unit is gone;
+ * a reload of systemd keeps it). UNIT_UNSET takes a limit away; TO's limits of devices are all set. Returns 1 where
+ * systemd was asked, and DONE runs as above (-ENOENT: the unit has gone); 0 where there is nothing to change. */
+int unit_scope_update(UnitManager *manager, const UnitScope *from, const UnitScope *to,
+                      void (*done)(int error, const char *text, void *userdata), void *userdata);
+
 /* DONE will not be called any more. Takes NULL. */
 void unit_job_forget(UnitJob *job);
 

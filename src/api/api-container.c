@@ -153,6 +153,11 @@ static void kill_container(ApiCall *call)
         finish_simple(call, r > 0 ? error_prefix(&error, text) : r, 204, &error);
 }
 
+static void update_container(ApiCall *call)
+{
+        engine_container_update(call->engine, call->name, call->body, call->minor, api_answer_later, call->request);
+}
+
 static void rename_container(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
@@ -341,6 +346,7 @@ const ApiRoute api_container_routes[] = {
         { "GET", "/containers/{id}/changes", changes, false, false },
         { "POST", "/containers/{id}/pause", pause_container, false, false },
         { "POST", "/containers/{id}/unpause", unpause_container, false, false },
+        { "POST", "/containers/{id}/update", update_container, false, true },
         { "POST", "/containers/{id}/rename", rename_container, false, false },
         { "POST", "/containers/{id}/resize", resize, false, false },
         { "POST", "/containers/{id}/attach", attach, false, false },

@@ -3,7 +3,6 @@
 #include "api-private.h"
 
 const ApiRoute api_missing_routes[] = {
-        { "POST", "/containers/{id}/update", NULL, false, false },
         { "GET", "/containers/{id}/attach/ws", NULL, false, false },
         { "POST", "/session", NULL, false, false },
         { NULL, NULL, NULL, false, false },

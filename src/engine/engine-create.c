@@ -337,27 +337,13 @@ static int check_restart_policy(Creation *creation, Error *error)
 {
         json_t *policy = json_object_get(creation->host_config, "RestartPolicy");
         const char *name = json_get_string_or(policy, "Name", "");
-        static const char *const known[] = { "", "no", "always", "unless-stopped", "on-failure" };
-        size_t i = 0;
+        bool wanted = *name && !str_equal(name, "no");
 
-        while (i < ARRAY_SIZE(known) && !str_equal(known[i], name))
-                i++;
-        if (i == ARRAY_SIZE(known))
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "invalid restart policy: unknown policy '%s'; use one of 'no', "
-                                 "'always', 'on-failure', or 'unless-stopped'",
-                                 name);
-        if (json_get_int(policy, "MaximumRetryCount", 0) < 0)
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "invalid restart policy: maximum retry count cannot be negative");
-        if (json_get_int(policy, "MaximumRetryCount", 0) > 0 && !str_equal(name, "on-failure"))
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "invalid restart policy: maximum retry count can only be used with 'on-failure'");
-        if (i > 1) {
-                if (json_get_bool(creation->host_config, "AutoRemove"))
-                        return error_set(error, OUTCOME_BAD_REQUEST,
-                                         "can't create 'AutoRemove' container with restart policy");
-        }
+        if (wanted && json_get_bool(creation->host_config, "AutoRemove"))
+                return error_set(error, OUTCOME_BAD_REQUEST, "can't create 'AutoRemove' container with restart policy");
+        int r = restart_policy_check(policy, error);
+        if (r != 0)
+                return r;
         json_object_set_new(creation->host_config, "RestartPolicy",
                             json_pack("{ss sI}", "Name", *name ? name : "no", "MaximumRetryCount",
                                       (json_int_t) json_get_int(policy, "MaximumRetryCount", 0)));

@@ -132,6 +132,43 @@ static const Field host_config_fields[] = {
         { "ReadonlyPaths", FIELD_STRINGS, DEFAULT_NULL },
 };
 
+/* Of an update: what is not said is not changed. */
+static const Field update_fields[] = {
+        { "CpuShares", FIELD_INTEGER, DEFAULT_OMIT },
+        { "Memory", FIELD_INTEGER, DEFAULT_OMIT },
+        { "NanoCpus", FIELD_INTEGER, DEFAULT_OMIT },
+        { "CgroupParent", FIELD_STRING, DEFAULT_OMIT },
+        { "BlkioWeight", FIELD_INTEGER, DEFAULT_OMIT },
+        { "BlkioWeightDevice", FIELD_OBJECTS, DEFAULT_OMIT },
+        { "BlkioDeviceReadBps", FIELD_OBJECTS, DEFAULT_OMIT },
+        { "BlkioDeviceWriteBps", FIELD_OBJECTS, DEFAULT_OMIT },
+        { "BlkioDeviceReadIOps", FIELD_OBJECTS, DEFAULT_OMIT },
+        { "BlkioDeviceWriteIOps", FIELD_OBJECTS, DEFAULT_OMIT },
+        { "CpuPeriod", FIELD_INTEGER, DEFAULT_OMIT },
+        { "CpuQuota", FIELD_INTEGER, DEFAULT_OMIT },
+        { "CpuRealtimePeriod", FIELD_INTEGER, DEFAULT_OMIT },
+        { "CpuRealtimeRuntime", FIELD_INTEGER, DEFAULT_OMIT },
+        { "CpusetCpus", FIELD_STRING, DEFAULT_OMIT },
+        { "CpusetMems", FIELD_STRING, DEFAULT_OMIT },
+        { "Devices", FIELD_OBJECTS, DEFAULT_OMIT },
+        { "DeviceCgroupRules", FIELD_STRINGS, DEFAULT_OMIT },
+        { "DeviceRequests", FIELD_OBJECTS, DEFAULT_OMIT },
+        { "KernelMemory", FIELD_INTEGER, DEFAULT_OMIT },
+        { "KernelMemoryTCP", FIELD_INTEGER, DEFAULT_OMIT },
+        { "MemoryReservation", FIELD_INTEGER, DEFAULT_OMIT },
+        { "MemorySwap", FIELD_INTEGER, DEFAULT_OMIT },
+        { "MemorySwappiness", FIELD_INTEGER, DEFAULT_OMIT },
+        { "OomKillDisable", FIELD_BOOLEAN, DEFAULT_OMIT },
+        { "PidsLimit", FIELD_INTEGER, DEFAULT_OMIT },
+        { "Ulimits", FIELD_OBJECTS, DEFAULT_OMIT },
+        { "CpuCount", FIELD_INTEGER, DEFAULT_OMIT },
+        { "CpuPercent", FIELD_INTEGER, DEFAULT_OMIT },
+        { "IOMaximumIOps", FIELD_INTEGER, DEFAULT_OMIT },
+        { "IOMaximumBandwidth", FIELD_INTEGER, DEFAULT_OMIT },
+        { "Init", FIELD_BOOLEAN, DEFAULT_OMIT },
+        { "RestartPolicy", FIELD_OBJECT, DEFAULT_OMIT },
+};
+
 /* Of an exec: at its creation and at its start. */
 static const Field exec_fields[] = {
         { "User", FIELD_STRING, DEFAULT_ZERO },          { "Privileged", FIELD_BOOLEAN, DEFAULT_ZERO },
@@ -167,6 +204,7 @@ typedef struct FieldTable {
 static const FieldTable tables[] = {
         { "Config", "ContainerConfigWrapper.Config", config_fields, ARRAY_SIZE(config_fields) },
         { "HostConfig", "HostConfig.HostConfig", host_config_fields, ARRAY_SIZE(host_config_fields) },
+        { "UpdateConfig", "UpdateConfig", update_fields, ARRAY_SIZE(update_fields) },
         { "ExecConfig", "ExecConfig", exec_fields, ARRAY_SIZE(exec_fields) },
         { "CreateOptions", "CreateOptions", volume_fields, ARRAY_SIZE(volume_fields) },
         { "ExecStartCheck", "ExecStartCheck", exec_start_fields, ARRAY_SIZE(exec_start_fields) },

@@ -92,7 +92,7 @@ static int check_memory(Limits *limits)
                 return refuse(limits, "Minimum memory reservation allowed is 6MB");
         if (reservation > 0 && memory > 0 && memory < reservation)
                 return refuse(limits, "Minimum memory limit can not be less than memory reservation limit, see usage");
-        if (memory > 0 && number(limits, "MemorySwap") == 0)
+        if (memory > 0 && number(limits, "MemorySwap") == 0 && !limits->update)
                 json_set_int(limits->host, "MemorySwap", memory * 2);
         return 0;
 }
@@ -102,6 +102,9 @@ static int check_old_memory(Limits *limits)
 {
         const json_t *swappiness = json_object_get(limits->host, "MemorySwappiness");
 
+        if (number(limits, "KernelMemory") > 0)
+                warn(limits, "Your kernel does not support kernel memory limit capabilities or the cgroup is not "
+                             "mounted. Limitation discarded.");
         if (json_is_integer(swappiness) && json_integer_value(swappiness) != -1)
                 warn(limits,
                      "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. "
@@ -272,12 +275,12 @@ static int check_block(Limits *limits)
 
 static int check_pids(Limits *limits)
 {
-        if (number(limits, "PidsLimit") > 0 && !has_controller(limits, "pids")) {
+        if (has_controller(limits, "pids") || !json_object_get(limits->host, "PidsLimit"))
+                return 0;
+        if (number(limits, "PidsLimit") > 0)
                 warn(limits, "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs "
                              "limit discarded.");
-                json_object_set_new(limits->host, "PidsLimit", json_null());
-        }
-        return 0;
+        return json_object_set_new(limits->host, "PidsLimit", json_null()) < 0 ? -ENOMEM : 0;
 }
 
 int limits_check(json_t *host_config, bool update, json_t *warnings, Error *error)

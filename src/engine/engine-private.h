@@ -51,6 +51,7 @@ typedef struct ExecLaunch ExecLaunch;
 typedef struct EventSender EventSender;
 typedef struct Autostart Autostart;
 typedef struct Due Due;
+typedef struct Update Update;
 
 struct Container {
         LIST_ENTRY(Container) link;
@@ -135,7 +136,8 @@ struct Engine {
         LIST_HEAD(, Exec) execs;
         LIST_HEAD(, Worker) workers;
         LIST_HEAD(, Drain) drains;
-        LIST_HEAD(, Pull) pulls; /* under way, see engine-pull.c */
+        LIST_HEAD(, Pull) pulls;               /* under way, see engine-pull.c */
+        LIST_HEAD(UpdateList, Update) updates; /* the newest first, see engine-update.c */
         LIST_HEAD(, Build) builds;
         uint64_t last_pull;
         EventSender *events;  /* see engine-event.c */
@@ -184,6 +186,8 @@ typedef enum RestartPolicy {
         RESTART_ON_FAILURE,
 } RestartPolicy;
 RestartPolicy container_restart_policy(const Container *container);
+/* Refuses a HostConfig.RestartPolicy as Docker does. */
+int restart_policy_check(const json_t *policy, Error *error);
 /* What the policy says of the last end. */
 bool container_policy_wants(const Container *container);
 /* The run has ended: true where the container is restarting now. */
@@ -231,6 +235,11 @@ void health_merge(json_t *config, const json_t *image_config);
 int health_check(const json_t *config, Error *error);
 /* What the monitor is to do; argv, owned by the caller, is NULL where that is nothing. */
 int container_health_prepare(const Container *container, RuntimeHealth *ret_health);
+
+/* engine-update.c */
+void engine_updates_free(Engine *engine);
+/* Limits that an earlier process may have changed in part are set again. */
+void engine_load_updates(Engine *engine);
 
 /* engine-machine.c: makes it known to systemd-machined */
 void container_register_machine(const Container *container);

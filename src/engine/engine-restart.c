@@ -35,6 +35,29 @@ RestartPolicy container_restart_policy(const Container *container)
         return RESTART_NO;
 }
 
+int restart_policy_check(const json_t *policy, Error *error)
+{
+        const char *name = json_get_string_or(policy, "Name", "");
+        int64_t count = json_get_int(policy, "MaximumRetryCount", 0);
+        bool on_failure = str_equal(name, "on-failure");
+
+        if (!*name)
+                return 0;
+        if (!on_failure && !str_equal(name, "no") && !str_equal(name, "always") && !str_equal(name, "unless-stopped"))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "invalid restart policy: unknown policy '%s'; use one of 'no', "
+                                 "'always', 'on-failure', or 'unless-stopped'",
+                                 name);
+        if (on_failure && count < 0)
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "invalid restart policy: maximum retry count cannot be negative");
+        if (!on_failure && count != 0)
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "invalid restart policy: maximum retry count can only be used with 'on-failure'%s",
+                                 count < 0 ? " and cannot be negative" : "");
+        return 0;
+}
+
 bool container_policy_wants(const Container *container)
 {
         int64_t max = json_get_int(json_object_get(container_host_config(container), "RestartPolicy"),

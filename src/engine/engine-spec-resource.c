@@ -306,3 +306,12 @@ int spec_resources(const Spec *spec, json_t **ret)
         *ret = TAKE_PTR(object);
         return 0;
 }
+
+int spec_limits(const json_t *host_config, json_t **ret_resources, Error *ret_error)
+{
+        CLEANUP_JSON json_t *rules = json_array();
+        SpecInput input = {};
+        Spec spec = { .input = &input, .host = host_config, .rules = rules, .error = ret_error };
+
+        return rules ? spec_resources(&spec, ret_resources) : -ENOMEM;
+}

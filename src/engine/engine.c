@@ -148,6 +148,7 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
         }
         engine_volumes_settle(engine);
         engine_thaw_leftovers(engine);
+        engine_load_updates(engine);
         engine_build_leftovers(engine);
         engine_sweep(engine); /* a job that was cut off left it */
         *ret_engine = engine;
@@ -164,6 +165,7 @@ void engine_free(Engine *engine)
         engine_autostart_free(engine);
         engine_drains_free(engine);
         engine_execs_free(engine);
+        engine_updates_free(engine);
         while (!LIST_EMPTY(&engine->containers))
                 container_free(LIST_FIRST(&engine->containers));
         engine_events_free(engine);

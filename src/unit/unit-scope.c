@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* StartTransientUnit, asynchronously: a slot a call, the job's end told by the JobRemoved signal. A job is in the
- * manager's list until its end was reported or it was forgotten. */
+/* StartTransientUnit and SetUnitProperties, asynchronously: a slot a call, the job's end told by the JobRemoved signal.
+ * A job is in the manager's list until its end was reported or it was forgotten. */
+#include <stddef.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <systemd/sd-bus.h>
@@ -14,6 +15,7 @@
 #define SYSTEMD_PATH "/org/freedesktop/systemd1"
 #define SYSTEMD_MANAGER "org.freedesktop.systemd1.Manager"
 #define SYSTEMD_UNIT_EXISTS "org.freedesktop.systemd1.UnitExists"
+#define SYSTEMD_NO_SUCH_UNIT "org.freedesktop.systemd1.NoSuchUnit"
 
 struct UnitManager {
         sd_event *event;
@@ -140,30 +142,32 @@ void unit_manager_free(UnitManager *manager)
         free(manager);
 }
 
-static int append_limits(sd_bus_message *message, const UnitScope *scope)
-{
-        const struct {
-                const char *property;
-                uint64_t value;
-        } limits[] = {
-                { "TimeoutStopUSec", scope->stop_timeout_us },
-                { "MemoryMax", scope->memory_max },
-                { "MemoryLow", scope->memory_low },
-                { "MemorySwapMax", scope->memory_swap_max },
-                { "CPUQuotaPerSecUSec", scope->cpu_quota_us },
-                { "CPUQuotaPeriodUSec", scope->cpu_period_us },
-                { "CPUWeight", scope->cpu_weight },
-                { "TasksMax", scope->tasks_max },
-                { "IOWeight", scope->io_weight },
-        };
+/* Where limits that are numbers are in a UnitScope, and what stands for none in systemd. */
+static const struct {
+        const char *property;
+        size_t offset;
+        uint64_t none;
+} limits[] = {
+        { "MemoryMax", offsetof(UnitScope, memory_max), UINT64_MAX },
+        { "MemoryLow", offsetof(UnitScope, memory_low), 0 },
+        { "MemorySwapMax", offsetof(UnitScope, memory_swap_max), UINT64_MAX },
+        { "CPUQuotaPerSecUSec", offsetof(UnitScope, cpu_quota_us), UINT64_MAX },
+        { "CPUQuotaPeriodUSec", offsetof(UnitScope, cpu_period_us), UINT64_MAX },
+        { "CPUWeight", offsetof(UnitScope, cpu_weight), UINT64_MAX },
+        { "TasksMax", offsetof(UnitScope, tasks_max), UINT64_MAX },
+        { "IOWeight", offsetof(UnitScope, io_weight), UINT64_MAX },
+};
 
-        for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-                if (limits[i].value == UNIT_UNSET)
-                        continue;
-                int r = sd_bus_message_append(message, "(sv)", limits[i].property, "t", limits[i].value);
-                if (r < 0)
-                        return r;
-        }
+static uint64_t limit_value(const UnitScope *scope, size_t i)
+{
+        uint64_t value;
+
+        memcpy(&value, (const char *) scope + limits[i].offset, sizeof(value));
+        return value;
+}
+
+static int append_device_limits(sd_bus_message *message, const UnitScope *scope)
+{
         for (size_t i = 0; i < scope->n_device_limits; i++) {
                 const UnitDeviceLimit *limit = &scope->device_limits[i];
                 int r = sd_bus_message_append(message, "(sv)", limit->property, "a(st)", 1, limit->path, limit->value);
@@ -171,6 +175,18 @@ static int append_limits(sd_bus_message *message, const UnitScope *scope)
                         return r;
         }
         return 0;
+}
+
+static int append_limits(sd_bus_message *message, const UnitScope *scope)
+{
+        int r = 0;
+
+        if (scope->stop_timeout_us != UNIT_UNSET)
+                r = sd_bus_message_append(message, "(sv)", "TimeoutStopUSec", "t", scope->stop_timeout_us);
+        for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(limits); i++)
+                if (limit_value(scope, i) != UNIT_UNSET)
+                        r = sd_bus_message_append(message, "(sv)", limits[i].property, "t", limit_value(scope, i));
+        return r < 0 ? r : append_device_limits(message, scope);
 }
 
 static int append_properties(sd_bus_message *message, const UnitScope *scope)
@@ -247,6 +263,75 @@ int unit_scope_start(UnitManager *manager, const UnitScope *scope,
         sd_bus_flush(manager->bus);
         *ret_job = job;
         return 0;
+}
+
+/* The number of properties that were added. */
+static int append_changes(sd_bus_message *message, const UnitScope *from, const UnitScope *to)
+{
+        int n = 0, r = sd_bus_message_append(message, "sb", to->name, 1);
+
+        if (r >= 0)
+                r = sd_bus_message_open_container(message, 'a', "(sv)");
+        for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(limits); i++) {
+                uint64_t value = limit_value(to, i);
+
+                if (value == limit_value(from, i))
+                        continue;
+                r = sd_bus_message_append(message, "(sv)", limits[i].property, "t",
+                                          value == UNIT_UNSET ? limits[i].none : value);
+                n++;
+        }
+        if (r >= 0)
+                r = append_device_limits(message, to);
+        if (r >= 0)
+                r = sd_bus_message_close_container(message);
+        return r < 0 ? r : n + (int) to->n_device_limits;
+}
+
+static int on_update_reply(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+        UnitJob *job = userdata;
+        (void) error;
+
+        job->call = sd_bus_slot_unref(job->call);
+        if (!sd_bus_message_is_method_error(message, NULL)) {
+                job_finish(job, 0, NULL);
+                return 0;
+        }
+        CLEANUP_FREE char *text = strdup(sd_bus_message_get_error(message)->message ?: "no reason given");
+        int number = sd_bus_message_is_method_error(message, SYSTEMD_NO_SUCH_UNIT) ? ENOENT
+                                                                                   : sd_bus_message_get_errno(message);
+        job_finish(job, -number, text);
+        return 0;
+}
+
+int unit_scope_update(UnitManager *manager, const UnitScope *from, const UnitScope *to,
+                      void (*done)(int error, const char *text, void *userdata), void *userdata)
+{
+        CLEANUP(cleanup_message) sd_bus_message *message = NULL;
+        int r = unit_manager_connect(manager);
+
+        if (r >= 0)
+                r = sd_bus_message_new_method_call(manager->bus, &message, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER,
+                                                   "SetUnitProperties");
+        if (r >= 0)
+                r = append_changes(message, from, to);
+        if (r <= 0)
+                return r;
+
+        UnitJob *job = calloc(1, sizeof(*job));
+        if (!job)
+                return -ENOMEM;
+        job->manager = manager;
+        job->done = done;
+        job->userdata = userdata;
+        LIST_INSERT_HEAD(&manager->jobs, job, link);
+        r = sd_bus_call_async(manager->bus, &job->call, message, on_update_reply, job, 0);
+        if (r < 0) {
+                unit_job_forget(job);
+                return r;
+        }
+        return 1;
 }
 
 int unit_stop(UnitManager *manager, const char *name)

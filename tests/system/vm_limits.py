@@ -120,6 +120,48 @@ class Limits(unittest.TestCase):
         host = json.loads(run("docker", "inspect", "limited"))[0]["HostConfig"]
         self.assertEqual((host["Memory"], host["NanoCpus"], host["PidsLimit"]), (64 * MEBI, 500000000, 20))
 
+    def test_update(self):
+        """Live, by both clients: the scope, the payload's files, the record; kept by a reload of systemd and the next start."""
+        for client in ("docker", "berth"):
+            identity, unit, group = self.start_by(client, "-m", "64m", "--cpus", "0.5", "--pids-limit", "20", "busybox", "sleep", "1000")
+
+            def files(**wanted):
+                for name, value in wanted.items():
+                    with open(f"{group}/{name.replace('_', '.')}", encoding="ascii") as file:
+                        self.assertEqual((name, file.read().strip()), (name, value))
+
+            changes = ("--memory", "96m", "--memory-swap", "128m", "--cpus", "1.5", "--pids-limit", "40", "--memory-reservation", "32m",
+                       "--cpuset-cpus", "0", "--cpu-shares", "2048")
+            self.assertEqual(run(client, "update", *changes, identity).strip(), identity)
+            wanted = {"memory_max": str(96 * MEBI), "memory_swap_max": str(32 * MEBI), "cpu_max": "150000 100000", "pids_max": "40",
+                      "memory_low": str(32 * MEBI), "cpuset_cpus": "0", "cpu_weight": "79"}
+            files(**wanted)
+            properties = "MemoryMax,MemorySwapMax,CPUQuotaPerSecUSec,MemoryLow"
+            shown = dict(line.split("=", 1) for line in run("systemctl", "show", unit, "-p", properties).splitlines())
+            self.assertEqual(shown, {"MemoryMax": str(96 * MEBI), "MemorySwapMax": str(32 * MEBI), "CPUQuotaPerSecUSec": "1.500000s",
+                                     "MemoryLow": str(32 * MEBI)})
+            run("systemctl", "daemon-reload")
+            files(**wanted)
+            host = json.loads(run("docker", "inspect", identity))[0]["HostConfig"]
+            self.assertEqual((host["Memory"], host["MemorySwap"], host["NanoCpus"], host["PidsLimit"], host["CpusetCpus"]),
+                             (96 * MEBI, 128 * MEBI, 1500000000, 40, "0"))
+            run(client, "update", "--memory-swap", "-1", "--pids-limit", "-1", identity)
+            files(memory_swap_max="max", pids_max="max", memory_max=str(96 * MEBI))
+            run(client, "restart", "-t", "0", identity)
+            files(memory_swap_max="max", memory_max=str(96 * MEBI), cpu_max="150000 100000", cpuset_cpus="0")
+            run(client, "rm", "-f", identity)
+
+    def test_update_refused(self):
+        """What one part refuses changes nothing: the record, the scope and the files stay as they were."""
+        identity, unit, group = self.start("-m", "64m", "busybox", "sleep", "1000")
+        before = run("systemctl", "show", unit, "-p", "MemoryMax,CPUQuotaPerSecUSec"), open(f"{group}/memory.max", encoding="ascii").read()
+        for options in (("--memory", "1m"), ("--cpus", "99"), ("--memory", "256m"), ("--cpuset-cpus", "77")):
+            result = subprocess.run(["docker", "update", *options, identity], capture_output=True, check=False)
+            self.assertNotEqual((result.returncode, result.stderr), (0, b""))
+        self.assertEqual((run("systemctl", "show", unit, "-p", "MemoryMax,CPUQuotaPerSecUSec"),
+                          open(f"{group}/memory.max", encoding="ascii").read()), before)
+        self.assertEqual(json.loads(run("docker", "inspect", identity))[0]["HostConfig"]["Memory"], 64 * MEBI)
+
     def test_block_devices(self):
         """Weights and rates, as systemd and the group have them. The disk is the only one there is."""
         limits = ("--device-read-bps", "/dev/vda:1mb", "--device-write-bps", "/dev/vda:2mb", "--device-read-iops", "/dev/vda:300",
