@@ -25,7 +25,7 @@ int file_read_at(int dirfd, const char *path, size_t max, char **ret_data, size_
 int file_write_kernel(const char *path, const char *value);
 
 /* Replaces DIRFD/NAME by the data so that a power cut leaves the old or the new content: staged beside it, synced,
- * renamed, the directory synced. */
+ * renamed, the directory synced. NAME may be a path. */
 int file_replace_at(int dirfd, const char *name, const void *data, size_t size, mode_t mode);
 
 /* The same without syncing, for files that do not outlive the boot. */

@@ -93,13 +93,15 @@ int file_write_kernel(const char *path, const char *value)
 
 static int replace(int dirfd, const char *name, const void *data, size_t size, mode_t mode, bool durable)
 {
+        const char *slash = strrchr(name, '/');
+        int parent = slash ? (int) (slash + 1 - name) : 0;
         uint64_t random;
-        char staged[NAME_MAX + 1];
+        char staged[PATH_MAX];
 
         if (getrandom(&random, sizeof(random), 0) != (ssize_t) sizeof(random))
                 return -EIO;
-        if ((size_t) snprintf(staged, sizeof(staged), ".%s.%016llx", name, (unsigned long long) random) >=
-            sizeof(staged))
+        if ((size_t) snprintf(staged, sizeof(staged), "%.*s.%s.%016llx", parent, name, name + parent,
+                              (unsigned long long) random) >= sizeof(staged))
                 return -ENAMETOOLONG;
 
         CLEANUP_CLOSE int fd = openat(dirfd, staged, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -119,7 +121,8 @@ static int replace(int dirfd, const char *name, const void *data, size_t size, m
         if (!durable)
                 return 0;
 
-        CLEANUP_CLOSE int directory = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        staged[parent] = 0;
+        CLEANUP_CLOSE int directory = openat(dirfd, parent ? staged : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (directory < 0 || fsync(directory) < 0)
                 return -errno;
         return 0;

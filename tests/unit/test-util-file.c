@@ -56,6 +56,18 @@ static void test_replace(void **state)
         assert_null(again);
 }
 
+/* A path, wherever the process is. */
+static void test_replace_path(void **state)
+{
+        CLEANUP_FREE char *path = str_printf("%s/by-path", top), *text = NULL;
+        (void) state;
+
+        assert_int_equal(file_replace_volatile_at(AT_FDCWD, path, "one", 3, 0600), 0);
+        assert_int_equal(file_replace_at(AT_FDCWD, path, "two", 3, 0600), 0);
+        assert_int_equal(file_read_at(top_fd, "by-path", 100, &text, NULL), 0);
+        assert_string_equal(text, "two");
+}
+
 static void test_remove_tree(void **state)
 {
         CLEANUP_FREE char *deep = str_printf("%s/tree/a/b/c", top), *link = str_printf("%s/tree/link", top),
@@ -159,13 +171,10 @@ static void test_stream_framing(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_replace),
-                cmocka_unit_test(test_remove_tree),
-                cmocka_unit_test(test_descriptor_passing),
-                cmocka_unit_test(test_long_socket_path),
-                cmocka_unit_test(test_process_identity),
-                cmocka_unit_test(test_json_records),
-                cmocka_unit_test(test_stream_framing),
+                cmocka_unit_test(test_replace),          cmocka_unit_test(test_replace_path),
+                cmocka_unit_test(test_remove_tree),      cmocka_unit_test(test_descriptor_passing),
+                cmocka_unit_test(test_long_socket_path), cmocka_unit_test(test_process_identity),
+                cmocka_unit_test(test_json_records),     cmocka_unit_test(test_stream_framing),
         };
 
         return cmocka_run_group_tests_name("util-file", tests, setup, teardown);
