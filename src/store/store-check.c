@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Checking all that the store holds, without changing any of it: every digest again, every name that one thing has for
- * another, and nothing there that nobody names. The store is not opened, as opening mends what a crash left: that is to
- * be seen here. Each fault is told in one line. */
+ * another, every file's kind, owner, mode and time, and nothing there that nobody names. The store is not opened, as
+ * opening mends what a crash left: that is to be seen here. Each fault is told in one line. A directory in staging is
+ * what layers are compared in; were this process killed, the next opening would remove it. */
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
@@ -10,15 +11,16 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "berth/string.h"
+#include "store-compare.h"
 #include "store-headers.h"
 #include "store-private.h"
 #include "store-stage.h"
 #include "store-tree.h"
 
 typedef struct Check {
-        int image_fd, record_fd, blob_fd, layer_fd, staging_fd; /* owned; negative where there is none */
-        json_t *blobs, *layers;                                 /* owned; what images name, as keys */
-        json_t *sizes;                                          /* owned; a layer's size by diff ID */
+        int image_fd, record_fd, algorithm_fd, blob_fd, layer_fd, staging_fd; /* owned; negative where there is none */
+        json_t *blobs, *layers;                                               /* owned; what images name, as keys */
+        json_t *sizes;                                                        /* owned; a layer's size by diff ID */
         StoreCheck *result;
         void (*fault)(void *userdata, const char *text);
         void *userdata;
@@ -28,6 +30,7 @@ static void check_clear(Check *check)
 {
         fd_close(check->image_fd);
         fd_close(check->record_fd);
+        fd_close(check->algorithm_fd);
         fd_close(check->blob_fd);
         fd_close(check->layer_fd);
         fd_close(check->staging_fd);
@@ -69,47 +72,97 @@ static int for_each(Check *check, int dirfd, void (*func)(Check *check, const ch
         return errno > 0 ? -errno : 0;
 }
 
-/* --- Layers ------------------------------------------------------------------------------------------------------- */
-
-typedef struct Digest {
-        StoreHasher *hasher;
-        int64_t size;
-} Digest;
-
-static int digest_data(void *userdata, const void *data, size_t size)
+/* What the store makes for itself belongs to its user, and to nobody else. */
+static void check_form(Check *check, int dirfd, const char *name, const char *shown, mode_t mode)
 {
-        Digest *digest = userdata;
+        struct stat st;
 
-        digest->size += (int64_t) size;
-        return store_hasher_update(digest->hasher, data, size);
+        if (dirfd < 0 || fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return;
+        if ((st.st_mode & S_IFMT) != (mode & S_IFMT))
+                fault(check, "%s%s: is of another kind", shown, name);
+        else if ((st.st_mode & 07777) != (mode & 07777))
+                fault(check, "%s%s: has the mode %o", shown, name, st.st_mode & 07777);
+        if (st.st_uid != geteuid() || st.st_gid != getegid())
+                fault(check, "%s%s: belongs to %u:%u", shown, name, st.st_uid, st.st_gid);
+        if (S_ISREG(st.st_mode) && st.st_nlink != 1)
+                fault(check, "%s%s: has other links", shown, name);
 }
 
-/* The tar is made again: its digest tells of every byte of headers and files. */
-static void check_content(Check *check, const char *name, int fd, const json_t *record)
-{
-        StoreHasher *hasher CLEANUP_HASHER = NULL;
-        Digest digest = {};
-        char found[STORE_DIGEST_SIZE];
-        int r;
+/* --- Layers ------------------------------------------------------------------------------------------------------- */
 
-        r = store_hasher_new(true, &hasher);
-        digest.hasher = hasher;
-        if (r >= 0)
-                r = store_layer_write_tar(fd, digest_data, &digest);
-        if (r >= 0)
-                r = store_hasher_finish(hasher, found);
-        if (r < 0)
+typedef struct Difference {
+        Check *check;
+        const char *layer;
+} Difference;
+
+static void tell_of_layer(void *userdata, const char *path, const char *what)
+{
+        const Difference *difference = userdata;
+
+        fault(difference->check, "layer/%s/%s: %s", difference->layer, path, what);
+}
+
+/* The tar is made again: its digest tells of every byte of headers and files, and what is unpacked from it what the
+ * files have to be like. */
+static void compare_layer(Check *check, const char *name, int fd, int scratch_fd, const json_t *record)
+{
+        Difference difference = { check, name };
+        StoreCompare compare = {
+                .layer_fd = fd, .scratch_fd = scratch_fd, .tell = tell_of_layer, .userdata = &difference
+        };
+        StoreUnpacked found;
+        int r = store_compare(&compare, &found);
+
+        if (r < 0) {
                 fault(check, "layer/%s: its tar cannot be written again: %s", name,
                       r == -EBADMSG ? "its files or headers have changed" : strerror(-r));
-        else if (!str_equal(found, json_get_string(record, "DiffID")))
-                fault(check, "layer/%s: its tar has the digest %s", name, found);
-        else if (digest.size != json_get_int(record, "TarSize", -1))
-                fault(check, "layer/%s: its tar has %lld bytes", name, (long long) digest.size);
+                return;
+        }
+        if (!str_equal(found.diff_id, json_get_string(record, "DiffID")))
+                fault(check, "layer/%s: its tar has the digest %s", name, found.diff_id);
+        else if (found.tar_size != json_get_int(record, "TarSize", -1))
+                fault(check, "layer/%s: its tar has %lld bytes", name, (long long) found.tar_size);
+        if (found.size != json_get_int(record, "Size", -1) || found.entries != json_get_int(record, "Entries", -1))
+                fault(check, "layer/%s: its record has other numbers than its tar", name);
+}
+
+static void check_content(Check *check, const char *name, int fd, const json_t *record)
+{
+        int scratch CLEANUP_CLOSE = -EBADF;
+        char id[ID_LENGTH + 1], *directory CLEANUP_FREE = NULL;
+        int r = check->staging_fd < 0 ? -ENOENT : id_generate(id);
+
+        if (r >= 0)
+                directory = str_printf("%s%.16s", STORE_CHECK_PREFIX, id);
+        if (r >= 0 && (!directory || mkdirat(check->staging_fd, directory, 0700) < 0))
+                r = directory ? -errno : -ENOMEM;
+        if (r >= 0) {
+                scratch = openat(check->staging_fd, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                r = scratch < 0 ? -errno : 0;
+        }
+        if (r < 0)
+                fault(check, "layer/%s: cannot be compared: %s", name, strerror(-r));
+        else
+                compare_layer(check, name, fd, scratch, record);
+        if (directory)
+                (void) path_remove_tree_at(check->staging_fd, directory);
 }
 
 static void check_layer_files(Check *check, const char *name, int fd)
 {
-        static const char *const known[] = { STORE_TREE_FS, STORE_TREE_KEPT, STORE_HEADERS_NAME, STORE_LAYER_RECORD };
+        /* The trees' own modes are compared with them. */
+        static const struct {
+                const char *name;
+                mode_t mode;
+        } known[] = {
+                { STORE_TREE_FS, 0 },
+                { STORE_TREE_KEPT, 0 },
+                { STORE_HEADERS_NAME, S_IFREG | 0600 },
+                { STORE_LAYER_RECORD, S_IFREG | 0600 },
+                { STORE_SOURCES_NAME, S_IFREG | 0600 },
+        };
+        char *shown CLEANUP_FREE = str_printf("layer/%s/", name);
         int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *dir CLEANUP_CLOSEDIR = copy >= 0 ? fdopendir(copy) : NULL;
         struct dirent *entry;
@@ -117,8 +170,11 @@ static void check_layer_files(Check *check, const char *name, int fd)
         while (dir && (entry = readdir(dir))) {
                 bool found = str_equal(entry->d_name, ".") || str_equal(entry->d_name, "..");
 
-                for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-                        found = found || str_equal(entry->d_name, known[i]);
+                for (size_t i = 0; i < ARRAY_SIZE(known) && !found; i++) {
+                        found = str_equal(entry->d_name, known[i].name);
+                        if (found && known[i].mode)
+                                check_form(check, fd, entry->d_name, shown ?: "", known[i].mode);
+                }
                 if (!found)
                         fault(check, "layer/%s/%s: belongs to nothing", name, entry->d_name);
         }
@@ -133,6 +189,7 @@ static void check_layer(Check *check, const char *name)
         int r;
 
         check->result->layers++;
+        check_form(check, check->layer_fd, name, "layer/", S_IFDIR | 0700);
         r = fd < 0 ? -errno : json_read_at(fd, STORE_LAYER_RECORD, &record);
         diff_id = json_get_string(record, "DiffID");
         if (r < 0 || !store_digest_is_valid(diff_id)) {
@@ -189,6 +246,7 @@ static void check_record(Check *check, const char *name)
                 return;
         }
         check->result->images++;
+        check_form(check, check->record_fd, name, "image/record/", S_IFREG | 0600);
         r = json_read_at(check->record_fd, name, &record);
         if (r < 0) {
                 fault(check, "image %.12s: no record: %s", hex, strerror(-r));
@@ -237,6 +295,7 @@ static void check_blob(Check *check, const char *name)
         int r;
 
         check->result->blobs++;
+        check_form(check, check->blob_fd, name, "image/blobs/sha256/", S_IFREG | 0600);
         r = file_read_at(check->blob_fd, name, STORE_BLOB_SIZE_MAX, &data, &size);
         if (r >= 0)
                 r = store_digest_data(data, size, found);
@@ -289,8 +348,18 @@ static void check_leftover(Check *check, const char *name)
 
 static void check_image_file(Check *check, const char *name)
 {
+        mode_t mode = str_equal(name, STORE_REFERENCES_NAME) ? S_IFREG | 0600 : S_IFDIR | 0700;
+
+        check_form(check, check->image_fd, name, "image/", mode);
         if (!str_equal(name, "record") && !str_equal(name, "blobs") && !str_equal(name, STORE_REFERENCES_NAME))
                 fault(check, "image/%s: belongs to nothing", name);
+}
+
+static void check_algorithm(Check *check, const char *name)
+{
+        check_form(check, check->algorithm_fd, name, "image/blobs/", S_IFDIR | 0700);
+        if (!str_equal(name, "sha256"))
+                fault(check, "image/blobs/%s: belongs to nothing", name);
 }
 
 static int open_part(const char *root, const char *name, int *ret_fd)
@@ -303,42 +372,58 @@ static int open_part(const char *root, const char *name, int *ret_fd)
         return *ret_fd < 0 && errno != ENOENT ? -errno : 0;
 }
 
+static int open_parts(Check *check, const char *root)
+{
+        const struct {
+                const char *name;
+                int *fd;
+        } parts[] = {
+                { "image", &check->image_fd },           { "image/record", &check->record_fd },
+                { "image/blobs", &check->algorithm_fd }, { "image/blobs/sha256", &check->blob_fd },
+                { "layer", &check->layer_fd },           { "staging", &check->staging_fd },
+        };
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(parts); i++)
+                r = open_part(root, parts[i].name, parts[i].fd);
+        return r;
+}
+
+/* What is left over is looked for first, as layers are compared in a directory of staging. */
+static int check_all(Check *check)
+{
+        const struct {
+                int fd;
+                void (*func)(Check *check, const char *name);
+        } steps[] = {
+                { check->staging_fd, check_leftover },    { check->image_fd, check_image_file },
+                { check->record_fd, check_record },       { check->algorithm_fd, check_algorithm },
+                { check->blob_fd, check_blob },           { check->layer_fd, check_layer },
+                { check->record_fd, check_record_sizes },
+        };
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(steps); i++)
+                r = for_each(check, steps[i].fd, steps[i].func);
+        return r < 0 ? r : check_references(check);
+}
+
 int store_check(const char *root, void (*tell)(void *userdata, const char *text), void *userdata, StoreCheck *ret)
 {
         StoreCheck result = {};
         Check check CLEANUP(check_clear) = { .image_fd = -EBADF, .record_fd = -EBADF, .blob_fd = -EBADF };
         int r;
 
-        check.layer_fd = check.staging_fd = -EBADF;
+        check.algorithm_fd = check.layer_fd = check.staging_fd = -EBADF;
         check.result = &result;
         check.fault = tell;
         check.userdata = userdata;
         check.blobs = json_object();
         check.layers = json_object();
         check.sizes = json_object();
-        r = check.blobs && check.layers && check.sizes ? open_part(root, "image", &check.image_fd) : -ENOMEM;
+        r = check.blobs && check.layers && check.sizes ? open_parts(&check, root) : -ENOMEM;
         if (r >= 0)
-                r = open_part(root, "image/record", &check.record_fd);
-        if (r >= 0)
-                r = open_part(root, "image/blobs/sha256", &check.blob_fd);
-        if (r >= 0)
-                r = open_part(root, "layer", &check.layer_fd);
-        if (r >= 0)
-                r = open_part(root, "staging", &check.staging_fd);
-        if (r >= 0)
-                r = for_each(&check, check.image_fd, check_image_file);
-        if (r >= 0)
-                r = for_each(&check, check.record_fd, check_record);
-        if (r >= 0)
-                r = for_each(&check, check.blob_fd, check_blob);
-        if (r >= 0)
-                r = for_each(&check, check.layer_fd, check_layer);
-        if (r >= 0)
-                r = for_each(&check, check.record_fd, check_record_sizes);
-        if (r >= 0)
-                r = check_references(&check);
-        if (r >= 0)
-                r = for_each(&check, check.staging_fd, check_leftover);
+                r = check_all(&check);
         if (r >= 0)
                 *ret = result;
         return r;

@@ -8,8 +8,10 @@
 #define STORE_BLOB_SIZE_MAX (16u * 1024 * 1024)
 #define STORE_LAYER_ID_LENGTH 20
 #define STORE_REFERENCES_NAME "references.json"
+#define STORE_SOURCES_NAME "sources.json"
 #define STORE_TRASH_PREFIX "trash-"
 #define STORE_JOB_PREFIX "job-"
+#define STORE_CHECK_PREFIX "check-"
 #define STORE_NO_IMAGE "No such image: %s"
 
 /* An image's record, as kept in image/record/HEX.json:

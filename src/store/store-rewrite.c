@@ -170,7 +170,7 @@ static int copy_file(StoreStream *stream, Rewrite *rewrite, uint64_t position)
                 if (n < 0 && errno == EINTR)
                         continue;
                 if (n <= 0)
-                        return n < 0 ? -errno : -EBADMSG;
+                        return n < 0 && errno != ESPIPE && errno != EISDIR ? -errno : -EBADMSG;
                 r = rewrite->write(rewrite->userdata, rewrite->buffer, n);
                 offset += (uint64_t) n;
                 left -= (uint64_t) n;

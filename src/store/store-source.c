@@ -8,7 +8,6 @@
 #include "berth/string.h"
 #include "store-private.h"
 
-#define SOURCES_NAME "sources.json"
 #define SOURCES_MAX 50
 #define REPOSITORIES_MAX 50
 
@@ -20,7 +19,7 @@ int store_layer_sources(const char *layer_root, const char *diff_id, json_t **re
 
         if (fd < 0)
                 return fd;
-        r = json_read_at(fd, SOURCES_NAME, &sources);
+        r = json_read_at(fd, STORE_SOURCES_NAME, &sources);
         if (r >= 0 && !json_is_array(sources)) {
                 json_decref(sources);
                 r = -EBADMSG;
@@ -88,5 +87,5 @@ int store_source_add(Store *store, const char *diff_id, const char *digest, int6
             put_first(json_get_array(source, "Repositories"), name, REPOSITORIES_MAX) < 0 ||
             put_first(sources, source, SOURCES_MAX) < 0)
                 return -ENOMEM;
-        return json_equal(sources, before) ? 0 : json_write_volatile_at(fd, SOURCES_NAME, sources, 0600);
+        return json_equal(sources, before) ? 0 : json_write_volatile_at(fd, STORE_SOURCES_NAME, sources, 0600);
 }

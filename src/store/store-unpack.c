@@ -27,6 +27,7 @@
 
 typedef struct Unpack {
         StorePack *pack; /* borrowed */
+        bool bare;       /* files get no content */
         StoreTree tree;
         StoreHeaders headers;
         StoreTar tar;
@@ -109,11 +110,11 @@ static int copy_extent(Unpack *unpack, int fd, bool has, const char *real, int64
 
 static int copy_content(Unpack *unpack, int fd, const char *real, const StoreTarEntry *entry)
 {
-        bool has = unpack->pack && store_pack_clone(unpack->pack, fd);
+        bool has = unpack->bare || (unpack->pack && store_pack_clone(unpack->pack, fd));
         int r;
 
         unpack->result.size += entry->size;
-        if ((entry->sparse || entry->size >= HOLE_SIZE) && !has && ftruncate(fd, entry->size) < 0)
+        if ((unpack->bare || ((entry->sparse || entry->size >= HOLE_SIZE) && !has)) && ftruncate(fd, entry->size) < 0)
                 return -errno;
         if (!entry->sparse)
                 return copy_extent(unpack, fd, has, real, 0, entry->size);
@@ -373,11 +374,9 @@ static ssize_t count_next(StoreStream *stream, const uint8_t **ret)
         return n;
 }
 
-int store_unpack(StoreStream *tar, StorePack *pack, int layer_fd, void (*tick)(void *userdata, int64_t bytes),
-                 void *userdata, StoreUnpacked *ret, Error *error)
+static int unpack_all(Unpack *unpack, StoreStream *tar, int layer_fd, void (*tick)(void *userdata, int64_t bytes),
+                      void *userdata, StoreUnpacked *ret, Error *error)
 {
-        Unpack unpack CLEANUP(
-                unpack_clear) = { .pack = pack, .tree = STORE_TREE_EMPTY, .headers = STORE_HEADERS_EMPTY };
         StoreHasher *hasher CLEANUP_HASHER = NULL;
         StoreHashStream hash;
         CountStream count;
@@ -389,21 +388,38 @@ int store_unpack(StoreStream *tar, StorePack *pack, int layer_fd, void (*tick)(v
                 return r;
         store_hash_stream_init(&hash, tar, hasher);
         count = (CountStream) { .stream.next = count_next, .parent = &hash.stream };
-        unpack.tar = (StoreTar) { .stream = &count.stream, .raw = show_raw, .userdata = &unpack };
+        unpack->tar = (StoreTar) { .stream = &count.stream, .raw = show_raw, .userdata = unpack };
         mask = umask(0);
-        r = store_headers_create(&unpack.headers, layer_fd);
+        r = store_headers_create(&unpack->headers, layer_fd);
         if (r >= 0)
-                r = store_tree_create(&unpack.tree, layer_fd, &unpack.headers);
+                r = store_tree_create(&unpack->tree, layer_fd, &unpack->headers);
         if (r >= 0)
-                r = unpack_entries(&unpack, tick, userdata, error);
+                r = unpack_entries(unpack, tick, userdata, error);
         umask(mask);
         if (r == 0)
-                r = unpack_finish(&unpack, error);
+                r = unpack_finish(unpack, error);
         if (r == 0)
-                r = store_hasher_finish(hasher, unpack.result.diff_id);
+                r = store_hasher_finish(hasher, unpack->result.diff_id);
         if (r != 0)
                 return r;
-        unpack.result.tar_size = count.total;
-        *ret = unpack.result;
+        unpack->result.tar_size = count.total;
+        *ret = unpack->result;
         return 0;
+}
+
+int store_unpack(StoreStream *tar, StorePack *pack, int layer_fd, void (*tick)(void *userdata, int64_t bytes),
+                 void *userdata, StoreUnpacked *ret, Error *error)
+{
+        Unpack unpack CLEANUP(
+                unpack_clear) = { .pack = pack, .tree = STORE_TREE_EMPTY, .headers = STORE_HEADERS_EMPTY };
+
+        return unpack_all(&unpack, tar, layer_fd, tick, userdata, ret, error);
+}
+
+int store_unpack_bare(StoreStream *tar, int layer_fd, StoreUnpacked *ret, Error *error)
+{
+        Unpack unpack CLEANUP(
+                unpack_clear) = { .bare = true, .tree = STORE_TREE_EMPTY, .headers = STORE_HEADERS_EMPTY };
+
+        return unpack_all(&unpack, tar, layer_fd, NULL, NULL, ret, error);
 }

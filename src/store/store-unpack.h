@@ -19,3 +19,6 @@ typedef struct StoreUnpacked {
  */
 int store_unpack(StoreStream *tar, StorePack *pack, int layer_fd, void (*tick)(void *userdata, int64_t bytes),
                  void *userdata, StoreUnpacked *ret, Error *error);
+
+/* The same, but that files get their size and no content: for comparing. */
+int store_unpack_bare(StoreStream *tar, int layer_fd, StoreUnpacked *ret, Error *error);

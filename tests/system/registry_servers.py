@@ -359,6 +359,7 @@ def manifest(registry, repository, reference):
     connection.request("GET", f"/v2/{repository}/manifests/{reference}", headers={"Accept": ", ".join(kinds)})
     reply = connection.getresponse()
     data = reply.read()
+    connection.close()
     if reply.status != 200:
         raise AssertionError(f"manifest {repository}:{reference}: {reply.status} {data!r}")
     return data, reply.getheader("Content-Type")
@@ -370,6 +371,7 @@ def put(registry, path, data, kind):
     connection.request("PUT", path, data, {"Content-Type": kind})
     reply = connection.getresponse()
     reply.read()
+    connection.close()
     return reply.status
 
 
@@ -385,6 +387,7 @@ def put_blob(registry, repository, data):
                        {"Content-Type": "application/octet-stream"})
     reply = connection.getresponse()
     reply.read()
+    connection.close()
     if reply.status != 201:
         raise AssertionError(f"blob: {reply.status}")
     return digest
