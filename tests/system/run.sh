@@ -9,8 +9,8 @@ cd "$(dirname "$0")/../.."
 
 # test_containers.py first: it wants to make the first connection. test_logs_monitor.py needs no engine, but a build tree.
 declare -A groups=(
-    [engine]="test_containers.py test_requests.py test_archives.py test_faults.py test_output.py test_spool.py test_images.py
-        test_store.py test_config.py"
+    [engine]="test_containers.py test_requests.py test_archives.py test_hostile.py test_faults.py test_output.py test_spool.py
+        test_images.py test_store.py test_config.py"
     [registries]="test_registry.py test_push.py test_imports.py test_client.py"
     [options]="test_events.py test_restart.py test_units.py test_volumes.py test_options.py test_escapes.py test_networks.py
         test_dns.py test_archive.py test_build.py"
@@ -25,7 +25,7 @@ fi
 tests=("$@")
 [[ -z ${groups[$1]:-} ]] || read -r -d '' -a tests <<<"${groups[$1]}" || true
 settings=(BERTH_LINES="${BERTH_LINES:-100000}" BERTH_ROUNDS="${BERTH_ROUNDS:-200}" BERTH_SEED="${BERTH_SEED:-1}"
-    BERTH_CUTS="${BERTH_CUTS:-15}" BERTH_KILLS="${BERTH_KILLS:-15}")
+    BERTH_CUTS="${BERTH_CUTS:-15}" BERTH_KILLS="${BERTH_KILLS:-15}" BERTH_HOSTILE="${BERTH_HOSTILE:-}")
 start_installed "check$$" test
 bash "$host" put "$name" "$images"/busybox*.tar "$images/debian.tar" "$images/layers.tar" tests/system/*.py tests/api/engine.py /root/
 for test in "${tests[@]}"; do
