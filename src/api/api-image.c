@@ -49,12 +49,30 @@ static void tag(ApiCall *call)
                 http_respond_empty(call->request, 201);
 }
 
+/* An image is of one platform here: that has to be the one that is said. */
+static int check_platforms(ApiCall *call, Error *error)
+{
+        char *names[] = { call->name, NULL };
+        const char *text = call->minor >= 50 ? http_request_query(call->request, "platforms") : NULL;
+        CLEANUP_FREE char *platform = api_platform(text);
+        CLEANUP_JSON json_t *plan = NULL;
+
+        if (str_empty(text))
+                return 0;
+        if (http_request_query_nth(call->request, "platforms", 1))
+                return error_set(error, OUTCOME_BAD_REQUEST, "multiple platforms are not supported");
+        return platform ? engine_image_save_check(call->engine, names, platform, &plan, error) : -ENOMEM;
+}
+
 static void delete(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
         json_t *items = NULL;
-        int r = engine_image_remove(call->engine, call->name, api_query_bool(call, "force"),
-                                    api_query_bool(call, "noprune"), &items, &error);
+        int r = check_platforms(call, &error);
+
+        if (r == 0)
+                r = engine_image_remove(call->engine, call->name, api_query_bool(call, "force"),
+                                        api_query_bool(call, "noprune"), &items, &error);
 
         api_answer(call->request, 200, r, items, &error);
 }

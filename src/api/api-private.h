@@ -51,6 +51,7 @@ bool api_query_bool(const ApiCall *call, const char *name);
 /* {"os":..., "architecture":..., "variant":...} as "os/architecture/variant"; a text of that form as it is. Owned by
  * the caller; NULL where none was given. */
 char *api_query_platform(ApiCall *call);
+char *api_platform(const char *text);
 /* The integer, FALLBACK where absent, or -EINVAL after the request was answered with 400. */
 int api_query_int(const ApiCall *call, const char *name, int64_t fallback, int64_t *ret);
 /* The parameters h and w of a terminal, or -EINVAL after the request was answered. */

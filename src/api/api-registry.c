@@ -47,8 +47,47 @@ static void push(ApiCall *call)
         engine_image_push(call->engine, &stream, &push);
 }
 
+static const char *kind_of(const json_t *value)
+{
+        static const char *const kinds[] = {
+                [JSON_OBJECT] = "object", [JSON_ARRAY] = "array", [JSON_STRING] = "string", [JSON_INTEGER] = "number",
+                [JSON_REAL] = "number",   [JSON_TRUE] = "bool",   [JSON_FALSE] = "bool",    [JSON_NULL] = "null",
+        };
+
+        return kinds[json_typeof(value)];
+}
+
+/* What is no AuthConfig is refused in Docker's words. */
+static int check_login(const json_t *body, Error *error)
+{
+        static const char *const members[] = { "username",      "password",      "auth",         "email",
+                                               "serveraddress", "identitytoken", "registrytoken" };
+
+        if (!body)
+                return error_set(error, OUTCOME_FAILED, "EOF");
+        if (!json_is_object(body))
+                return error_set(error, OUTCOME_FAILED,
+                                 "json: cannot unmarshal %s into Go value of type registry.AuthConfig", kind_of(body));
+        for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+                const json_t *value = json_object_get(body, members[i]);
+
+                if (value && !json_is_string(value) && !json_is_null(value))
+                        return error_set(error, OUTCOME_FAILED,
+                                         "json: cannot unmarshal %s into Go struct field AuthConfig.%s of type string",
+                                         kind_of(value), members[i]);
+        }
+        return 0;
+}
+
 static void login(ApiCall *call)
 {
+        CLEANUP_ERROR Error error = { 0 };
+        int r = check_login(call->body, &error);
+
+        if (r != 0) {
+                api_fail(call->request, r, &error);
+                return;
+        }
         engine_login(call->engine, call->body, api_answer_later, call->request);
 }
 

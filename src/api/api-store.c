@@ -30,7 +30,11 @@ static void commit(ApiCall *call)
 
 char *api_query_platform(ApiCall *call)
 {
-        const char *text = http_request_query(call->request, "platform");
+        return api_platform(http_request_query(call->request, "platform"));
+}
+
+char *api_platform(const char *text)
+{
         CLEANUP_JSON json_t *object = str_empty(text) ? NULL : json_loads(text, 0, NULL);
         const char *variant = json_get_string(object, "variant");
 

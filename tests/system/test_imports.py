@@ -178,6 +178,30 @@ class Imports(unittest.TestCase):
         # Older clients do not know it.
         self.assertIn("Loaded image", load(data, missing, "v1.47")[-1]["stream"])
 
+    def test_removal_of_a_platform(self):
+        def remove(*platforms, version="v1.50"):
+            query = "&".join("platforms=" + urllib.parse.quote(json.dumps(platform)) for platform in platforms)
+            answer = call("DELETE", f"/{version}/images/several:1?{query}")
+            return answer.status, answer.message() if answer.status != 200 else None
+        load(layout_of(("amd64",)))
+        here, other = ({"os": "linux", "architecture": architecture} for architecture in ("amd64", "s390x"))
+        status, text = remove(other)
+        self.assertEqual(status, 404)
+        self.assertIn("does not provide the specified platform (linux/s390x)", text)
+        self.assertEqual(remove(here, other)[0], 400)
+        self.assertEqual(remove(here), (200, None))
+        load(layout_of(("amd64",)))
+        self.assertEqual(remove(other, version="v1.49"), (200, None))
+
+    def test_login_bodies(self):
+        """What is no login is refused in dockerd's words."""
+        for body in (b"", b"[]", b"5", b'"x"', b"true", b'{"username":5}', b'{"password":["x"]}'):
+            with self.subTest(body):
+                found = [hosted.Answer(hosted.send_raw(server, hosted.build("POST", "/v1.45/auth", body, ("Content-Type: application/json",)), 30))
+                         for server in ((BERTH, REFERENCE) if self.reference else (BERTH,))]
+                self.assertEqual(found[0].status, 500)
+                self.assertEqual({(answer.status, answer.message()) for answer in found}, {(500, found[0].message())})
+
 
 if __name__ == "__main__":
     unittest.main()
