@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A tree of every kind of file on its way through docker-registry, archives and dockerd and back: an image keeps its ID, and the
+tree all that can be known of it."""
+import json
+import os
+import subprocess
+import unittest
+
+import registry_servers as registries
+from hosted import BERTH, REFERENCE, remove_all, run, start_reference, wait_until
+from trees import CHANGED_TREE, LAYERS, ODD_TREE, check, decorate, describe, inspect, layer_tree, without
+
+REGISTRY = "127.0.0.1:5000"
+PLACES = (b".dockerenv", b"dev", b"proc", b"sys", b"etc/hosts", b"etc/hostname", b"etc/resolv.conf")
+
+
+def docker(*arguments, server=BERTH, **options):
+    return run("docker", "-H", f"unix://{server}", *arguments, **options)
+
+
+def trees_of(name):
+    return [describe(f"{LAYERS}/{diff_id[7:27]}/fs") for diff_id in inspect(name)["RootFS"]["Layers"]]
+
+
+def reference_trees(name):
+    """dockerd's directories of an image's layers, the lowest first."""
+    data = inspect(name, REFERENCE)["GraphDriver"]["Data"]
+    paths = [data["UpperDir"], *data.get("LowerDir", "").split(":")]
+    return [describe(path) for path in reversed([path for path in paths if path])]
+
+
+class Trips(unittest.TestCase):
+    maxDiff = 3000
+
+    @classmethod
+    def setUpClass(cls):
+        run("berth", "load", "-q", "-i", "/root/busybox.tar")
+        cls.registry = registries.Registry(5000)
+        cls.reference = start_reference()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.registry.stop()
+
+    def tearDown(self):
+        remove_all()
+        for name in docker("images", "-aq", "--no-trunc").split():
+            docker("rmi", "-f", name, status=None)
+        run("berth", "load", "-q", "-i", "/root/busybox.tar")
+        self.assertIn(" 0 faults", check())
+
+    def corpus(self, server, name):
+        """Two commits, and the directories that they were made of, described."""
+        trees, base = [], "busybox"
+        for number, script in enumerate((ODD_TREE, CHANGED_TREE)):
+            container, image = f"corpus{number}", f"{name}:{number}"
+            docker("run", "-d", "--network", "none", "--name", container, base, "sh", "-c", script + "touch /done; sleep 1000",
+                   server=server)
+            data = json.loads(docker("inspect", container, server=server))[0]["GraphDriver"]["Data"]
+            wait_until(lambda: os.path.exists(data["UpperDir"] + "/done"), 20, "the tree")
+            if number == 0:
+                decorate(data["UpperDir"])
+            docker("commit", container, image, server=server)
+            trees.append(describe(data["UpperDir"], PLACES))
+            base = image
+        return trees
+
+    def test_corpus(self):
+        upper = self.corpus(BERTH, "corpus")
+        before = trees_of("corpus:1")
+        # There for the engine's own files only, which are no change.
+        upper[1].pop(b"etc")
+        self.assertEqual([describe(layer_tree(f"corpus:{i}"), PLACES) for i in (0, 1)], upper)
+        image = inspect("corpus:1")
+        docker("save", "-o", "/root/corpus.tar", "corpus:1")
+        docker("tag", "corpus:1", f"{REGISTRY}/corpus:1")
+        docker("push", "-q", f"{REGISTRY}/corpus:1")
+        merged = json.loads(docker("inspect", "corpus1"))[0]["GraphDriver"]["Data"]["MergedDir"]
+        whole = describe(merged, PLACES)
+        docker("export", "-o", "/root/export.tar", "corpus1")
+        remove_all()
+        docker("import", "/root/export.tar", "flat:1")
+        self.assertEqual(without(describe(layer_tree("flat:1"), PLACES), "sparse"), without(whole, "sparse"))
+        for arrive, name in ((("load", "-q", "-i", "/root/corpus.tar"), "corpus:1"), (("pull", "-q", f"{REGISTRY}/corpus:1"),
+                                                                                    f"{REGISTRY}/corpus:1")):
+            with self.subTest(arrive[0]):
+                docker("rmi", "-f", image["Id"])
+                docker("rmi", "-f", "corpus:0", "corpus:1", f"{REGISTRY}/corpus:1", status=None)
+                docker(*arrive)
+                self.assertEqual(inspect(name)["Id"], image["Id"])
+                self.assertEqual(trees_of(name), before)
+        if not self.reference:
+            return
+        # The same bytes are the same files there, but that it writes zeros out, that its links lose capabilities, and that no
+        # time is before 1970.
+        docker("load", "-q", "-i", "/root/corpus.tar", server=REFERENCE)
+        for its, mine in zip(reference_trees("corpus:1"), before):
+            self.assertEqual(sorted(its), sorted(mine))
+            for path, entry in without(mine, "sparse").items():
+                found = without(its, "sparse")[path]
+                if "links" in entry:
+                    found.pop("attributes")
+                    entry.pop("attributes")
+                if "time" in entry:
+                    entry["time"] = max(entry["time"], 0)
+                self.assertEqual(found, entry, path)
+        docker("rmi", "-f", "corpus:1", server=REFERENCE)
+
+    def test_corpus_of_dockerd(self):
+        """What dockerd commits, saves and loads is the same with Berth; and it commits what Berth commits."""
+        if not self.reference:
+            self.skipTest("no dockerd")
+        self.corpus(REFERENCE, "theirs")
+        try:
+            docker("save", "-o", "/root/theirs.tar", "theirs:1", server=REFERENCE)
+            docker("load", "-q", "-i", "/root/theirs.tar")
+            self.assertEqual(inspect("theirs:1")["Id"], inspect("theirs:1", REFERENCE)["Id"])
+            saved = trees_of("theirs:1")
+            self.corpus(BERTH, "ours")
+            ours = trees_of("ours:1")
+            # It keeps capabilities of all attributes, and whole seconds; the noise is new each time.
+            for mine, its in zip(ours[1:], saved[1:]):
+                self.assertEqual(sorted(mine), sorted(its))
+                mine, its = (without(tree, "sparse", "attributes", "time", "content") for tree in (mine, its))
+                self.assertEqual(mine, its)
+            for tree in (ours, saved):
+                self.assertIn("security.capability", tree[1][b"odd/first"]["attributes"])
+        finally:
+            for container in docker("ps", "-aq", server=REFERENCE).split():
+                docker("rm", "-f", container, server=REFERENCE)
+            subprocess.run(("docker", "-H", f"unix://{REFERENCE}", "rmi", "-f", "theirs:1", "theirs:0"), capture_output=True, check=False)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
