@@ -26,6 +26,7 @@ typedef struct BuildCopy {
         int source_fd;      /* root of the sources, borrowed as all is */
         int root_fd;        /* root that is copied into */
         int staging_fd;     /* where archives are unpacked */
+        int owner_fd;       /* root whose users and groups have names */
         char *const *paths; /* of build_find_sources() */
         const json_t *step;
         bool keep_owner;
@@ -33,6 +34,10 @@ typedef struct BuildCopy {
 } BuildCopy;
 
 int build_copy(const BuildCopy *copy, Error *error);
+
+/* Removes from an overlay's upper directory the empty mount points ("/a/b") that were made for mounts, and what was
+ * made above them. */
+void build_remove_stubs(int upper_fd, const json_t *targets);
 
 /* Makes a directory and what is missing above it, as WORKDIR does. */
 int build_make_directory(int root_fd, const char *path, Error *error);

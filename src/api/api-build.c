@@ -102,12 +102,37 @@ static void take_registries(const ApiCall *call, json_t *options)
                 json_object_set(options, "registry", registries);
 }
 
+/* X-Berth-Build: base64 of {"secrets":{"id":base64},"ssh":{"id":socket on this machine}}. A client's own way to give
+ * them; they are in no URL, and on no disk. */
+static int take_private(const ApiCall *call, json_t *options, Error *error)
+{
+        static const char *const keys[] = { "secrets", "ssh" };
+        const char *header = http_request_header(call->request, "X-Berth-Build");
+        CLEANUP_FREE char *text = NULL;
+        size_t size = 0;
+
+        if (str_empty(header))
+                return 0;
+        CLEANUP_JSON json_t *given = base64_decode(header, &text, &size) < 0 ? NULL : json_loadb(text, size, 0, NULL);
+        if (text)
+                explicit_bzero(text, size);
+        if (!json_is_object(given))
+                return error_set(error, OUTCOME_BAD_REQUEST, "error reading X-Berth-Build: invalid JSON");
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                if (json_get_object(given, keys[i]))
+                        json_object_set(options, keys[i], json_get_object(given, keys[i]));
+        return 0;
+}
+
 static int check_options(const json_t *options, Error *error)
 {
         if (str_equal(json_get_string(options, "version"), "2"))
                 return error_set(
                         error, OUTCOME_NOT_IMPLEMENTED,
                         "BuildKit's protocol is not supported by this version of berth; set DOCKER_BUILDKIT=0");
+        if (json_array_size(json_get_array(options, "outputs")) > 0)
+                return error_set(error, OUTCOME_NOT_IMPLEMENTED,
+                                 "outputs need BuildKit's protocol; berth build --output writes them itself");
         if (json_get_bool(options, "squash"))
                 return error_set(error, OUTCOME_NOT_IMPLEMENTED, "squash is not supported by this version of berth");
         return 0;
@@ -122,6 +147,8 @@ static void build(ApiCall *call)
 
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(parameters); i++)
                 r = take_parameter(call, i, options, &error);
+        if (r == 0)
+                r = take_private(call, options, &error);
         if (r == 0)
                 r = check_options(options, &error);
         if (r != 0) {

@@ -525,7 +525,7 @@ int build_copy(const BuildCopy *copy, Error *error)
 
         if (r == 0 && owner) {
                 copier.set_owner = true;
-                r = build_parse_owner(copy->root_fd, owner, &copier.uid, &copier.gid, error);
+                r = build_parse_owner(copy->owner_fd, owner, &copier.uid, &copier.gid, error);
         }
         if (r == 0)
                 r = build_exclude(copy->step, &exclude, error);

@@ -14,6 +14,7 @@
 #include "berth/json.h"
 #include "client-auth.h"
 #include "client-build-context.h"
+#include "client-build-secret.h"
 #include "client-build-show.h"
 #include "client-config.h"
 #include "client-pull.h"
@@ -27,6 +28,7 @@ typedef struct Source {
         Buffer head;                          /* what was read of an archive on standard input */
         bool archive;                         /* standard input is the context */
         const char *remote;                   /* the daemon is to fetch it; borrowed */
+        char *secrets;                        /* a header; owned */
 } Source;
 
 static void source_clear(Source *source)
@@ -35,6 +37,9 @@ static void source_clear(Source *source)
         free(source->directory);
         free(source->dockerfile);
         free(source->extra);
+        if (source->secrets)
+                explicit_bzero(source->secrets, strlen(source->secrets));
+        free(source->secrets);
         buffer_clear(&source->head);
 }
 
@@ -360,7 +365,8 @@ static int upload(const Client *client, HttpClient *http, const Source *source, 
 static int build(const Client *client, const char *target, const Source *source, BuildShow *show, Error *error)
 {
         CLEANUP_HTTP_CLIENT HttpClient *http = NULL;
-        CLEANUP_FREE char *headers = registries_header();
+        CLEANUP_FREE char *registries = registries_header();
+        CLEANUP_FREE char *headers = client_must(str_printf("%s%s", registries ?: "", source->secrets ?: ""));
         HttpClientRequest request = { .method = "POST",
                                       .target = target,
                                       .content_type = "application/x-tar",
@@ -425,6 +431,8 @@ static int run_build(Client *client, const ClientArguments *arguments)
                 return 1;
         }
         if (find_source(&source, arguments->words[0], client_string(arguments, "file"), &error) != 0 ||
+            client_build_secrets(client_value(arguments, "secret")->list, client_value(arguments, "ssh")->list,
+                                 &source.secrets, &error) != 0 ||
             make_target(client, arguments, &source, &target, &error) != 0 ||
             build(client, target.data, &source, &show, &error) != 0 || write_id(iidfile, show.image, &error) != 0) {
                 int status = client_fail(&error);
@@ -466,8 +474,12 @@ static const ClientOption build_options[] = {
         { 0, "pull", OPTION_BOOL, NULL, NULL, "Pull base images even if they are there", NULL, NULL, false },
         { 'q', "quiet", OPTION_BOOL, NULL, NULL, "Print the image's ID only", NULL, NULL, false },
         { 0, "rm", OPTION_BOOL, NULL, "true", "Remove the steps' containers", NULL, NULL, false },
+        { 0, "secret", OPTION_LIST, "list", NULL, "A secret for RUN steps (id=ID,src=FILE or id=ID,env=NAME)", NULL,
+          NULL, false },
         { 0, "security-opt", OPTION_LIST, "list", NULL, "Security options of RUN steps", NULL, NULL, false },
         { 0, "shm-size", OPTION_BYTES, "bytes", NULL, "Size of /dev/shm of RUN steps", NULL, NULL, false },
+        { 0, "ssh", OPTION_LIST, "list", NULL, "An SSH agent for RUN steps (default, or ID=SOCKET)", NULL, NULL,
+          false },
         { 't', "tag", OPTION_LIST, "list", NULL, "Name of the image (name:tag)", NULL, NULL, false },
         { 0, "target", OPTION_STRING, "string", NULL, "The stage to build", NULL, NULL, false },
         { 0, "ulimit", OPTION_LIST, "list", NULL, "Limits of RUN steps (name=soft[:hard])", NULL, NULL, false },

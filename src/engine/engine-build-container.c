@@ -162,6 +162,7 @@ void engine_build_leftovers(Engine *engine)
         CLEANUP_CLOSEDIR DIR *markers = directory ? opendir(directory) : NULL;
         struct dirent *item;
 
+        build_mount_leftovers(engine);
         while (markers && (item = readdir(markers))) {
                 CLEANUP_FREE char *path = path_join(directory, item->d_name);
                 Container *container;

@@ -15,8 +15,9 @@ typedef struct FilesJob {
         const json_t *step, *paths;
         const char *created_by;
         const WorkState *state, *source; /* source NULL: the context */
-        char *staging;                   /* its path; owned */
-        int staging_fd;                  /* owned */
+        bool link;
+        char *staging;  /* its path; owned */
+        int staging_fd; /* owned */
 } FilesJob;
 
 static void files_clear(FilesJob *job)
@@ -56,10 +57,11 @@ static int open_image(const FilesJob *job, const WorkState *state, const char *n
         return fd < 0 ? -errno : fd;
 }
 
-/* The files of the state, to be changed, and the directory that the changes are in. */
+/* The files of the state, to be changed, and the directory that the changes are in. With --link those are made as if
+ * there was nothing below: links and owners of directories there do not count. */
 static int open_changed(const FilesJob *job, int *ret_root, int *ret_upper, Error *error)
 {
-        CLEANUP_STRV char **lower = json_to_strv(job->state->layers);
+        CLEANUP_STRV char **lower = json_to_strv(job->link ? NULL : job->state->layers);
         CLEANUP_FREE char *upper = NULL, *work = NULL, *target = NULL;
         int r = lower ? make_directory(job, "upper", 0755, &upper) : -ENOMEM;
 
@@ -83,7 +85,7 @@ static int open_changed(const FilesJob *job, int *ret_root, int *ret_upper, Erro
         return *ret_upper < 0 || *ret_root < 0 ? -errno : 0;
 }
 
-static int change_files(const FilesJob *job, int source_fd, int root_fd, Error *error)
+static int change_files(const FilesJob *job, int source_fd, int root_fd, int owner_fd, Error *error)
 {
         if (str_equal(json_get_string(job->step, "Kind"), "workdir"))
                 return build_make_directory(root_fd, json_get_string_or(job->step, "Path", "/"), error);
@@ -91,6 +93,7 @@ static int change_files(const FilesJob *job, int source_fd, int root_fd, Error *
         BuildCopy copy = { .source_fd = source_fd,
                            .root_fd = root_fd,
                            .staging_fd = job->staging_fd,
+                           .owner_fd = owner_fd,
                            .paths = paths,
                            .step = job->step,
                            .epoch_ns = job->work->epoch_ns };
@@ -100,7 +103,7 @@ static int change_files(const FilesJob *job, int source_fd, int root_fd, Error *
 static int run_files(void *userdata, int result_fd, json_t **ret, Error *error)
 {
         FilesJob *job = userdata;
-        CLEANUP_CLOSE int root_fd = -EBADF, upper_fd = -EBADF, own_source = -EBADF;
+        CLEANUP_CLOSE int root_fd = -EBADF, upper_fd = -EBADF, own_source = -EBADF, base_fd = -EBADF;
         int source_fd = job->work->context_fd, r = mount_namespace_enter(0);
 
         if (r >= 0 && job->source) {
@@ -108,15 +111,18 @@ static int run_files(void *userdata, int result_fd, json_t **ret, Error *error)
                 r = own_source;
                 source_fd = own_source;
         }
+        if (r >= 0 && job->link && json_get_string(job->step, "Owner"))
+                r = base_fd = open_image(job, job->state, "base", error);
         if (r >= 0)
                 r = open_changed(job, &root_fd, &upper_fd, error);
         if (r != 0)
                 return r;
-        int keep[] = { source_fd, root_fd, upper_fd, result_fd };
+        int owner_fd = base_fd >= 0 ? base_fd : root_fd;
+        int keep[] = { source_fd, root_fd, upper_fd, owner_fd, result_fd };
         engine_worker_raise_files();
         r = store_worker_confine(job->staging_fd, keep, ARRAY_SIZE(keep));
         if (r >= 0)
-                r = change_files(job, source_fd, root_fd, error);
+                r = change_files(job, source_fd, root_fd, owner_fd, error);
         if (r != 0)
                 return r;
         StoreInput input = { .fd = -EBADF, .staging_fd = job->staging_fd };
@@ -153,11 +159,10 @@ static int run_sum(void *userdata, int result_fd, json_t **ret, Error *error)
         return source_fd < 0 ? source_fd : sum_of(source_fd, job->step, ret, error);
 }
 
-/* The stage or image that is copied from; NULL for the context. */
-static int find_source(BuildWork *work, const json_t *step, WorkState *image, const WorkState **ret, Error *error)
+int work_find_source(BuildWork *work, const json_t *object, WorkState *image, const WorkState **ret, Error *error)
 {
-        int64_t stage = json_get_int(step, "FromStage", -1);
-        const char *from = json_get_string(step, "From");
+        int64_t stage = json_get_int(object, "FromStage", -1);
+        const char *from = json_get_string(object, "From");
         int r = 0;
 
         *ret = NULL;
@@ -185,7 +190,7 @@ int work_copy_sum(BuildWork *work, const json_t *step, json_t **ret_sum, Error *
         CLEANUP(files_clear) FilesJob job = { .work = work, .step = step, .staging_fd = -EBADF };
         CLEANUP(work_state_clear) WorkState image = { 0 };
         CLEANUP_FREE char *name = NULL;
-        int r = find_source(work, step, &image, &job.source, error);
+        int r = work_find_source(work, step, &image, &job.source, error);
 
         if (r != 0 || !job.source)
                 return r != 0 ? r : sum_of(work->context_fd, step, ret_sum, error);
@@ -202,15 +207,77 @@ int work_files(BuildWork *work, const json_t *step, const json_t *paths, const c
                          .paths = paths,
                          .created_by = created_by,
                          .state = state,
+                         .link = json_get_bool(step, "Link"),
                          .staging_fd = -EBADF };
         CLEANUP(work_state_clear) WorkState image = { 0 };
         CLEANUP_JSON json_t *result = NULL;
         CLEANUP_FREE char *name = NULL;
-        int r = find_source(work, step, &image, &job.source, error);
+        int r = work_find_source(work, step, &image, &job.source, error);
 
         if (r == 0)
                 r = job_prepare(&job, &name, error);
         if (r == 0)
                 r = work_in_child(work, run_files, &job, &result, error);
         return r == 0 ? work_commit(work, name, result, key, step, state, error) : r;
+}
+
+/* --- Copies that are no layer ------------------------------------------------------------------------------------- */
+
+static int run_tree(void *userdata, int result_fd, json_t **ret, Error *error)
+{
+        FilesJob *job = userdata;
+        CLEANUP_STRV char **paths = NULL;
+        CLEANUP_CLOSE int own_source = -EBADF, root_fd = -EBADF;
+        int source_fd = job->work->context_fd, r = mount_namespace_enter(0);
+
+        if (r >= 0 && job->source) {
+                own_source = open_image(job, job->source, "source", error);
+                r = own_source;
+                source_fd = own_source;
+        }
+        if (r >= 0 && mkdirat(job->staging_fd, "tree", 0755) < 0)
+                r = -errno;
+        root_fd = r < 0 ? -EBADF : openat(job->staging_fd, "tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (r < 0 || root_fd < 0)
+                return r < 0 ? r : -errno;
+        int keep[] = { source_fd, root_fd, result_fd };
+        engine_worker_raise_files();
+        r = store_worker_confine(job->staging_fd, keep, ARRAY_SIZE(keep));
+        if (r >= 0)
+                r = build_find_sources(source_fd, job->step, &paths, error);
+        BuildCopy copy = { .source_fd = source_fd,
+                           .root_fd = root_fd,
+                           .staging_fd = job->staging_fd,
+                           .owner_fd = root_fd,
+                           .paths = paths,
+                           .step = job->step,
+                           .keep_owner = true };
+        if (r == 0)
+                r = build_copy(&copy, error);
+        CLEANUP_CLOSE int fd = r == 0 && paths[0] ? mount_path_open(source_fd, paths[0], O_PATH) : -EBADF;
+        struct stat st;
+        if (r != 0 || fd < 0 || fstat(fd, &st) < 0)
+                return r != 0 ? r : fd < 0 ? fd : -errno;
+        *ret = json_pack("{sb}", "Directory", S_ISDIR(st.st_mode));
+        return *ret ? 0 : -ENOMEM;
+}
+
+/* A directory's content becomes the tree; a file is in it, under its name. */
+int work_copy_tree(BuildWork *work, const WorkState *source, const char *path, char **ret_path, Error *error)
+{
+        CLEANUP_JSON json_t *step = json_pack("{ss sb s[s] s[] s[] ss}", "Kind", "copy", "Add", 0, "Sources", path,
+                                              "Inline", "Exclude", "Target", "/");
+        CLEANUP(files_clear) FilesJob job = { .work = work, .step = step, .source = source, .staging_fd = -EBADF };
+        CLEANUP_FREE char *name = NULL, *tree = NULL;
+        const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+        CLEANUP_JSON json_t *result = NULL;
+        int r = step ? job_prepare(&job, &name, error) : -ENOMEM;
+
+        if (r == 0)
+                r = work_in_child(work, run_tree, &job, &result, error);
+        if (r != 0)
+                return r;
+        tree = path_join(job.staging, "tree");
+        *ret_path = !tree || json_get_bool(result, "Directory") ? TAKE_PTR(tree) : path_join(tree, base);
+        return *ret_path ? 0 : -ENOMEM;
 }

@@ -9,26 +9,37 @@
 
 #define SUFFIX ".json"
 
-/* All records, each with its "ID", the one used last first. */
+static void insert(json_t *list, json_t *record)
+{
+        size_t n = json_array_size(list), at = 0;
+
+        while (at < n && json_get_int(json_array_get(list, at), "Used", 0) > json_get_int(record, "Used", 0))
+                at++;
+        json_array_insert(list, at, record);
+}
+
+/* All records, of steps and of cache mounts, each with its "ID", the one used last first. */
 static json_t *read_records(const Engine *engine)
 {
         CLEANUP_FREE char *path = engine_build_path(engine, "cache");
         CLEANUP_CLOSEDIR DIR *directory = path ? opendir(path) : NULL;
-        json_t *list = json_array();
+        CLEANUP_JSON json_t *mounts = json_array();
+        json_t *list = json_array(), *mount;
         struct dirent *item;
+        size_t i;
 
         while (list && directory && (item = readdir(directory))) {
-                json_t *record = NULL;
-                size_t n = json_array_size(list), at = 0;
+                CLEANUP_JSON json_t *record = NULL;
 
                 if (!str_has_suffix(item->d_name, SUFFIX) || json_read_at(dirfd(directory), item->d_name, &record) < 0)
                         continue;
                 CLEANUP_FREE char *id = strndup(item->d_name, strlen(item->d_name) - strlen(SUFFIX));
                 json_set_string(record, "ID", id);
-                while (at < n && json_get_int(json_array_get(list, at), "Used", 0) > json_get_int(record, "Used", 0))
-                        at++;
-                json_array_insert_new(list, at, record);
+                insert(list, record);
         }
+        build_mount_list(engine, mounts);
+        json_array_foreach(mounts, i, mount)
+                insert(list, mount);
         return list;
 }
 
@@ -37,6 +48,11 @@ static bool is_tagged(Engine *engine, const char *image)
         CLEANUP_STRV char **references = NULL;
 
         return store_image_references(engine->store, image, &references) >= 0 && references && references[0];
+}
+
+static bool is_mount(const json_t *record)
+{
+        return str_equal(json_get_string(record, "Type"), "exec.cachemount");
 }
 
 json_t *engine_build_usage(Engine *engine)
@@ -53,16 +69,18 @@ json_t *engine_build_usage(Engine *engine)
                 CLEANUP_JSON json_t *config = NULL;
                 char created[TIME_RFC3339_SIZE], used[TIME_RFC3339_SIZE];
 
-                if (store_image_config(engine->store, image, &config) < 0)
+                bool mounted = is_mount(record);
+                if (!mounted && store_image_config(engine->store, image, &config) < 0)
                         continue;
                 time_format_rfc3339(json_get_int(record, "Created", 0), created);
                 time_format_rfc3339(json_get_int(record, "Used", 0), used);
-                json_t *entry = json_pack(
-                        "{sO ss ss sb sb sI ss ss sI}", "ID", json_object_get(record, "ID"), "Type",
-                        json_get_string_or(record, "Type", "regular"), "Description",
-                        json_get_string_or(record, "Description", ""), "InUse", 0, "Shared", is_tagged(engine, image),
-                        "Size", (json_int_t) json_get_int(record, "Size", 0), "CreatedAt", created, "LastUsedAt", used,
-                        "UsageCount", (json_int_t) json_get_int(record, "Count", 0));
+                json_t *entry =
+                        json_pack("{sO ss ss sb sb sI ss ss sI}", "ID", json_object_get(record, "ID"), "Type",
+                                  json_get_string_or(record, "Type", "regular"), "Description",
+                                  json_get_string_or(record, "Description", ""), "InUse",
+                                  json_get_bool(record, "InUse"), "Shared", !mounted && is_tagged(engine, image),
+                                  "Size", (json_int_t) json_get_int(record, "Size", 0), "CreatedAt", created,
+                                  "LastUsedAt", used, "UsageCount", (json_int_t) json_get_int(record, "Count", 0));
                 if (entry && parent)
                         json_object_set_new(entry, "Parents", json_pack("[O]", parent));
                 json_array_append_new(list, entry);
@@ -75,6 +93,7 @@ json_t *engine_build_usage(Engine *engine)
 typedef struct CachePrune {
         Engine *engine;
         json_t *records, *deleted; /* owned */
+        int64_t reclaimed;         /* of cache mounts, in bytes */
         size_t next;
         int64_t before;
         sd_event_source *turn;
@@ -109,7 +128,7 @@ static bool is_prefix(const char *value, const void *userdata)
 
 static bool matches(const json_t *filters, const json_t *record)
 {
-        return filters_any(filters, "until", used_before, record) &&
+        return !json_get_bool(record, "InUse") && filters_any(filters, "until", used_before, record) &&
                filters_any(filters, "id", is_prefix, json_get_string_or(record, "ID", "")) &&
                filters_any(filters, "type", is_value, json_get_string_or(record, "Type", "regular")) &&
                filters_any(filters, "description", is_value, json_get_string_or(record, "Description", ""));
@@ -140,7 +159,7 @@ static void prune_finish(CachePrune *prune)
 
         (void) store_layers_size(engine->store, &after);
         CLEANUP_JSON json_t *answer = json_pack("{sO sI}", "CachesDeleted", prune->deleted, "SpaceReclaimed",
-                                                (json_int_t) MAX(prune->before - after, 0));
+                                                (json_int_t) (MAX(prune->before - after, 0) + prune->reclaimed));
         prune->done(answer ? 0 : -ENOMEM, answer, &(Error) { 0 }, prune->userdata);
         prune_free(prune);
         engine_sweep(engine);
@@ -161,6 +180,13 @@ static int prune_turn(sd_event_source *source, void *userdata)
 
         if (!record) {
                 prune_finish(prune);
+                return 0;
+        }
+        if (is_mount(record)) {
+                if (build_mount_remove(engine, json_get_string_or(record, "ID", ""))) {
+                        json_array_append(prune->deleted, json_object_get(record, "ID"));
+                        prune->reclaimed += json_get_int(record, "Size", 0);
+                }
                 return 0;
         }
         CLEANUP_FREE char *directory = engine_build_path(engine, "cache");

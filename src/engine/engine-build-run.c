@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "berth/file.h"
 #include "berth/json.h"
 #include "engine-build-work.h"
 
@@ -19,11 +18,11 @@ static const struct {
         { "ulimits", "Ulimits" },       { "extrahosts", "ExtraHosts" },     { "securityopt", "SecurityOpt" },
 };
 
-static json_t *host_config(const BuildWork *work, const json_t *step, json_t *mounts)
+static json_t *host_config(const BuildWork *work, const json_t *step, const WorkMounts *mounts)
 {
         const char *network = json_get_string_or(step, "Network", "default"),
                    *given = json_get_string(work->options, "networkmode");
-        json_t *host = json_pack("{s{ss s{}} sO}", "LogConfig", "Type", "none", "Config", "Mounts", mounts);
+        json_t *host = json_pack("{s{ss s{}} sO}", "LogConfig", "Type", "none", "Config", "Mounts", mounts->list);
 
         if (!str_equal(network, "default") || !str_empty(given))
                 json_set_string(host, "NetworkMode", str_equal(network, "default") ? given : network);
@@ -35,114 +34,20 @@ static json_t *host_config(const BuildWork *work, const json_t *step, json_t *mo
         return host;
 }
 
-static json_t *container_body(const BuildWork *work, const json_t *step, const WorkState *state, json_t *mounts)
+static json_t *container_body(const BuildWork *work, const json_t *step, const WorkState *state,
+                              const WorkMounts *mounts)
 {
         const json_t *config = json_get_object(step, "Config");
+        json_t *env = json_copy(json_get_array(step, "Env"));
 
-        return json_pack("{ss sO sO s[s] ss ss s{s[s]} so}", "Image", state->id, "Cmd", json_get_array(step, "Argv"),
-                         "Env", json_get_array(step, "Env"), "Entrypoint", "", "WorkingDir",
-                         json_get_string_or(config, "WorkingDir", ""), "User", json_get_string_or(config, "User", ""),
-                         "Healthcheck", "Test", "NONE", "HostConfig", host_config(work, step, mounts));
-}
-
-/* --- Mounts ------------------------------------------------------------------------------------------------------- */
-
-static int add_bind(json_t *mounts, const char *source, const char *target, bool read_only)
-{
-        json_t *mount =
-                json_pack("{ss ss ss sb}", "Type", "bind", "Source", source, "Target", target, "ReadOnly", read_only);
-
-        return mount && json_array_append_new(mounts, mount) >= 0 ? 0 : -ENOMEM;
-}
-
-/* A file or directory of the context. Its path has to be a real one: nothing in it may be a link. */
-static int mount_context(BuildWork *work, const json_t *mount, json_t *mounts, Error *error)
-{
-        const char *source = json_get_string_or(mount, "Source", ""), *target = json_get_string(mount, "Target");
-        CLEANUP_FREE char *root = work_path(work, "staging/%s/layer-0/fs", work->build->context);
-        CLEANUP_FREE char *joined = root ? str_printf("%s/%s", root, source) : NULL;
-        CLEANUP_FREE char *real = joined ? realpath(joined, NULL) : NULL;
-
-        if (json_object_get(mount, "FromStage") || json_object_get(mount, "From"))
-                return error_set(error, OUTCOME_NOT_IMPLEMENTED,
-                                 "mounts of type bind from a stage or an image are not supported by this version of "
-                                 "berth");
-        if (json_get_bool(mount, "ReadWrite"))
-                return error_set(error, OUTCOME_NOT_IMPLEMENTED,
-                                 "mounts of type bind that can be written to are not supported by this version of "
-                                 "berth");
-        size_t length = strlen(root ?: "");
-        if (!real || strncmp(real, root, length) != 0 || (real[length] && real[length] != '/'))
-                return error_set(error, OUTCOME_BAD_REQUEST, "\"/%s\": not found", source);
-        return add_bind(mounts, real, target, true);
-}
-
-static void hash_name(const char *text, char ret[static 17])
-{
-        uint64_t hash = UINT64_C(1469598103934665603);
-
-        for (const char *p = text; *p; p++)
-                hash = (hash ^ (unsigned char) *p) * UINT64_C(1099511628211);
-        snprintf(ret, 17, "%016llx", (unsigned long long) hash);
-}
-
-/* build/mount/HEX, by the mount's ID: shared by all builds and kept. */
-static int mount_cache(BuildWork *work, const json_t *mount, json_t *mounts)
-{
-        const char *target = json_get_string_or(mount, "Target", "/"), *id = json_get_string_or(mount, "Id", target);
-        char name[17];
-
-        hash_name(id, name);
-        CLEANUP_FREE char *above = work_path(work, "build/mount"), *path = work_path(work, "build/mount/%s", name);
-        int r = above && path ? path_make_directories(above, 0711) : -ENOMEM;
-        if (r < 0)
-                return r;
-        if (mkdir(path, 0755) == 0) {
-                mode_t mode = (mode_t) json_get_int(mount, "Mode", 0755);
-                if (chown(path, (uid_t) json_get_int(mount, "Uid", 0), (gid_t) json_get_int(mount, "Gid", 0)) < 0 ||
-                    chmod(path, mode & 07777) < 0)
-                        return -errno;
-        } else if (errno != EEXIST)
-                return -errno;
-        return add_bind(mounts, path, target, json_get_bool(mount, "ReadOnly"));
-}
-
-/* One that nobody gave is no mistake unless it is required. */
-static int mount_missing(const json_t *mount, const char *what, Error *error)
-{
-        if (!json_get_bool(mount, "Required"))
-                return 0;
-        return error_set(error, OUTCOME_BAD_REQUEST, "%s %s: not found", what,
-                         json_get_string_or(mount, "Id", json_get_string_or(mount, "Source", "default")));
-}
-
-static int add_mount(BuildWork *work, const json_t *mount, json_t *mounts, Error *error)
-{
-        const char *type = json_get_string_or(mount, "Type", "bind");
-
-        if (str_equal(type, "cache"))
-                return mount_cache(work, mount, mounts);
-        if (str_equal(type, "secret") || str_equal(type, "ssh"))
-                return mount_missing(mount, type, error);
-        if (str_equal(type, "bind"))
-                return mount_context(work, mount, mounts, error);
-        json_t *tmpfs = json_pack("{ss ss s{sI}}", "Type", "tmpfs", "Target", json_get_string_or(mount, "Target", "/"),
-                                  "TmpfsOptions", "SizeBytes", (json_int_t) json_get_int(mount, "Size", 0));
-        return tmpfs && json_array_append_new(mounts, tmpfs) >= 0 ? 0 : -ENOMEM;
-}
-
-/* A here-document with an interpreter line is a program, mounted where the shell is told to find it. */
-static int add_script(BuildWork *work, const json_t *step, json_t *mounts)
-{
-        const char *script = json_get_string(step, "Script");
-        CLEANUP_FREE char *path = work_path(work, "staging/%s/script", work->build->context);
-
-        if (!script)
-                return 0;
-        if (!path)
-                return -ENOMEM;
-        int r = file_replace_volatile_at(AT_FDCWD, path, script, strlen(script), 0755);
-        return r < 0 ? r : add_bind(mounts, path, json_get_string_or(step, "ScriptPath", "/dev/pipes/script"), true);
+        if (!env || json_array_extend(env, mounts->env) < 0) {
+                json_decref(env);
+                return NULL;
+        }
+        return json_pack("{ss sO so s[s] ss ss s{s[s]} so}", "Image", state->id, "Cmd", json_get_array(step, "Argv"),
+                         "Env", env, "Entrypoint", "", "WorkingDir", json_get_string_or(config, "WorkingDir", ""),
+                         "User", json_get_string_or(config, "User", ""), "Healthcheck", "Test", "NONE", "HostConfig",
+                         host_config(work, step, mounts));
 }
 
 /* --- Running ------------------------------------------------------------------------------------------------------ */
@@ -152,6 +57,7 @@ typedef struct LayerJob {
         const json_t *step;
         const WorkState *state;
         const char *upper, *container;
+        const json_t *targets;
         int staging_fd;
 } LayerJob;
 
@@ -169,12 +75,17 @@ static int run_layer(void *userdata, int result_fd, json_t **ret, Error *error)
         child.container_id = job->container;
         engine_worker_raise_files();
         int r = store_worker_confine(job->staging_fd, keep, ARRAY_SIZE(keep));
-        return r < 0 ? r : store_child(&input, &child, ret, error);
+        if (r < 0)
+                return r;
+        build_remove_stubs(upper_fd, job->targets);
+        return store_child(&input, &child, ret, error);
 }
 
-static int make_layer(BuildWork *work, const json_t *step, const char *container, const char *upper, const char *key,
-                      WorkState *state, Error *error)
+static int make_layer(BuildWork *work, const json_t *step, const json_t *started, const json_t *ended,
+                      const json_t *targets, const char *key, WorkState *state, Error *error)
 {
+        const char *container = json_get_string_or(started, "Container", ""),
+                   *upper = json_get_string_or(ended, "Upper", "");
         CLEANUP_CLOSE int staging_fd = -EBADF;
         CLEANUP_FREE char *name = NULL;
         CLEANUP_JSON json_t *result = NULL;
@@ -182,7 +93,7 @@ static int make_layer(BuildWork *work, const json_t *step, const char *container
 
         if (r != 0)
                 return r;
-        LayerJob job = { work, step, state, upper, container, staging_fd };
+        LayerJob job = { work, step, state, upper, container, targets, staging_fd };
         r = work_in_child(work, run_layer, &job, &result, error);
         return r == 0 ? work_commit(work, name, result, key, step, state, error) : r;
 }
@@ -215,17 +126,17 @@ static int remove_container(BuildWork *work, const char *id, bool failed)
 
 int work_run(BuildWork *work, const json_t *step, const char *key, WorkState *state, Error *error)
 {
-        CLEANUP_JSON json_t *mounts = json_array(), *started = NULL, *ended = NULL;
-        json_t *mount;
-        size_t i;
-        int r = mounts ? add_script(work, step, mounts) : -ENOMEM;
+        CLEANUP(work_mounts_clear) WorkMounts mounts = { 0 };
+        CLEANUP_JSON json_t *started = NULL, *ended = NULL;
+        int r = 0;
 
-        if (r == 0 && str_equal(json_get_string(step, "Security"), "insecure"))
+        if (str_equal(json_get_string(step, "Security"), "insecure"))
                 r = error_set(error, OUTCOME_BAD_REQUEST, "security.insecure is not allowed");
-        json_array_foreach(json_get_array(step, "Mounts"), i, mount)
-                r = r == 0 ? add_mount(work, mount, mounts, error) : r;
         if (r == 0)
-                r = work_ask(work, json_pack("{ss so}", "Op", "run", "Body", container_body(work, step, state, mounts)),
+                r = work_mounts(work, step, &mounts, error);
+        if (r == 0)
+                r = work_ask(work,
+                             json_pack("{ss so}", "Op", "run", "Body", container_body(work, step, state, &mounts)),
                              &started, error);
         if (r != 0)
                 return r;
@@ -236,7 +147,7 @@ int work_run(BuildWork *work, const json_t *step, const char *key, WorkState *st
         if (r == 0 && code != 0)
                 r = refuse_exit(work, step, code, error);
         if (r == 0)
-                r = make_layer(work, step, id, json_get_string_or(ended, "Upper", ""), key, state, error);
+                r = make_layer(work, step, started, ended, mounts.targets, key, state, error);
         int removed = remove_container(work, id, r != 0);
         return r != 0 ? r : removed;
 }

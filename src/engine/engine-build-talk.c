@@ -126,6 +126,14 @@ static void wait_for(BuildWork *work, int fd)
         }
 }
 
+void work_pause(BuildWork *work, int ms)
+{
+        struct pollfd fds[] = { { .fd = work->build->stream.fd, .events = 0 }, { .fd = work->rpc_fd, .events = 0 } };
+
+        if (poll(fds, ARRAY_SIZE(fds), ms) > 0 && ((fds[0].revents | fds[1].revents) & (POLLHUP | POLLERR | POLLNVAL)))
+                give_up();
+}
+
 /* A descriptor that comes with a reply is a container's output. */
 static void receive(BuildWork *work)
 {

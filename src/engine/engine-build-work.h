@@ -38,6 +38,8 @@ typedef struct BuildWork {
         size_t step, total;
         int failed_code; /* of a command that failed */
         int64_t epoch_ns;
+        json_t *caches;     /* owned: {"NAME": true} of the cache mounts that were used */
+        unsigned n_secrets; /* files that were made of them */
 } BuildWork;
 
 void work_state_clear(WorkState *state);
@@ -53,6 +55,8 @@ int work_wait(BuildWork *work, json_t **ret_reply, Error *error);
 /* Docker's JSON messages. The client's going away ends the process. */
 void work_send(BuildWork *work, json_t *message);
 void work_say(BuildWork *work, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Waits so many milliseconds, unless the client or berthd goes. */
+void work_pause(BuildWork *work, int ms);
 /* Runs in a process of its own and takes its result. */
 int work_in_child(BuildWork *work, int (*run)(void *userdata, int result_fd, json_t **ret, Error *error),
                   void *userdata, json_t **ret, Error *error);
@@ -79,6 +83,24 @@ StoreChild work_child(const BuildWork *work, const WorkState *state, const json_
 int work_copy_sum(BuildWork *work, const json_t *step, json_t **ret_sum, Error *error);
 int work_files(BuildWork *work, const json_t *step, const json_t *paths, const char *created_by, const char *key,
                WorkState *state, Error *error);
+
+/* The stage or image that "FromStage" or "From" of a step or mount names; NULL for the context. IMAGE keeps it. */
+int work_find_source(BuildWork *work, const json_t *object, WorkState *image, const WorkState **ret, Error *error);
+/* Copies PATH of that to a directory or file of the staging area, whose path the caller owns. */
+int work_copy_tree(BuildWork *work, const WorkState *source, const char *path, char **ret_path, Error *error);
+
+/* engine-build-mount.c: the mounts of a RUN. The empty value is {}. */
+typedef struct WorkMounts {
+        json_t *list;    /* HostConfig.Mounts; all owned */
+        json_t *env;     /* "NAME=value" that come with them */
+        json_t *targets; /* where they are */
+        int *locks;      /* of cache mounts, while the step runs */
+        size_t n_locks;
+        unsigned n_agents;
+} WorkMounts;
+
+void work_mounts_clear(WorkMounts *mounts);
+int work_mounts(BuildWork *work, const json_t *step, WorkMounts *ret, Error *error);
 
 /* engine-build-run.c */
 int work_run(BuildWork *work, const json_t *step, const char *key, WorkState *state, Error *error);

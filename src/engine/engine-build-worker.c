@@ -16,6 +16,7 @@ static void work_clear(BuildWork *work)
         }
         free(work->stages);
         json_decref(work->plan);
+        json_decref(work->caches);
         dockerfile_clear(&work->file);
         buffer_clear(&work->rpc_in);
         buffer_clear(&work->output_in);
@@ -198,6 +199,7 @@ int build_worker(Build *build, int result_fd)
                            .quiet = json_get_bool(build->options, "q"),
                            .context_fd = -EBADF,
                            .output_fd = -EBADF };
+        work.caches = json_object();
         CLEANUP_FREE char *host = host_platform();
         CLEANUP_JSON json_t *tags = json_array();
         CLEANUP_ERROR Error error = { 0 };
@@ -217,5 +219,9 @@ int build_worker(Build *build, int result_fd)
                 tell_failure(&work, r, &error);
         else
                 stream_end(&build->stream);
+        const char *cache;
+        json_t *used;
+        json_object_foreach(work.caches, cache, used)
+                build_mount_measure(build->engine, cache);
         return 0;
 }

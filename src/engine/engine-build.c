@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* POST /build in berthd: the worker is started, and what it asks for is done. Nothing here waits. */
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -24,8 +25,12 @@ static void build_free(Build *build)
         build_remove_all(build);
         for (size_t i = 0; build->stagings && build->stagings[i]; i++)
                 store_staging_discard(build->engine->store, build->stagings[i]);
-        if (build->context)
+        if (build->context) {
+                CLEANUP_FREE char *secrets = engine_build_secrets(build->engine, build->context);
+                if (secrets)
+                        path_remove_tree_at(AT_FDCWD, secrets);
                 store_staging_discard(build->engine->store, build->context);
+        }
         engine_sweep(build->engine);
         stream_clear(&build->stream);
         strv_free(build->stagings);

@@ -61,5 +61,26 @@ int build_cache_find(Engine *engine, const char *key, char **ret_image);
 int build_cache_add(Engine *engine, const json_t *cache, const char *image);
 char *engine_build_path(const Engine *engine, const char *name);
 
+/* engine-build-cache-mount.c: build/mount, where cache mounts lie: a directory each, NAME or NAME.n, and NAME.json
+ * {"Id","Description","Size","Created":ns,"Used":ns,"Count"}. Who uses one holds a lock on its directory. */
+#define BUILD_MOUNT_NEW "new-" /* being made */
+#define BUILD_LOCK_SHARED 1
+#define BUILD_LOCK_ALONE 2
+#define BUILD_LOCK_TRY 4
+/* Without waiting: -EWOULDBLOCK where others hold it. */
+int build_lock(int fd, int how);
+/* In the worker: it is being used; and how large it is now. */
+void build_mount_note(const Engine *engine, const char *name, const char *id, const char *description);
+void build_mount_measure(const Engine *engine, const char *name);
+/* Records as those of the cache, each with its "ID" and "InUse". */
+void build_mount_list(const Engine *engine, json_t *list);
+/* False where it is in use. */
+bool build_mount_remove(Engine *engine, const char *name);
+/* What was being made when a worker ended. */
+void build_mount_leftovers(Engine *engine);
+
+/* Where the secrets of a build are, by its context's name; all builds' for "". */
+char *engine_build_secrets(const Engine *engine, const char *context);
+
 /* engine-build-worker.c: never returns before the build is over; its exit status */
 int build_worker(Build *build, int result_fd);
