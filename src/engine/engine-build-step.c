@@ -165,6 +165,33 @@ static int copied_by(const json_t *step, const json_t *sum, char **ret)
         return *ret ? 0 : -ENOMEM;
 }
 
+static bool is_repository(const char *source)
+{
+        return str_after_prefix(source, "git@") || str_after_prefix(source, "git://") ||
+               str_after_prefix(source, "ssh://") || (strstr(source, "://") && strstr(source, ".git"));
+}
+
+/* What is asked of a copy that it cannot have. */
+static int check_copy(BuildWork *work, const json_t *step, Error *error)
+{
+        json_t *source;
+        size_t i;
+
+        json_array_foreach(json_get_array(step, "Sources"), i, source) {
+                const char *text = json_string_value(source);
+                if (json_get_bool(step, "Add") && (is_repository(text) || strstr(text, "://")))
+                        return error_set(error, OUTCOME_NOT_IMPLEMENTED,
+                                         "ADD of %s %s is not supported by this version of berth: fetch it into the "
+                                         "context, or in a RUN step",
+                                         is_repository(text) ? "the Git repository" : "the URL", text);
+        }
+        if (json_get_string(step, "Checksum"))
+                return error_set(error, OUTCOME_BAD_REQUEST, "checksum can't be specified for non-HTTP(S) sources");
+        if (json_get_bool(step, "KeepGit"))
+                work_say(work, "[Warning] --keep-git-dir has no effect: no source is a Git repository\n");
+        return 0;
+}
+
 int work_step(BuildWork *work, const json_t *step, WorkState *state, Error *error)
 {
         const char *kind = json_get_string_or(step, "Kind", "");
@@ -174,7 +201,10 @@ int work_step(BuildWork *work, const json_t *step, WorkState *state, Error *erro
         CLEANUP_FREE char *created_by = NULL;
         CLEANUP_JSON json_t *sum = NULL;
         char key[ID_LENGTH + 1], id[ID_LENGTH + 1] = "";
-        int r = copies ? work_copy_sum(work, step, &sum, error) : 0;
+        int r = copies ? check_copy(work, step, error) : 0;
+
+        if (r == 0 && copies)
+                r = work_copy_sum(work, step, &sum, error);
 
         if (r == 0 && copies)
                 r = copied_by(step, sum, &created_by);

@@ -40,6 +40,8 @@ static int check_tags(const BuildWork *work, json_t *normal, Error *error)
                         r = error_set(error, OUTCOME_BAD_REQUEST, "build tag cannot contain a digest");
                 if (r == 0)
                         r = store_reference_default_tag(&reference);
+                if (r > 0) /* dockerd has the one status for all that is wrong with a tag of a build */
+                        r = (int) (error->outcome = OUTCOME_FAILED);
                 if (r != 0)
                         return r;
                 CLEANUP_FREE char *name = store_reference_normal(&reference),
@@ -211,6 +213,10 @@ int build_worker(Build *build, int result_fd)
                                                 .platform = str_empty(platform) ? host : platform,
                                                 .host_platform = host };
         int r = tags && host ? begin(&work, tags, &error) : -ENOMEM;
+        if (r == 0 && json_array_size(json_get_array(build->options, "cachefrom")) > 0)
+                work_say(&work,
+                         "[Warning] cache-from is not supported by this version of berth: steps come from its own "
+                         "cache alone\n");
         if (r == 0)
                 r = run_stages(&work, &error);
         if (r == 0)

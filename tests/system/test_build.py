@@ -91,6 +91,30 @@ class Build(unittest.TestCase):
             self.assertIn("nosuch", build(client, str(self.context), status=1))
         self.assertEqual(run("docker", "ps", "-aq"), "")
 
+    def test_what_is_not_done_is_said(self):
+        self.write("FROM busybox\nADD http://localhost/x /x\n")
+        self.assertIn("ADD of the URL http://localhost/x is not supported", build("berth", str(self.context), status=1))
+        self.write("FROM busybox\nADD https://localhost/x.git /x\n")
+        self.assertIn("ADD of the Git repository", build("berth", str(self.context), status=1))
+        self.write("FROM busybox\nADD --checksum=sha256:00 a.txt /x\n", a_txt="a")
+        self.assertIn("non-HTTP(S) sources", build("berth", str(self.context), status=1))
+        self.write("FROM busybox\nADD --keep-git-dir a.txt /x\n", a_txt="a")
+        self.assertIn("[Warning] --keep-git-dir", build("berth", str(self.context)))
+        for client in CLIENTS:
+            self.assertIn("[Warning] cache-from", build(client, "--cache-from", "busybox", str(self.context)))
+        answer = hosted.call("POST", "/build?outputs=%5B%7B%22Type%22%3A%22tar%22%7D%5D")
+        self.assertEqual((answer.status, "BuildKit" in answer.json()["message"]), (501, True))
+        self.assertEqual(hosted.call("POST", "/build?squash=1").status, 501)
+
+    def test_link(self):
+        """The same as without, but that nothing below is looked at: a link that is in the way is replaced."""
+        self.write("FROM busybox\nRUN mkdir /real && ln -s /real /way\nCOPY --link --chown=www-data a.txt /way/\n"
+                   "COPY --link a.txt /new/place\n", a_txt="a")
+        build("berth", "-t", "link:1", str(self.context))
+        self.assertEqual(run("docker", "run", "--rm", "link:1", "sh", "-c",
+                             "stat -c '%F %U' /way /way/a.txt; ls /real; cat /new/place"),
+                         "directory www-data\nregular file www-data\na")
+
     def test_nothing_leads_out_of_the_tree(self):
         """COPY onto a link of the image's that names the host's file system."""
         self.write("FROM busybox\nRUN ln -s /etc/../../../../../root /way\nCOPY a.txt /way/\n", a_txt="stays inside")
