@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Sources by pattern, name by name down the tree. Links above the last name are followed inside the root. */
-#include <dirent.h>
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <sys/stat.h>
@@ -8,6 +7,7 @@
 #include "berth/build.h"
 #include "berth/json.h"
 #include "berth/mount.h"
+#include "build-private.h"
 
 #define MATCHES_MAX 100000
 
@@ -17,32 +17,11 @@ typedef struct Find {
         size_t n_paths;
 } Find;
 
-static int compare_names(const void *a, const void *b)
-{
-        return strcmp(*(char *const *) a, *(char *const *) b);
-}
-
 static int read_names(int root_fd, const char *path, char ***ret)
 {
-        CLEANUP_STRV char **names = calloc(1, sizeof(char *));
-        CLEANUP_CLOSEDIR DIR *directory = NULL;
-        struct dirent *item;
-        int fd = mount_path_open(root_fd, *path ? path : ".", O_RDONLY | O_DIRECTORY);
+        CLEANUP_CLOSE int fd = mount_path_open(root_fd, *path ? path : ".", O_RDONLY | O_DIRECTORY);
 
-        if (fd < 0 || !names)
-                return fd < 0 ? fd : -ENOMEM;
-        directory = fdopendir(fd);
-        if (!directory) {
-                fd_close(fd);
-                return -errno;
-        }
-        while ((item = readdir(directory)))
-                if (!str_equal(item->d_name, ".") && !str_equal(item->d_name, "..") &&
-                    strv_append(&names, item->d_name) < 0)
-                        return -ENOMEM;
-        qsort(names, strv_length(names), sizeof(char *), compare_names);
-        *ret = TAKE_PTR(names);
-        return 0;
+        return fd < 0 ? fd : build_read_names(fd, ret);
 }
 
 static int find(Find *state, const char *above, const char *pattern);
