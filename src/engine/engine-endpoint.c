@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Endpoints: the settings a container is created with, the addresses and interfaces of a run, and what inspect shows of
- * both. Addresses are given out here alone: those of a network are what its endpoints have. */
+/* Endpoints: the interfaces of a run, which of them the default routes are by, and what inspect shows of them. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 
@@ -8,255 +7,9 @@
 #include "berth/log.h"
 #include "engine-private.h"
 
-char *mac_text(const uint8_t mac[static 6], char ret_text[static 18])
-{
-        snprintf(ret_text, 18, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
-        return ret_text;
-}
-
-static bool mac_parse(const char *text, uint8_t ret_mac[static 6])
-{
-        unsigned b[6];
-        char rest;
-
-        if (!text || (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &rest) != 6 &&
-                      sscanf(text, "%2x-%2x-%2x-%2x-%2x-%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &rest) != 6))
-                return false;
-        for (size_t i = 0; i < 6; i++)
-                ret_mac[i] = (uint8_t) b[i];
-        return true;
-}
-
-/* --- Settings -------------------------------------------------------------------------------------------------------
- */
-
 json_t *container_networks(const Container *container)
 {
         return json_object_get(container->record, "Networks");
-}
-
-static bool in_subnets(const Network *network, const char *text)
-{
-        json_t *entry;
-        size_t i;
-
-        json_array_foreach(json_object_get(json_object_get(network->record, "IPAM"), "Config"), i, entry) {
-                NetworkSubnet subnet;
-                struct in6_addr base, six;
-                struct in_addr four;
-                uint8_t prefix;
-
-                if (inet_pton(AF_INET, text, &four) == 1 && subnet_parse(json_get_string(entry, "Subnet"), &subnet) &&
-                    subnet_contains(subnet, four.s_addr))
-                        return true;
-                if (inet_pton(AF_INET6, text, &six) == 1 &&
-                    subnet6_parse(json_get_string(entry, "Subnet"), &base, &prefix) &&
-                    subnet6_contains(&base, prefix, &six))
-                        return true;
-        }
-        return false;
-}
-
-static void complain(Buffer *problems, size_t *n, const char *text, const char *value)
-{
-        if (problems->size > 0)
-                buffer_append_string(problems, "\n");
-        buffer_printf(problems, "* %s%s", text, value ? value : "");
-        (*n)++;
-}
-
-static void check_addresses(const json_t *ipam, const Network *network, Buffer *problems, size_t *n)
-{
-        const char *four = json_get_string(ipam, "IPv4Address"), *six = json_get_string(ipam, "IPv6Address");
-        struct in6_addr ignored;
-        bool any = !str_empty(four) || !str_empty(six), user = json_get_bool(network->record, "userSubnet");
-
-        if (!any)
-                return;
-        if (network->predefined)
-                complain(problems, n, "user specified IP address is supported on user defined networks only", NULL);
-        if (!str_empty(four) && inet_pton(AF_INET, four, &ignored) != 1)
-                complain(problems, n, "invalid IPv4 address: ", four);
-        else if (!str_empty(six) && inet_pton(AF_INET6, six, &ignored) != 1)
-                complain(problems, n, "invalid IPv6 address: ", six);
-        else if (!user)
-                complain(problems, n,
-                         "user specified IP address is supported only when connecting to networks with user "
-                         "configured subnets",
-                         NULL);
-        else if (!str_empty(four) && !in_subnets(network, four))
-                complain(problems, n, "no configured subnet or ip-range contain the IP address ", four);
-        else if (!str_empty(six) && !in_subnets(network, six))
-                complain(problems, n, "no configured subnet or ip-range contain the IP address ", six);
-}
-
-static int check_settings(const json_t *settings, const Network *network, Error *error)
-{
-        CLEANUP_BUFFER Buffer problems = { 0 };
-        const char *mac = json_get_string(settings, "MacAddress");
-        uint8_t bytes[6];
-        size_t n = 0;
-
-        if (!str_empty(mac) && !mac_parse(mac, bytes))
-                complain(&problems, &n, "invalid MAC address: ", mac);
-        if (network)
-                check_addresses(json_object_get(settings, "IPAMConfig"), network, &problems, &n);
-        if (network && !network_has_names(network) && json_array_size(json_object_get(settings, "Aliases")) > 0)
-                complain(&problems, &n, "network-scoped aliases are only supported for user-defined networks", NULL);
-        if (n == 0)
-                return 0;
-        return error_set(error, OUTCOME_BAD_REQUEST, "invalid endpoint settings:\n%s",
-                         problems.data + (n == 1 ? strlen("* ") : 0));
-}
-
-static json_t *nullable(json_t *value)
-{
-        return value ? json_incref(value) : json_null();
-}
-
-int endpoint_settings_normalise(const json_t *given, const Network *network, const char *network_name,
-                                json_t **ret_settings, Error *error)
-{
-        json_t *mac = fields_member(given, "MacAddress"), *priority = fields_member(given, "GwPriority");
-        json_t *ipam = fields_member(given, "IPAMConfig");
-        CLEANUP_JSON json_t *addresses = json_is_object(ipam) ? json_object() : json_null();
-        static const char *const members[] = { "IPv4Address", "IPv6Address", "LinkLocalIPs" };
-
-        for (size_t i = 0; json_is_object(ipam) && i < ARRAY_SIZE(members); i++) {
-                json_t *value = fields_member(ipam, members[i]);
-                if (json_string_length(value) > 0 || json_array_size(value) > 0)
-                        json_object_set(addresses, members[i], value);
-        }
-        CLEANUP_JSON json_t *settings =
-                json_pack("{sO so so ss so sI ss}", "IPAMConfig", addresses, "Links",
-                          nullable(fields_member(given, "Links")), "Aliases", nullable(fields_member(given, "Aliases")),
-                          "MacAddress", json_is_string(mac) ? json_string_value(mac) : "", "DriverOpts",
-                          nullable(fields_member(given, "DriverOpts")), "GwPriority",
-                          (json_int_t) (json_is_integer(priority) ? json_integer_value(priority) : 0), "NetworkID",
-                          network ? network->id : "");
-        if (!settings)
-                return -ENOMEM;
-        int r = check_settings(settings, network, error);
-        if (r > 0) {
-                CLEANUP_FREE char *prefix = str_printf("invalid config for network %s", network_name);
-                return prefix ? error_prefix(error, prefix) : -ENOMEM;
-        }
-        *ret_settings = TAKE_PTR(settings);
-        return 0;
-}
-
-/* --- Addresses ------------------------------------------------------------------------------------------------------
- */
-
-static bool is_auxiliary(const Network *network, const char *text)
-{
-        json_t *entry, *value;
-        const char *name;
-        size_t i;
-
-        json_array_foreach(json_object_get(json_object_get(network->record, "IPAM"), "Config"), i, entry)
-                json_object_foreach(json_object_get(entry, "AuxiliaryAddresses"), name, value)
-                        if (str_equal(json_string_value(value), text))
-                                return true;
-        return false;
-}
-
-static bool address_taken(const Network *network, in_addr_t address)
-{
-        const Endpoint *endpoint;
-        char text[INET_ADDRSTRLEN];
-
-        LIST_FOREACH(endpoint, &network->endpoints, network_link)
-                if (endpoint->side.address.s_addr == address)
-                        return true;
-        return address == network->bridge.gateway.s_addr ||
-               is_auxiliary(network, inet_ntop(AF_INET, &address, text, sizeof(text)));
-}
-
-static bool address6_taken(const Network *network, const struct in6_addr *address)
-{
-        const Endpoint *endpoint;
-        char text[INET6_ADDRSTRLEN];
-
-        LIST_FOREACH(endpoint, &network->endpoints, network_link)
-                if (IN6_ARE_ADDR_EQUAL(&endpoint->side.address6, address))
-                        return true;
-        return IN6_ARE_ADDR_EQUAL(&network->bridge.gateway6, address) ||
-               is_auxiliary(network, inet_ntop(AF_INET6, address, text, sizeof(text)));
-}
-
-static int no_address(const Network *network, const char *family, Error *error)
-{
-        return error_set(error, OUTCOME_FAILED, "no available %s addresses on this network's address pools: %s (%s)",
-                         family, network->name, network->id);
-}
-
-static int allocate4(const Network *network, const char *wanted, struct in_addr *ret_address, Error *error)
-{
-        NetworkSubnet range = network->range;
-        uint32_t hosts = range.prefix == 0 ? UINT32_MAX : (UINT32_C(1) << (32 - range.prefix)) - 1;
-        uint32_t all = UINT32_MAX >> network->bridge.prefix;
-        struct in_addr address;
-
-        if (network->bridge.prefix == 0)
-                return 0;
-        if (!str_empty(wanted)) {
-                if (inet_pton(AF_INET, wanted, &address) != 1 || address_taken(network, address.s_addr))
-                        return error_set(error, OUTCOME_FORBIDDEN, "Address already in use");
-                *ret_address = address;
-                return 0;
-        }
-        /* Which addresses of the range are taken, at one look at each endpoint. */
-        CLEANUP_FREE uint8_t *taken = calloc(1, (size_t) MIN(hosts, 1u << 20) / 8 + 1);
-        const Endpoint *endpoint;
-        if (!taken)
-                return -ENOMEM;
-        LIST_FOREACH(endpoint, &network->endpoints, network_link) {
-                uint32_t offset = ntohl(endpoint->side.address.s_addr) - range.address;
-                if (offset < MIN(hosts, 1u << 20))
-                        taken[offset / 8] |= (uint8_t) (1 << offset % 8);
-        }
-        for (uint32_t i = 0; i <= hosts && i < 1u << 20; i++) {
-                uint32_t host = (range.address + i) & all;
-                if (taken[i / 8] & 1 << i % 8 || (network->bridge.prefix < 31 && (host == 0 || host == all)))
-                        continue;
-                address.s_addr = htonl(range.address + i);
-                if (address_taken(network, address.s_addr))
-                        continue;
-                *ret_address = address;
-                return 0;
-        }
-        return no_address(network, "IPv4", error);
-}
-
-static int allocate6(const Network *network, const char *wanted, struct in6_addr *ret_address, Error *error)
-{
-        const NetworkBridge *bridge = &network->bridge;
-        struct in6_addr address;
-
-        if (bridge->prefix6 == 0)
-                return 0;
-        if (!str_empty(wanted)) {
-                if (inet_pton(AF_INET6, wanted, &address) != 1 || address6_taken(network, &address))
-                        return error_set(error, OUTCOME_FORBIDDEN, "Address already in use");
-                *ret_address = address;
-                return 0;
-        }
-        uint32_t hosts = bridge->prefix6 >= 128 ? 0
-                         : bridge->prefix6 > 97 ? UINT32_MAX >> (bridge->prefix6 - 96)
-                                                : 1u << 24;
-        for (uint32_t i = 1; i <= hosts; i++) {
-                address = bridge->gateway6;
-                address.s6_addr32[3] =
-                        bridge->prefix6 > 96 ? (bridge->gateway6.s6_addr32[3] & ~htonl(hosts)) | htonl(i) : htonl(i);
-                for (unsigned bit = bridge->prefix6; bit < 96; bit++)
-                        address.s6_addr[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
-                if (address6_taken(network, &address))
-                        continue;
-                *ret_address = address;
-                return 0;
-        }
-        return no_address(network, "IPv6", error);
 }
 
 /* --- Endpoints ------------------------------------------------------------------------------------------------------
@@ -316,9 +69,9 @@ int endpoint_new(Container *container, Network *network, const json_t *settings,
 
         if (r == 0 && network_has_links(network)) {
                 NetworkEndpoint *side = &endpoint->side;
-                r = allocate4(network, json_get_string(ipam, "IPv4Address"), &side->address, error);
+                r = network_allocate4(network, json_get_string(ipam, "IPv4Address"), &side->address, error);
                 if (r == 0)
-                        r = allocate6(network, json_get_string(ipam, "IPv6Address"), &side->address6, error);
+                        r = network_allocate6(network, json_get_string(ipam, "IPv6Address"), &side->address6, error);
                 if (!mac_parse(json_get_string(settings, "MacAddress"), side->mac))
                         network_mac_of_address(side->address.s_addr != 0
                                                        ? side->address
@@ -395,7 +148,7 @@ static int join(Container *container, const char *name, json_t *settings, Error 
         if (r == 0 && json_get_bool(network->record, "ConfigOnly"))
                 r = error_set(error, OUTCOME_FORBIDDEN, "cannot attach to a config-only network");
         if (r == 0)
-                r = check_settings(settings, network, error);
+                r = endpoint_settings_check(settings, network, error);
         if (r == 0)
                 r = endpoint_new(container, network, settings, &endpoint, error);
         if (r == 0 && str_empty(id))

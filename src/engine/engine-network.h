@@ -65,10 +65,19 @@ void network_event_emit(Network *network, const char *action, const Container *c
 int network_choose_pool(Engine *engine, NetworkSubnet *ret_subnet);
 int network_fill_bridge(Network *network, Error *error);
 
-/* --- engine-endpoint.c: the endpoints of a run --- */
+/* --- engine-endpoint-settings.c --- */
+bool mac_parse(const char *text, uint8_t ret_mac[static 6]);
+int endpoint_settings_check(const json_t *settings, const Network *network, Error *error);
 /* Settings of one endpoint, checked, in the form of the record. NETWORK may be NULL: not there yet. */
 int endpoint_settings_normalise(const json_t *given, const Network *network, const char *network_name,
                                 json_t **ret_settings, Error *error);
+
+/* --- engine-address.c --- */
+/* WANTED, or the first that is free; untouched where the network has none of the family. */
+int network_allocate4(const Network *network, const char *wanted, struct in_addr *ret_address, Error *error);
+int network_allocate6(const Network *network, const char *wanted, struct in6_addr *ret_address, Error *error);
+
+/* --- engine-endpoint.c: the endpoints of a run --- */
 json_t *container_networks(const Container *container);
 int container_join_networks(Container *container, Error *error);
 void container_leave_networks(Container *container);
@@ -96,14 +105,26 @@ bool container_needs_resolver(const Container *container);
 /* Interfaces of our making. */
 bool container_has_links(const Container *container);
 
-/* --- engine-port.c: published ports --- */
+/* --- engine-port-check.c, engine-port.c, engine-port-view.c: published ports --- */
+typedef struct PortRange {
+        uint16_t first, last; /* 0: any */
+} PortRange;
+
 struct PublishedPort {
         NetworkPort port; /* target :: where only the monitor leads there */
         bool six;         /* shown and bound as IPv6 */
         int fd;           /* holds the port, on its way to the monitor; -EBADF after that */
 };
 
+/* "80" or "80-90", as Docker's client sends ports; none at all is a port that is chosen. */
+bool port_range_parse(const char *text, PortRange *ret_range);
+/* "80/tcp", "80", "80/UDP". */
+bool port_parse(const char *text, uint16_t *ret_port, uint8_t *ret_protocol);
+const char *port_protocol_name(uint8_t number);
+/* TEXT has room for INET6_ADDRSTRLEN. */
+const char *port_host_text(const struct in6_addr *host, char *text);
 int port_bindings_check(const json_t *ports, Error *error);
+int container_keep_ports(Container *container, const PublishedPort *ports, size_t n);
 /* Chooses and binds the host's ports. */
 int container_publish(Container *container, Error *error);
 void container_unpublish(Container *container);

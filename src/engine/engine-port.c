@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Published ports: HostConfig.PortBindings, checked ({"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}), and the host's
- * ports they become at a start.
+/* Published ports: the host's ports that a container's bindings become at a start.
  *
  * A port of the host is held by a bound socket: so no process of the host can have it, and one that has it is found out
  * before anything starts. The sockets go to the container's monitor, which serves what the kernel does not translate
@@ -19,118 +18,6 @@
 #define LISTEN_BACKLOG 1024
 /* Of one message to the monitor. */
 #define MESSAGE_FDS 200u
-
-/* --- Checking ----------------------------------------------------------------------------------------------------- */
-
-typedef struct PortRange {
-        uint16_t first, last; /* 0: any */
-} PortRange;
-
-/* "80" or "80-90", as Docker's client sends ports; none at all is a port that is chosen. */
-static bool range_parse(const char *text, PortRange *ret_range)
-{
-        const char *dash = text ? strchr(text, '-') : NULL;
-        CLEANUP_FREE char *first = text ? strndup(text, strcspn(text, "-")) : NULL;
-        int64_t low, high;
-
-        *ret_range = (PortRange) { 0 };
-        if (str_empty(text))
-                return true;
-        if (!first || str_to_int64(first, 0, UINT16_MAX, &low) < 0)
-                return false;
-        high = low;
-        if (dash && (str_to_int64(dash + 1, 0, UINT16_MAX, &high) < 0 || low > high))
-                return false;
-        *ret_range = (PortRange) { (uint16_t) low, (uint16_t) high };
-        return true;
-}
-
-static const struct {
-        const char *name;
-        uint8_t number;
-} protocols[] = { { "tcp", IPPROTO_TCP }, { "udp", IPPROTO_UDP }, { "sctp", IPPROTO_SCTP } };
-
-static const char *protocol_name(uint8_t number)
-{
-        for (size_t i = 0; i < ARRAY_SIZE(protocols); i++)
-                if (protocols[i].number == number)
-                        return protocols[i].name;
-        return "tcp";
-}
-
-/* "80/tcp", "80", "80/UDP". */
-static bool port_parse(const char *text, uint16_t *ret_port, uint8_t *ret_protocol)
-{
-        CLEANUP_FREE char *inner = strndup(text, strcspn(text, "/"));
-        const char *slash = strchr(text, '/');
-        int64_t number;
-
-        if (!inner || str_to_int64(inner, 0, UINT16_MAX, &number) < 0)
-                return false;
-        *ret_port = (uint16_t) number;
-        *ret_protocol = IPPROTO_TCP;
-        if (!slash || !slash[1])
-                return true;
-        for (size_t i = 0; i < ARRAY_SIZE(protocols); i++)
-                if (strcasecmp(protocols[i].name, slash + 1) == 0) {
-                        *ret_protocol = protocols[i].number;
-                        return true;
-                }
-        return false;
-}
-
-static int check_binding(const json_t *binding, Error *error)
-{
-        json_t *outer = json_object_get(binding, "HostPort"), *address = json_object_get(binding, "HostIp");
-        struct in6_addr ignored;
-        PortRange range;
-
-        if (!json_is_object(binding))
-                return fields_refuse(binding, "HostConfig.HostConfig.PortBindings", "nat.PortBinding", error);
-        if (outer && !json_is_string(outer) && !json_is_null(outer))
-                return fields_refuse(outer, "PortBinding.HostConfig.PortBindings.HostPort", "string", error);
-        if (json_is_string(outer) && !range_parse(json_string_value(outer), &range))
-                return error_set(error, OUTCOME_BAD_REQUEST, "invalid port specification: \"%s\"",
-                                 json_string_value(outer));
-        if (json_string_length(address) > 0 && inet_pton(AF_INET, json_string_value(address), &ignored) != 1 &&
-            inet_pton(AF_INET6, json_string_value(address), &ignored) != 1)
-                return error_set(error, OUTCOME_BAD_REQUEST, "invalid IP address: %s", json_string_value(address));
-        return 0;
-}
-
-static int check_port(const char *port, const json_t *bindings, Error *error)
-{
-        CLEANUP_FREE char *inner = strndup(port, strcspn(port, "/"));
-        uint16_t number;
-        uint8_t protocol;
-        json_t *binding;
-        size_t i;
-        int r = 0;
-
-        if (!inner)
-                return -ENOMEM;
-        if (!port_parse(port, &number, &protocol))
-                return error_set(error, OUTCOME_BAD_REQUEST, "invalid port specification: \"%s\"", inner);
-        if (!json_is_array(bindings) && !json_is_null(bindings))
-                return fields_refuse(bindings, "HostConfig.HostConfig.PortBindings", "[]nat.PortBinding", error);
-        json_array_foreach((json_t *) bindings, i, binding)
-                if (r == 0)
-                        r = check_binding(binding, error);
-        return r;
-}
-
-int port_bindings_check(const json_t *ports, Error *error)
-{
-        const char *port;
-        json_t *bindings;
-
-        json_object_foreach((json_t *) ports, port, bindings) {
-                int r = check_port(port, bindings, error);
-                if (r != 0)
-                        return r;
-        }
-        return 0;
-}
 
 /* --- Choosing and binding ----------------------------------------------------------------------------------------- */
 
@@ -216,18 +103,11 @@ typedef struct Publication {
         PortRange range;
 } Publication;
 
-static const char *host_text(const struct in6_addr *host, char *text)
-{
-        if (IN6_IS_ADDR_V4MAPPED(host))
-                return inet_ntop(AF_INET, &host->s6_addr32[3], text, INET6_ADDRSTRLEN);
-        return inet_ntop(AF_INET6, host, text, INET6_ADDRSTRLEN);
-}
-
 static int refuse(const Publication *publication, const PublishedPort *port, int r)
 {
         const char *name = publication->container->name, *id = publication->endpoint->id;
         char text[INET6_ADDRSTRLEN];
-        const char *host = host_text(&port->port.host, text), *left = port->six ? "[" : "",
+        const char *host = port_host_text(&port->port.host, text), *left = port->six ? "[" : "",
                    *right = port->six ? "]" : "";
 
         if (r == -EALREADY)
@@ -238,7 +118,7 @@ static int refuse(const Publication *publication, const PublishedPort *port, int
         return error_set(publication->error, OUTCOME_FAILED,
                          "driver failed programming external connectivity on endpoint %s (%s): Error starting "
                          "userland proxy: listen %s%d %s%s%s:%u: bind: %s",
-                         name, id, protocol_name(port->port.protocol), port->six ? 6 : 4, left, host, right,
+                         name, id, port_protocol_name(port->port.protocol), port->six ? 6 : 4, left, host, right,
                          port->port.outer,
                          r == -EADDRINUSE      ? "address already in use"
                          : r == -EADDRNOTAVAIL ? "cannot assign requested address"
@@ -296,7 +176,7 @@ static int take_port(const Publication *publication, uint16_t outer, PublishedPo
         return r;
 }
 
-static int keep_ports(Container *container, const PublishedPort *ports, size_t n)
+int container_keep_ports(Container *container, const PublishedPort *ports, size_t n)
 {
         PublishedPort *grown = reallocarray(container->ports, container->n_ports + n, sizeof(*grown));
 
@@ -325,7 +205,7 @@ static int choose_port(const Publication *publication)
                 if (r >= 0) {
                         if (any)
                                 engine->next_port = (offset + 1) % size;
-                        return keep_ports(publication->container, ports, publication->n_hosts);
+                        return container_keep_ports(publication->container, ports, publication->n_hosts);
                 }
                 if (r != -EALREADY && r != -EADDRINUSE)
                         break;
@@ -374,7 +254,7 @@ static int publish_bindings(Publication *publication, const char *port, const js
                 return choose_port(publication);
         }
         json_array_foreach((json_t *) bindings, i, binding) {
-                range_parse(json_get_string(binding, "HostPort"), &publication->range);
+                port_range_parse(json_get_string(binding, "HostPort"), &publication->range);
                 choose_hosts(publication, json_get_string(binding, "HostIp"));
                 r = choose_port(publication);
                 if (r != 0)
@@ -458,7 +338,8 @@ static int append_port(const Container *container, const PublishedPort *port, Bu
         char four[INET6_ADDRSTRLEN], six[INET6_ADDRSTRLEN];
 
         own_addresses(container, four, six);
-        return buffer_printf(message, "%s %s %s %u\n", protocol_name(port->port.protocol), four, six, port->port.inner);
+        return buffer_printf(message, "%s %s %s %u\n", port_protocol_name(port->port.protocol), four, six,
+                             port->port.inner);
 }
 
 int container_send_ports(Container *container)
@@ -515,99 +396,4 @@ int container_retarget_ports(Container *container)
         int r = monitor_request_send(path, request, strlen(request), -EBADF);
         fd_close(r);
         return r < 0 ? r : 0;
-}
-
-/* --- State and inspection -------------------------------------------------------------------------------------------
- */
-
-json_t *container_ports_state(const Container *container)
-{
-        json_t *list = json_array();
-
-        for (size_t i = 0; i < container->n_ports; i++) {
-                const NetworkPort *port = &container->ports[i].port;
-                char host[INET6_ADDRSTRLEN], target[INET6_ADDRSTRLEN];
-
-                json_array_append_new(list, json_pack("[iiissb]", port->protocol, port->outer, port->inner,
-                                                      inet_ntop(AF_INET6, &port->host, host, sizeof(host)),
-                                                      inet_ntop(AF_INET6, &port->target, target, sizeof(target)),
-                                                      port->direct));
-        }
-        return list;
-}
-
-void container_read_ports(Container *container, const json_t *state)
-{
-        json_t *entry;
-        size_t i;
-
-        json_array_foreach((json_t *) state, i, entry) {
-                PublishedPort port = { .fd = -EBADF };
-                const char *host, *target;
-                int protocol, outer, inner, direct;
-
-                if (json_unpack(entry, "[iiissb]", &protocol, &outer, &inner, &host, &target, &direct) < 0 ||
-                    inet_pton(AF_INET6, host, &port.port.host) != 1 ||
-                    inet_pton(AF_INET6, target, &port.port.target) != 1)
-                        continue;
-                port.port.protocol = (uint8_t) protocol;
-                port.port.outer = (uint16_t) outer;
-                port.port.inner = (uint16_t) inner;
-                port.port.direct = direct;
-                port.six = !IN6_IS_ADDR_V4MAPPED(&port.port.host);
-                keep_ports(container, &port, 1);
-        }
-}
-
-static bool shows_ports(const Container *container)
-{
-        return container_is_running(container) && container_gateway(container);
-}
-
-json_t *container_ports_object(const Container *container)
-{
-        json_t *object = json_object(), *ignored;
-        const char *exposed;
-        char text[INET6_ADDRSTRLEN], key[32], outer[8];
-
-        if (!shows_ports(container))
-                return object;
-        json_object_foreach(json_object_get(container_config(container), "ExposedPorts"), exposed, ignored)
-                json_object_set_new(object, exposed, json_null());
-        for (size_t i = 0; i < container->n_ports; i++) {
-                const NetworkPort *port = &container->ports[i].port;
-
-                snprintf(key, sizeof(key), "%u/%s", port->inner, protocol_name(port->protocol));
-                snprintf(outer, sizeof(outer), "%u", port->outer);
-                if (!json_is_array(json_object_get(object, key)))
-                        json_object_set_new(object, key, json_array());
-                json_array_append_new(json_object_get(object, key),
-                                      json_pack("{ss ss}", "HostIp", host_text(&port->host, text), "HostPort", outer));
-        }
-        return object;
-}
-
-json_t *container_ports_list(const Container *container)
-{
-        CLEANUP_JSON json_t *object = container_ports_object(container);
-        json_t *list = json_array(), *bindings, *binding;
-        const char *key;
-        size_t i;
-
-        json_object_foreach(object, key, bindings) {
-                uint16_t inner;
-                uint8_t protocol;
-
-                if (!port_parse(key, &inner, &protocol))
-                        continue;
-                if (json_array_size(bindings) == 0)
-                        json_array_append_new(
-                                list, json_pack("{si ss}", "PrivatePort", inner, "Type", protocol_name(protocol)));
-                json_array_foreach(bindings, i, binding)
-                        json_array_append_new(list, json_pack("{ss si si ss}", "IP", json_get_string(binding, "HostIp"),
-                                                              "PrivatePort", inner, "PublicPort",
-                                                              atoi(json_get_string_or(binding, "HostPort", "0")),
-                                                              "Type", protocol_name(protocol)));
-        }
-        return list;
 }
