@@ -20,6 +20,7 @@ typedef struct Config {
         char *exec_root;               /* dies with it */
         char *notify_socket;           /* where monitors tell of an end */
         char *monitor_path;            /* the program berth-monitor */
+        bool strict_ports;             /* published ports obey the rules for the host's own input */
         bool register_machines;        /* containers are known to systemd-machined */
         char *init_path;               /* the program of containers that have an init */
         bool init;                     /* those that do not say have one */

@@ -108,10 +108,11 @@ typedef struct NetworkFirewall {
         size_t n_bridges;
         const NetworkPort *ports;
         size_t n_ports;
+        bool strict; /* when built: published ports are reached through the host's input rules alone */
 } NetworkFirewall;
 
-/* True where all rules of the table are there; says nothing of its elements. Quick. */
-bool network_firewall_is_whole(void);
+/* True where all rules of the table, STRICT or not, are there; says nothing of its elements. Quick. */
+bool network_firewall_is_whole(bool strict);
 /* Makes the table anew, with the rules and all of the elements. Runs nft. LOCK is a file that keeps two from doing so
  * at the same time; with IF_NEEDED a table that is whole by then is left alone. */
 int network_firewall_build(const NetworkFirewall *content, const char *lock, bool if_needed);

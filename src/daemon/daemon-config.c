@@ -71,6 +71,7 @@ static const Key keys[] = {
         { "max-download-attempts", KEY_COUNT, offsetof(Config, download_attempts) },
         { "init", KEY_BOOLEAN, offsetof(Config, init) },
         { "init-path", KEY_STRING, offsetof(Config, init_path) },
+        { "strict-ports", KEY_BOOLEAN, offsetof(Config, strict_ports) },
         { "register-machines", KEY_BOOLEAN, offsetof(Config, register_machines) },
         { "live-restore", KEY_NO_EFFECT, 0 },
         { "storage-driver", KEY_NO_EFFECT, 0 },

@@ -30,7 +30,7 @@ static int build(const Engine *engine, bool if_needed)
         CLEANUP_FREE NetworkBridge *bridges = NULL;
         CLEANUP_FREE NetworkPort *ports = NULL;
         CLEANUP_FREE char *lock = lock_path(engine);
-        NetworkFirewall content = { 0 };
+        NetworkFirewall content = { .strict = engine->config->strict_ports };
         const Network *network;
         const Container *container;
         int r = 0;
@@ -66,7 +66,7 @@ int container_set_up_firewall(const Container *container)
                         bridges[content.n_bridges++] = endpoint->network->bridge;
         if (content.n_bridges == 0)
                 return 0;
-        if (!network_firewall_is_whole())
+        if (!network_firewall_is_whole(container->engine->config->strict_ports))
                 r = build(container->engine, true);
         if (r < 0)
                 return r;
@@ -108,7 +108,7 @@ void engine_firewall_changed(Engine *engine)
 {
         WorkerJob job = { .run = restore, .done = restored, .userdata = engine };
 
-        bool whole = network_firewall_is_whole();
+        bool whole = network_firewall_is_whole(engine->config->strict_ports);
 
         if (engine->restoring || (whole && !network_firewalld_runs()))
                 return;

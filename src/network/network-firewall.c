@@ -7,6 +7,9 @@
  * lead it elsewhere. What is forwarded to a bridge without having been translated, answered or meant for its own
  * network is dropped.
  *
+ * A strict table leaves what comes from outside for a published port to the monitor that holds it: so it passes the
+ * host's own input rules, whoever's they are, or does not.
+ *
  * Published ports are left to their monitors too where a packet comes from a container that is kept apart from those on
  * its own bridge: with the kernel's br_netfilter it would be translated before the bridge has passed it to the host,
  * and then kept apart from its target. */
@@ -31,69 +34,73 @@
 /* Of one transaction: its bytes have to fit into one message to the kernel. */
 #define ELEMENTS_MAX 2000u
 
-static const char rules[] = "add table inet berth\n"
-                            "delete table inet berth\n"
-                            "table inet berth {\n"
-                            "  set bridges { type ifname; }\n"
-                            "  set internal { type ifname; }\n"
-                            "  set apart { type ifname; }\n"
-                            "  set open4 { type ifname; }\n"
-                            "  set open6 { type ifname; }\n"
-                            "  set same { type ifname . ifname; }\n"
-                            "  set same4 { type ipv4_addr . ipv4_addr; flags interval; }\n"
-                            "  set same6 { type ipv6_addr . ipv6_addr; flags interval; }\n"
-                            "  set masquerade4 { type ipv4_addr; flags interval; }\n"
-                            "  set masquerade6 { type ipv6_addr; flags interval; }\n"
-                            "  map source4 { type ipv4_addr : ipv4_addr; flags interval; }\n"
-                            "  map any4 { type inet_proto . inet_service : ipv4_addr . inet_service; }\n"
-                            "  map any6 { type inet_proto . inet_service : ipv6_addr . inet_service; }\n"
-                            "  map one4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }\n"
-                            "  map one6 { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }\n"
-                            "  set direct4 { type ipv4_addr . inet_proto . inet_service; }\n"
-                            "  set direct6 { type ipv6_addr . inet_proto . inet_service; }\n"
-                            "  chain guard {\n"
-                            "    type filter hook prerouting priority raw; policy accept;\n"
-                            "    iifname @bridges ip daddr 127.0.0.0/8 drop\n"
-                            "  }\n"
-                            "  chain ports {\n"
-                            "    meta nfproto ipv4 dnat ip to ip daddr . meta l4proto . th dport map @one4\n"
-                            "    meta nfproto ipv4 dnat ip to meta l4proto . th dport map @any4\n"
-                            "    meta nfproto ipv6 dnat ip6 to ip6 daddr . meta l4proto . th dport map @one6\n"
-                            "    meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @any6\n"
-                            "  }\n"
-                            "  chain prerouting {\n"
-                            "    type nat hook prerouting priority -100; policy accept;\n"
-                            "    iifname @apart accept\n"
-                            "    fib daddr type local meta l4proto { tcp, udp, sctp } jump ports\n"
-                            "  }\n"
-                            "  chain output {\n"
-                            "    type nat hook output priority -100; policy accept;\n"
-                            "    ip6 daddr ::1 accept\n"
-                            "    fib daddr type local meta l4proto { tcp, udp, sctp } jump ports\n"
-                            "  }\n"
-                            "  chain forward {\n"
-                            "    type filter hook forward priority filter; policy accept;\n"
-                            "    ct state established,related accept\n"
-                            "    iifname . oifname @same accept\n"
-                            "    iifname @internal drop\n"
-                            "    oifname @internal drop\n"
-                            "    oifname @bridges ct status dnat accept\n"
-                            "    oifname @open4 meta nfproto ipv4 accept\n"
-                            "    oifname @open6 meta nfproto ipv6 accept\n"
-                            "    oifname @bridges ip daddr . meta l4proto . th dport @direct4 accept\n"
-                            "    oifname @bridges ip6 daddr . meta l4proto . th dport @direct6 accept\n"
-                            "    oifname @bridges drop\n"
-                            "  }\n"
-                            "  chain postrouting {\n"
-                            "    type nat hook postrouting priority srcnat; policy accept;\n"
-                            "    ct status dnat ip saddr . ip daddr @same4 masquerade\n"
-                            "    ct status dnat ip6 saddr . ip6 daddr @same6 masquerade\n"
-                            "    oifname @bridges ip saddr 127.0.0.0/8 masquerade\n"
-                            "    oifname != @bridges snat ip to ip saddr map @source4\n"
-                            "    oifname != @bridges ip saddr @masquerade4 masquerade\n"
-                            "    oifname != @bridges ip6 saddr @masquerade6 masquerade\n"
-                            "  }\n"
-                            "}\n";
+static const char rules_begin[] =
+        "add table inet berth\n"
+        "delete table inet berth\n"
+        "table inet berth {\n"
+        "  set bridges { type ifname; }\n"
+        "  set internal { type ifname; }\n"
+        "  set apart { type ifname; }\n"
+        "  set open4 { type ifname; }\n"
+        "  set open6 { type ifname; }\n"
+        "  set same { type ifname . ifname; }\n"
+        "  set same4 { type ipv4_addr . ipv4_addr; flags interval; }\n"
+        "  set same6 { type ipv6_addr . ipv6_addr; flags interval; }\n"
+        "  set masquerade4 { type ipv4_addr; flags interval; }\n"
+        "  set masquerade6 { type ipv6_addr; flags interval; }\n"
+        "  map source4 { type ipv4_addr : ipv4_addr; flags interval; }\n"
+        "  map any4 { type inet_proto . inet_service : ipv4_addr . inet_service; }\n"
+        "  map any6 { type inet_proto . inet_service : ipv6_addr . inet_service; }\n"
+        "  map one4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }\n"
+        "  map one6 { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }\n"
+        "  set direct4 { type ipv4_addr . inet_proto . inet_service; }\n"
+        "  set direct6 { type ipv6_addr . inet_proto . inet_service; }\n"
+        "  chain guard {\n"
+        "    type filter hook prerouting priority raw; policy accept;\n"
+        "    iifname @bridges ip daddr 127.0.0.0/8 drop\n"
+        "  }\n"
+        "  chain ports {\n"
+        "    meta nfproto ipv4 dnat ip to ip daddr . meta l4proto . th dport map @one4\n"
+        "    meta nfproto ipv4 dnat ip to meta l4proto . th dport map @any4\n"
+        "    meta nfproto ipv6 dnat ip6 to ip6 daddr . meta l4proto . th dport map @one6\n"
+        "    meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @any6\n"
+        "  }\n"
+        "  chain prerouting {\n"
+        "    type nat hook prerouting priority -100; policy accept;\n"
+        "    iifname @apart accept\n";
+
+/* What makes ports reachable past the rules for the host's own input. */
+static const char rules_past_input[] = "    fib daddr type local meta l4proto { tcp, udp, sctp } jump ports\n";
+
+static const char rules_end[] = "  }\n"
+                                "  chain output {\n"
+                                "    type nat hook output priority -100; policy accept;\n"
+                                "    ip6 daddr ::1 accept\n"
+                                "    fib daddr type local meta l4proto { tcp, udp, sctp } jump ports\n"
+                                "  }\n"
+                                "  chain forward {\n"
+                                "    type filter hook forward priority filter; policy accept;\n"
+                                "    ct state established,related accept\n"
+                                "    iifname . oifname @same accept\n"
+                                "    iifname @internal drop\n"
+                                "    oifname @internal drop\n"
+                                "    oifname @bridges ct status dnat accept\n"
+                                "    oifname @open4 meta nfproto ipv4 accept\n"
+                                "    oifname @open6 meta nfproto ipv6 accept\n"
+                                "    oifname @bridges ip daddr . meta l4proto . th dport @direct4 accept\n"
+                                "    oifname @bridges ip6 daddr . meta l4proto . th dport @direct6 accept\n"
+                                "    oifname @bridges drop\n"
+                                "  }\n"
+                                "  chain postrouting {\n"
+                                "    type nat hook postrouting priority srcnat; policy accept;\n"
+                                "    ct status dnat ip saddr . ip daddr @same4 masquerade\n"
+                                "    ct status dnat ip6 saddr . ip6 daddr @same6 masquerade\n"
+                                "    oifname @bridges ip saddr 127.0.0.0/8 masquerade\n"
+                                "    oifname != @bridges snat ip to ip saddr map @source4\n"
+                                "    oifname != @bridges ip saddr @masquerade4 masquerade\n"
+                                "    oifname != @bridges ip6 saddr @masquerade6 masquerade\n"
+                                "  }\n"
+                                "}\n";
 
 /* nft is a program to us, not a library: its library is under a licence ours can't link. */
 static int run_nft(const char *text)
@@ -129,7 +136,7 @@ static int count_rule(const struct nlmsghdr *header, void *userdata)
         return MNL_CB_OK;
 }
 
-bool network_firewall_is_whole(void)
+bool network_firewall_is_whole(bool strict)
 {
         CLEANUP_NETLINK struct mnl_socket *socket = netlink_open_protocol(NETLINK_NETFILTER);
         NetlinkRequest request;
@@ -139,7 +146,7 @@ bool network_firewall_is_whole(void)
                 return false;
         nft_message(&request, NFT_MSG_GETRULE, 0, NFPROTO_INET);
         mnl_attr_put_strz(&request.header, NFTA_RULE_TABLE, TABLE);
-        return netlink_dump(socket, &request, count_rule, &n) >= 0 && n == N_RULES;
+        return netlink_dump(socket, &request, count_rule, &n) >= 0 && n == (strict ? N_RULES - 1 : N_RULES);
 }
 
 /* --- Elements -------------------------------------------------------------------------------------------------------
@@ -416,8 +423,10 @@ int network_firewall_build(const NetworkFirewall *content, const char *lock, boo
         while (flock(fd, LOCK_EX) < 0)
                 if (errno != EINTR)
                         return -errno;
-        if (if_needed && network_firewall_is_whole())
+        if (if_needed && network_firewall_is_whole(content->strict))
                 return 0;
-        int r = run_nft(rules);
+        CLEANUP_FREE char *rules =
+                str_printf("%s%s%s", rules_begin, content->strict ? "" : rules_past_input, rules_end);
+        int r = rules ? run_nft(rules) : -ENOMEM;
         return r < 0 ? r : network_firewall_add(content);
 }

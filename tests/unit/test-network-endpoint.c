@@ -109,15 +109,15 @@ static void test_firewall(void **state)
                 { IPPROTO_TCP, in6addr_any, { .s6_addr = { 0xfd, [15] = 2 } }, 8080, 80, false },
                 { IPPROTO_TCP, mapped(0), mapped(0xac110003), 0, 80, true },
         };
-        NetworkFirewall content = { bridges, ARRAY_SIZE(bridges), ports, ARRAY_SIZE(ports) };
+        NetworkFirewall content = { bridges, ARRAY_SIZE(bridges), ports, ARRAY_SIZE(ports), false };
         NetworkPort moved = ports[0];
         CLEANUP_CLOSE int fd = mkstemp(lock);
         (void) state;
 
         assert_true(fd >= 0);
-        assert_false(network_firewall_is_whole());
+        assert_false(network_firewall_is_whole(false));
         assert_int_equal(network_firewall_build(&content, lock, true), 0);
-        assert_true(network_firewall_is_whole());
+        assert_true(network_firewall_is_whole(false));
         assert_int_equal(network_firewall_build(&content, lock, true), 0);
         assert_int_equal(network_firewall_add(&content), 0);
         moved.target = mapped(0xac110009);
@@ -133,9 +133,9 @@ static void test_firewall(void **state)
         assert_int_equal(network_firewall_remove(&content), 0);
         assert_int_not_equal(system("nft list table inet berth | grep -q 'elements'"), 0);
         assert_int_equal(system("nft flush table inet berth"), 0);
-        assert_false(network_firewall_is_whole());
+        assert_false(network_firewall_is_whole(false));
         assert_int_equal(network_firewall_build(&content, lock, true), 0);
-        assert_true(network_firewall_is_whole());
+        assert_true(network_firewall_is_whole(false));
         unlink(lock);
 }
 
