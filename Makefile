@@ -45,7 +45,7 @@ ALL_CFLAGS = -std=gnu17 $(WARNINGS) $(HARDENING) $(VARIANT_FLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(VARIANT_FLAGS) $(LDFLAGS)
 
 # --- Modules: one archive a folder of src, and what each may use (tests/lint/layers.py enforces the same table) -------
-MODULES := util dockerfile build http mount unit store registry journal network runtime monitor init engine api daemon client
+MODULES := util logfile dockerfile build http mount unit store registry journal network runtime monitor init engine api daemon client
 USES_util :=
 USES_http := util
 USES_dockerfile := util
@@ -57,9 +57,10 @@ USES_registry := store util
 USES_journal := util
 USES_network := util
 USES_runtime := mount util
-USES_monitor := runtime mount util
+USES_logfile := util
+USES_monitor := logfile runtime mount util
 USES_init :=
-USES_engine := build dockerfile registry store journal network runtime mount unit util
+USES_engine := build dockerfile registry store journal logfile network runtime mount unit util
 USES_api := engine http $(USES_engine)
 USES_daemon := api $(USES_api)
 USES_client := dockerfile http util
@@ -75,6 +76,7 @@ PKGS_registry := libisal jansson
 PKGS_journal := libsystemd jansson
 PKGS_network := libmnl jansson
 PKGS_runtime := libseccomp libcap jansson
+PKGS_logfile := libisal jansson
 PKGS_monitor :=
 PKGS_init :=
 PKGS_engine := libsystemd libarchive jansson

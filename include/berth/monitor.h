@@ -7,7 +7,10 @@
  *   --directory PATH      the container's durable directory, where exit.json is written; of a further process, its own
  *   --notify PATH         the engine's API socket, told when the container has ended
  *   --listen FD           listening SOCK_SEQPACKET socket for the engine's requests
- *   --log-driver NAME     journald or none
+ *   --log-driver NAME     journald, none, or json-file, which is written to
+ *   --log-path PATH       (include/berth/logfile.h), of which there may be
+ *   --log-files NUMBER    files, a new one begun when it has reached
+ *   --log-size BYTES      0: it grows
  *   --journal-socket PATH journald's native socket, for tests
  *   --spool PATH          where log records wait that journald does not take fast enough (include/berth/spool.h);
  * records that are there already go out first. Without it, output waits in the container's pipe

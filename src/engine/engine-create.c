@@ -324,13 +324,11 @@ static int check_log_config(Creation *creation, Error *error)
 
         if (str_empty(type))
                 type = creation->engine->config->log_driver;
-        if (!str_equal(type, "journald") && !str_equal(type, "none"))
-                return error_set(error, OUTCOME_BAD_REQUEST, "logger: no log driver named '%s' is registered", type);
         CLEANUP_JSON json_t *normal = json_pack("{ss}", "Type", type);
         json_t *options = json_get_object(log, "Config");
         json_object_set_new(normal, "Config", options ? json_incref(options) : json_object());
         json_object_set(creation->host_config, "LogConfig", normal);
-        return 0;
+        return container_log_check(normal, error);
 }
 
 static int check_restart_policy(Creation *creation, Error *error)

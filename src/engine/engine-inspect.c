@@ -76,7 +76,8 @@ int container_inspect(Container *container, bool size, json_t **ret_object)
 {
         CLEANUP_FREE char *resolv = container_path(container, "resolv.conf"),
                           *hostname = container_path(container, "hostname"),
-                          *hosts = container_path(container, "hosts"), *name = str_printf("/%s", container->name);
+                          *hosts = container_path(container, "hosts"), *log_path = container_log_path(container),
+                          *name = str_printf("/%s", container->name);
         json_t *mounts;
         int r = container_mounts(container, &mounts);
 
@@ -87,11 +88,12 @@ int container_inspect(Container *container, bool size, json_t **ret_object)
                 "Created", json_object_get(container->record, "Created"), "Path",
                 json_object_get(container->record, "Path"), "Args", json_object_get(container->record, "Args"), "State",
                 state_object(container), "Image", json_object_get(container->record, "Image"), "ResolvConfPath", resolv,
-                "HostnamePath", hostname, "HostsPath", hosts, "LogPath", "", "Name", name, "RestartCount",
-                (int) container->restart_count, "Driver", "overlay2", "Platform", "linux", "MountLabel", "",
-                "ProcessLabel", "", "AppArmorProfile", "", "ExecIDs", container_exec_ids(container), "HostConfig",
-                container_host_config(container), "GraphDriver", graph_driver(container), "Mounts", mounts, "Config",
-                container_config(container), "NetworkSettings", container_network_settings(container));
+                "HostnamePath", hostname, "HostsPath", hosts, "LogPath", log_path && container->run > 0 ? log_path : "",
+                "Name", name, "RestartCount", (int) container->restart_count, "Driver", "overlay2", "Platform", "linux",
+                "MountLabel", "", "ProcessLabel", "", "AppArmorProfile", "", "ExecIDs", container_exec_ids(container),
+                "HostConfig", container_host_config(container), "GraphDriver", graph_driver(container), "Mounts",
+                mounts, "Config", container_config(container), "NetworkSettings",
+                container_network_settings(container));
         if (!object)
                 return -ENOMEM;
         if (size) {

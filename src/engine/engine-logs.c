@@ -5,11 +5,13 @@
 
 #include "berth/journal.h"
 #include "berth/json.h"
+#include "berth/logfile.h"
 #include "engine-private.h"
 
 typedef struct LogJob {
         Stream stream;
         JournalQuery query;
+        char *path; /* of a log in files, owned; NULL: it is in the journal */
         bool multiplexed, timestamps;
         char *details; /* "key=value,... " before each line, or NULL */
         Buffer pending;
@@ -25,17 +27,16 @@ static int flush_pending(LogJob *job)
         return r;
 }
 
-static int write_line(const JournalLine *line, void *userdata)
+static int write_text(LogJob *job, const JournalLine *line, bool continued, bool ended)
 {
-        LogJob *job = userdata;
         char stamp[TIME_RFC3339_SIZE + 1] = "";
 
-        if (job->timestamps) {
+        if (job->timestamps && !continued) {
                 time_format_rfc3339_fixed(line->time_ns, stamp);
                 strcat(stamp, " ");
         }
-        size_t details = job->details ? strlen(job->details) : 0;
-        size_t size = strlen(stamp) + details + line->size + 1;
+        size_t details = job->details && !continued ? strlen(job->details) : 0;
+        size_t size = strlen(stamp) + details + line->size + ended;
         if (job->multiplexed) {
                 uint32_t header[2] = { 0, htonl((uint32_t) size) };
                 *(uint8_t *) header = line->standard_error ? 2 : 1;
@@ -45,10 +46,41 @@ static int write_line(const JournalLine *line, void *userdata)
         if (details > 0)
                 buffer_append_string(&job->pending, job->details);
         buffer_append(&job->pending, line->data, line->size);
-        int r = buffer_append(&job->pending, "\n", 1);
+        int r = buffer_append(&job->pending, "\n", ended);
         if (r >= 0 && (job->query.follow || job->pending.size >= PENDING_MAX))
                 r = flush_pending(job);
         return r;
+}
+
+static int write_line(const JournalLine *line, void *userdata)
+{
+        return write_text(userdata, line, false, true);
+}
+
+static int write_record(const LogfileRecord *record, void *userdata)
+{
+        const JournalLine line = { .data = record->data,
+                                   .size = record->size,
+                                   .standard_error = record->standard_error,
+                                   .time_ns = record->time_ns };
+
+        return write_text(userdata, &line, record->continued, record->ended);
+}
+
+static int read_files(LogJob *job)
+{
+        const LogfileQuery query = { .path = job->path,
+                                     .format = LOGFILE_JSON,
+                                     .since_ns = job->query.since_ns,
+                                     .until_ns = job->query.until_ns,
+                                     .tail = job->query.tail,
+                                     .standard_output = job->query.standard_output,
+                                     .standard_error = job->query.standard_error,
+                                     .follow = job->query.follow,
+                                     .ended_fd = job->query.ended_fd,
+                                     .client_fd = job->query.client_fd };
+
+        return logfile_read(&query, write_record, job);
 }
 
 static int run_logs(void *userdata, int result_fd)
@@ -58,7 +90,7 @@ static int run_logs(void *userdata, int result_fd)
 
         int r = stream_begin(&job->stream);
         if (r >= 0)
-                r = journal_read_lines(&job->query, write_line, job);
+                r = job->path ? read_files(job) : journal_read_lines(&job->query, write_line, job);
         if (r >= 0 && job->pending.size > 0)
                 r = flush_pending(job);
         if (r >= 0)
@@ -86,7 +118,7 @@ int container_logs_check(Container *container, Error *error)
 {
         const json_t *log = json_object_get(container_host_config(container), "LogConfig");
 
-        if (!str_equal(json_get_string(log, "Type"), "journald"))
+        if (str_equal(json_get_string(log, "Type"), "none"))
                 return error_set(error, OUTCOME_NOT_IMPLEMENTED, "configured logging driver does not support reading");
         return 0;
 }
@@ -110,6 +142,7 @@ int container_logs(Container *container, const ContainerLogs *logs, Stream *stre
 
         if (!container_is_running(container))
                 job.query.follow = false;
+        job.path = container_log_path(container);
         job.details = logs->details ? details_text(container) : NULL;
         stream_move(&job.stream, stream);
         WorkerJob worker = { .run = run_logs,
@@ -120,5 +153,6 @@ int container_logs(Container *container, const ContainerLogs *logs, Stream *stre
         int r = engine_worker_start(container->engine, &worker);
         stream_clear(&job.stream);
         free(job.details);
+        free(job.path);
         return r;
 }

@@ -505,3 +505,17 @@ bool registry_work_line(RegistryWork *work, const json_t *line);
 /* What the worker reported: 0 with the result, or the failure. */
 int registry_work_result(int status, const char *text, size_t size, json_t **ret_result, Error *error);
 void registry_add_sources(Engine *engine, const json_t *result);
+
+/* --- Log drivers (engine-log-options.c) --------------------------------------------------------------------------- */
+
+typedef struct ContainerLogFiles {
+        int64_t size;  /* of one; 0: it grows */
+        int64_t files; /* how many there may be */
+} ContainerLogFiles;
+
+/* Whether a container may have this LogConfig; Docker's words where not. */
+int container_log_check(const json_t *log, Error *error);
+int container_log_files(const json_t *log, ContainerLogFiles *ret, Error *error);
+
+/* The file that its log is in, the caller's; NULL: it is in none. */
+char *container_log_path(const Container *container);

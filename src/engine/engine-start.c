@@ -233,6 +233,7 @@ static int prepare_monitor(StartPlan *plan)
         CLEANUP_FREE char *resolver = container_runtime_path(container, MONITOR_RESOLVER_FILE);
         CLEANUP_FREE char *spool = engine_spool_path(container->engine, container->id);
         CLEANUP_FREE char *health = container_runtime_path(container, MONITOR_HEALTH_STATE);
+        CLEANUP_FREE char *log_path = container_log_path(container);
         CLEANUP_FREE char *spool_size = str_printf("%llu", (unsigned long long) config->log_spool_size);
         char listen_text[16], run_text[24], tag[ID_SHORT_LENGTH + 1] = { 0 };
 
@@ -249,6 +250,14 @@ static int prepare_monitor(StartPlan *plan)
         memcpy(tag, container->id, ID_SHORT_LENGTH);
 
         const json_t *log = json_object_get(container_host_config(container), "LogConfig");
+        CLEANUP_ERROR Error error = { 0 };
+        ContainerLogFiles files;
+        char log_size[24], log_files[24];
+
+        if (container_log_files(log, &files, &error) != 0)
+                return -EINVAL;
+        snprintf(log_size, sizeof(log_size), "%lld", (long long) files.size);
+        snprintf(log_files, sizeof(log_files), "%lld", (long long) files.files);
         const char *const argv[] = {
                 config->monitor_path,
                 "--id",
@@ -273,6 +282,12 @@ static int prepare_monitor(StartPlan *plan)
                 spool_size,
                 "--log-driver",
                 json_get_string_or(log, "Type", "journald"),
+                "--log-path",
+                log_path ? log_path : "",
+                "--log-size",
+                log_size,
+                "--log-files",
+                log_files,
                 "--health-state",
                 health,
                 "--resolver",

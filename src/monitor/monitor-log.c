@@ -17,6 +17,7 @@ int monitor_log_init(MonitorLog *log, const MonitorEntryFields *fields, const ch
 
         *log = (MonitorLog) { .terminal = terminal };
         log->journal.socket = log->journal.daemon = log->journal.spool.fd = -EBADF;
+        log->file.fd = -EBADF;
         log->lines[0].memfd = log->lines[1].memfd = -EBADF;
         if (!fields)
                 return 0;
@@ -43,6 +44,7 @@ void monitor_log_deinit(MonitorLog *log)
         }
         if (log->enabled)
                 monitor_journal_deinit(&log->journal);
+        monitor_file_deinit(&log->file);
 }
 
 static uint8_t priority_of(const MonitorLog *log, bool error_stream)
@@ -178,6 +180,10 @@ size_t monitor_log_feed(MonitorLog *log, bool error_stream, const char *data, si
         size_t taken = 0;
         ssize_t n;
 
+        if (log->file.path) {
+                monitor_file_feed(&log->file, error_stream && !log->terminal, data, size);
+                log->lost = log->file.lost;
+        }
         if (!log->enabled)
                 return size;
         while (taken < size) {
@@ -203,6 +209,10 @@ bool monitor_log_finish(MonitorLog *log, int64_t now)
 {
         bool finished = true;
 
+        if (log->file.path) {
+                monitor_file_finish(&log->file);
+                log->lost = log->file.lost;
+        }
         if (!log->enabled)
                 return true;
         for (size_t i = 0; i < ARRAY_SIZE(log->lines); i++)

@@ -9,6 +9,7 @@
 
 #include "berth/buffer.h"
 #include "monitor-entry.h"
+#include "monitor-file.h"
 #include "monitor-journal.h"
 
 /* The longest line that is sent in a datagram. */
@@ -28,6 +29,7 @@ typedef struct MonitorLog {
         bool enabled;
         bool terminal; /* all output is standard output */
         MonitorJournal journal;
+        MonitorFile file;     /* with a path: takes everything, and the journal is not enabled */
         MonitorLine lines[2]; /* of standard output and standard error */
         uint64_t lost;        /* lines that did not reach the journal */
         uint64_t gap;         /* of these, the ones no record tells of yet */

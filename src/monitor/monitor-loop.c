@@ -67,11 +67,14 @@ int monitor_init(Monitor *monitor, const MonitorOptions *options)
         monitor->requests.listen = (int) options->listen;
         monitor->requests.terminal = (int) options->terminal;
         monitor->exit.run = options->run;
-        r = monitor_log_init(&monitor->log, str_equal(options->log_driver, "none") ? NULL : &fields,
+        r = monitor_log_init(&monitor->log, str_equal(options->log_driver, "journald") ? &fields : NULL,
                              options->journal_socket, terminal);
         if (r >= 0 && monitor->log.enabled && options->spool)
                 r = monitor_journal_use_spool(&monitor->log.journal, options->spool, (uint64_t) options->spool_size, 0,
                                               true);
+        if (r >= 0 && str_equal(options->log_driver, "json-file"))
+                monitor_file_init(&monitor->log.file, options->log_path, LOGFILE_JSON, (uint64_t) options->log_size,
+                                  options->log_files);
         if (r >= 0)
                 r = init_net(monitor, options);
         if (r < 0)
@@ -320,6 +323,8 @@ static bool log_is_safe(Monitor *monitor, int64_t now)
 {
         MonitorJournal *journal = &monitor->log.journal;
 
+        if (monitor->log.file.path)
+                (void) monitor_log_finish(&monitor->log, now);
         if (!monitor->log.enabled || now - monitor->finished_ns >= MONITOR_JOURNAL_PATIENCE_NS)
                 return true;
         if (!monitor_log_finish(&monitor->log, now))

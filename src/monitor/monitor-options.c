@@ -26,6 +26,9 @@ static const struct {
         STRING("--notify", notify),
         STRING("--payload", payload),
         STRING("--log-driver", log_driver),
+        STRING("--log-path", log_path),
+        NUMBER("--log-size", log_size, INT64_MAX),
+        NUMBER("--log-files", log_files, INT_MAX),
         STRING("--journal-socket", journal_socket),
         STRING("--spool", spool),
         STRING("--resolver", resolver),
@@ -90,7 +93,8 @@ static int check(const MonitorOptions *options)
                 log_error("%s is needed", missing);
                 return -EINVAL;
         }
-        if (!str_equal(options->log_driver, "journald") && !str_equal(options->log_driver, "none")) {
+        if (!str_equal(options->log_driver, "journald") && !str_equal(options->log_driver, "none") &&
+            !(options->log_path && str_equal(options->log_driver, "json-file"))) {
                 log_error("unknown log driver: %s", options->log_driver);
                 return -EINVAL;
         }
@@ -106,6 +110,7 @@ int monitor_options_parse(MonitorOptions *ret_options, int argc, char *const *ar
                                    .log_driver = "journald",
                                    .journal_socket = MONITOR_JOURNAL_SOCKET,
                                    .spool_size = MONITOR_SPOOL_SIZE,
+                                   .log_files = 1,
                                    .listen = -EBADF,
                                    .pidfd = -EBADF,
                                    .terminal = -EBADF,

@@ -15,7 +15,7 @@ for _ in uses:
             used |= uses[name[7:-1]]
 
 OWNER = {
-    "http": "http", "http-client": "http", "mount": "mount", "unit": "unit", "store": "store", "journal": "journal",
+    "http": "http", "http-client": "http", "mount": "mount", "unit": "unit", "store": "store", "journal": "journal", "logfile": "logfile",
     "platform": "store", "digest": "store", "registry": "registry",
     "change": "dockerfile", "dockerfile": "dockerfile", "ignore": "dockerfile", "build": "build",
     "network": "network", "runtime": "runtime", "engine": "engine", "spec": "engine", "api": "api",
