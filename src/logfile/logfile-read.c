@@ -193,8 +193,8 @@ static int seek_tail(Reader *reader, Sources *sources, size_t *ret_first)
         int64_t lines = 0;
         int r = 0;
 
-        /* One line more, of either stream: the first ones may have begun in the file before. */
-        while (r >= 0 && i > 0 && lines < reader->query->tail + 2) {
+        /* In each file the first line of either stream may be the rest of one that began in the file before. */
+        while (r >= 0 && i > 0 && lines < reader->query->tail + 2 * (int64_t) (sources->n - i + 1)) {
                 LogfileSource *source = &sources->list[--i];
 
                 counter.lines = 0;
@@ -204,8 +204,16 @@ static int seek_tail(Reader *reader, Sources *sources, size_t *ret_first)
                 logfile_source_seek(source, 0);
                 forget_rest(&counter);
         }
+        /* Now as they will be read. */
+        counter.lines = 0;
+        counter.open[0] = counter.open[1] = counter.stopped = false;
+        for (size_t k = i; r >= 0 && k < sources->n; k++) {
+                r = read_source(&counter, &sources->list[k]);
+                logfile_source_seek(&sources->list[k], 0);
+                forget_rest(&counter);
+        }
         buffer_clear(&counter.bytes);
-        reader->skip = MAX(lines - reader->query->tail, 0);
+        reader->skip = MAX(counter.lines - reader->query->tail, 0);
         *ret_first = i;
         return r;
 }
