@@ -210,7 +210,7 @@ static int mount_cache(BuildWork *work, const json_t *mount, const char *command
         CLEANUP_FREE char *path = NULL, *name = NULL;
         const WorkState *from = NULL;
         char hex[24];
-        int fd, r = work_find_source(work, mount, &image, &from, error);
+        int fd = -EBADF, r = work_find_source(work, mount, &image, &from, error);
 
         if (r == 0)
                 r = cache_name(mount, from, hex);
