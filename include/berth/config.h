@@ -29,6 +29,7 @@ typedef struct Config {
         char *group;                   /* owns the sockets the daemon makes itself */
         uint64_t idle_timeout_us;      /* without connection or job before the daemon exits; UINT64_MAX: never */
         char *log_driver;              /* of containers that name none */
+        json_t *log_options;           /* of containers with this driver, where they do not say; or NULL */
         uint64_t log_spool_size;       /* bytes of a container's log that may wait on the disk for the journal */
         struct in_addr bridge_gateway; /* 0: chosen */
         uint8_t bridge_prefix;

@@ -11,6 +11,8 @@
  *   --log-path PATH       (include/berth/logfile.h), of which there may be
  *   --log-files NUMBER    files, a new one begun when it has reached
  *   --log-size BYTES      0: it grows
+ *   --log-extra TEXT      what each record has beside its text: "attrs" of json-file; fields of the journal, each a
+ * line
  *   --journal-socket PATH journald's native socket, for tests
  *   --spool PATH          where log records wait that journald does not take fast enough (include/berth/spool.h);
  * records that are there already go out first. Without it, output waits in the container's pipe

@@ -29,6 +29,7 @@ typedef enum KeyKind {
         KEY_POOLS,
         KEY_ADDRESS,
         KEY_RUNTIMES,
+        KEY_LOG_OPTIONS,
         KEY_NO_EFFECT, /* Docker's, and of no meaning here */
 } KeyKind;
 
@@ -45,6 +46,7 @@ static const Key keys[] = {
         { "group", KEY_STRING, offsetof(Config, group) },
         { "hosts", KEY_STRINGS, offsetof(Config, hosts) },
         { "log-driver", KEY_STRING, offsetof(Config, log_driver) },
+        { "log-opts", KEY_LOG_OPTIONS, 0 },
         { "debug", KEY_BOOLEAN, offsetof(Config, debug) },
         { "log-level", KEY_LOG_LEVEL, offsetof(Config, log_level) },
         { "bip", KEY_BRIDGE_ADDRESS, 0 },
@@ -81,7 +83,6 @@ static const Key keys[] = {
         { "exec-opts", KEY_NO_EFFECT, 0 },
         { "features", KEY_NO_EFFECT, 0 },
         { "experimental", KEY_NO_EFFECT, 0 },
-        { "log-opts", KEY_NO_EFFECT, 0 },
         { "default-address-pools", KEY_POOLS, 0 },
         { "host-gateway-ip", KEY_ADDRESS, offsetof(Config, host_gateway) },
         { "shutdown-timeout", KEY_NO_EFFECT, 0 },
@@ -155,6 +156,7 @@ void config_clear(Config *config)
         free(config->runtime);
         json_decref(config->ulimits);
         json_decref(config->runtimes);
+        json_decref(config->log_options);
         strv_free(config->cdi_directories);
         *config = (Config) { 0 };
 }
@@ -396,6 +398,23 @@ static const char *set_runtimes(json_t **member, const json_t *value)
         return NULL;
 }
 
+/* {"max-size": "10m"} */
+static const char *set_log_options(json_t **member, const json_t *value)
+{
+        const char *name;
+        json_t *option;
+
+        if (!json_is_object(value))
+                return "must be an object of options";
+        json_object_foreach((json_t *) value, name, option) {
+                if (!json_is_string(option))
+                        return "must have strings as the values of its options";
+        }
+        json_decref(*member);
+        *member = json_deep_copy(value);
+        return NULL;
+}
+
 /* NULL, or what is wrong with the value. */
 static const char *apply(Config *config, const Key *key, const json_t *value)
 {
@@ -447,6 +466,8 @@ static const char *apply(Config *config, const Key *key, const json_t *value)
                 return set_choice((char **) member, value, "private", "host", "must be \"private\" or \"host\"");
         case KEY_RUNTIMES:
                 return set_runtimes(&config->runtimes, value);
+        case KEY_LOG_OPTIONS:
+                return set_log_options(&config->log_options, value);
         case KEY_ULIMITS:
                 return set_ulimits(&config->ulimits, value);
         case KEY_POOLS:

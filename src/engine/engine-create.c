@@ -328,7 +328,10 @@ static int check_log_config(Creation *creation, Error *error)
         json_t *options = json_get_object(log, "Config");
         json_object_set_new(normal, "Config", options ? json_incref(options) : json_object());
         json_object_set(creation->host_config, "LogConfig", normal);
-        return container_log_check(normal, error);
+        if (str_equal(type, creation->engine->config->log_driver) && creation->engine->config->log_options &&
+            json_object_update_missing(json_object_get(normal, "Config"), creation->engine->config->log_options) < 0)
+                return -ENOMEM;
+        return container_log_check(normal, creation->warnings, error);
 }
 
 static int check_restart_policy(Creation *creation, Error *error)

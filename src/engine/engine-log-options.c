@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The options of log drivers: which there are, a table, and what those of json-file say. */
+/* The options of log drivers: which there are, a table, and what they may say. Those that choose what records say
+ * beside their text are in engine-log-attributes.c. */
 #include <ctype.h>
 
 #include "berth/json.h"
 #include "engine-private.h"
 
-static const char *const journald_options[] = { "labels", "labels-regex", "env", "env-regex", "tag", NULL };
-static const char *const json_file_options[] = { "max-size", "max-file", NULL };
+static const char *const journald_options[] = { "labels", "labels-regex",    "env", "env-regex", "tag",
+                                                "mode",   "max-buffer-size", NULL };
+static const char *const json_file_options[] = { "labels", "labels-regex",    "env",      "env-regex",
+                                                 "tag",    "max-size",        "max-file", "compress",
+                                                 "mode",   "max-buffer-size", NULL };
 
 static const struct {
         const char *driver;
@@ -76,8 +80,65 @@ int container_log_files(const json_t *log, ContainerLogFiles *ret, Error *error)
         return ret->files < 1 ? refuse(error, "max-file cannot be less than 1", "") : 0;
 }
 
-int container_log_check(const json_t *log, Error *error)
+/* As Go's strconv.ParseBool. */
+static int parse_boolean(const char *text, bool *ret)
 {
+        static const char *const words[2][6] = { { "0", "f", "F", "FALSE", "false", "False" },
+                                                 { "1", "t", "T", "TRUE", "true", "True" } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+                for (size_t j = 0; j < ARRAY_SIZE(words[i]); j++)
+                        if (str_equal(words[i][j], text)) {
+                                *ret = i == 1;
+                                return 0;
+                        }
+        return -EINVAL;
+}
+
+static int warn(json_t *warnings, const char *text)
+{
+        return json_array_append_new(warnings, json_string(text)) < 0 ? -ENOMEM : 0;
+}
+
+static int check_compress(const json_t *options, const ContainerLogFiles *files, json_t *warnings, Error *error)
+{
+        const char *text = json_get_string(options, "compress");
+        bool compress = false;
+
+        if (text && parse_boolean(text, &compress) < 0)
+                return error_set(
+                        error, OUTCOME_BAD_REQUEST,
+                        "failed to initialize logging driver: strconv.ParseBool: parsing \"%s\": invalid syntax", text);
+        if (!compress)
+                return 0;
+        if (files->files < 2 || files->size == 0)
+                return refuse(error, "compress cannot be true when max-file is less than 2 or max-size is not set", "");
+        return warn(warnings, "The log option compress has no effect: older files of a log stay as they are.");
+}
+
+static int check_mode(const json_t *options, json_t *warnings, Error *error)
+{
+        const char *mode = json_get_string_or(options, "mode", ""), *size = json_get_string(options, "max-buffer-size");
+        bool waits = !*mode || str_equal(mode, "blocking");
+        int64_t bytes;
+
+        if (!waits && !str_equal(mode, "non-blocking"))
+                return error_set(error, OUTCOME_BAD_REQUEST, "logger: logging mode not supported: %s", mode);
+        if (size && waits)
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "logger: max-buffer-size option is only supported with 'mode=non-blocking'");
+        if (size && parse_size(size, &bytes) < 0)
+                return error_set(error, OUTCOME_BAD_REQUEST, "error parsing option max-buffer-size: invalid size: '%s'",
+                                 size);
+        if (waits)
+                return 0;
+        return warn(warnings, "The log options mode and max-buffer-size have no effect: no line is dropped to keep a "
+                              "container from waiting.");
+}
+
+int container_log_check(const json_t *log, json_t *warnings, Error *error)
+{
+        const json_t *options = json_object_get(log, "Config");
         const char *type = json_get_string_or(log, "Type", ""), *name;
         ContainerLogFiles files;
         size_t i = 0;
@@ -92,7 +153,14 @@ int container_log_check(const json_t *log, Error *error)
                         return error_set(error, OUTCOME_BAD_REQUEST, "unknown log opt '%s' for %s log driver", name,
                                          type);
         }
-        return container_log_files(log, &files, error);
+        if (!drivers[i].options)
+                return 0;
+        int r = container_log_files(log, &files, error);
+        if (r == 0)
+                r = check_compress(options, &files, warnings, error);
+        if (r == 0)
+                r = check_mode(options, warnings, error);
+        return r == 0 ? log_attributes_check(options, error) : r;
 }
 
 char *container_log_path(const Container *container)

@@ -2,6 +2,7 @@
 /* Reading a container's log: a worker of its own writes it to the client and lives as long as that takes, whatever
  * becomes of the daemon. */
 #include <arpa/inet.h>
+#include <ctype.h>
 
 #include "berth/journal.h"
 #include "berth/json.h"
@@ -98,20 +99,57 @@ static int run_logs(void *userdata, int result_fd)
         return r;
 }
 
+/* As Go's url.QueryEscape. */
+static int append_escaped(Buffer *out, const char *text)
+{
+        int r = 0;
+
+        for (; *text && r >= 0; text++)
+                if (isalnum((unsigned char) *text) || strchr("-_.~", *text))
+                        r = buffer_append(out, text, 1);
+                else
+                        r = *text == ' ' ? buffer_append(out, "+", 1)
+                                         : buffer_printf(out, "%%%02X", (unsigned char) *text);
+        return r;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+        return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+/* "KEY=VALUE,KEY=VALUE ", by their names. */
 static char *details_text(const Container *container)
 {
+        const json_t *log = json_object_get(container_host_config(container), "LogConfig");
+        CLEANUP_JSON json_t *attributes = container_log_attributes(container);
+        CLEANUP_FREE char *tag = container_log_tag(container);
+        size_t n = 0, count = json_object_size(attributes) + 1;
+        CLEANUP_FREE const char **keys = calloc(count, sizeof(*keys));
         CLEANUP_BUFFER Buffer text = { 0 };
-        const json_t *options =
-                json_object_get(json_object_get(container_host_config(container), "LogConfig"), "Config");
-        const char *wanted = json_get_string(options, "labels"), *key;
+        const char *key;
         json_t *value;
+        int r = 0;
 
-        json_object_foreach(json_object_get(container_config(container), "Labels"), key, value) {
-                if (wanted && strstr(wanted, key))
-                        buffer_printf(&text, "%s%s=%s", text.size > 0 ? "," : "", key, json_string_value(value));
+        if (!attributes || !tag || !keys)
+                return NULL;
+        if (*tag && str_equal(json_get_string(log, "Type"), "json-file") && json_set_string(attributes, "tag", tag) < 0)
+                return NULL;
+        json_object_foreach(attributes, key, value) {
+                if (n < count)
+                        keys[n++] = key;
         }
-        buffer_append_string(&text, " ");
-        return buffer_take(&text);
+        qsort(keys, n, sizeof(*keys), compare_keys);
+        for (size_t i = 0; r >= 0 && i < n; i++) {
+                r = buffer_append_string(&text, i > 0 ? "," : "");
+                if (r >= 0)
+                        r = append_escaped(&text, keys[i]);
+                if (r >= 0)
+                        r = buffer_append(&text, "=", 1);
+                if (r >= 0)
+                        r = append_escaped(&text, json_get_string_or(attributes, keys[i], ""));
+        }
+        return r < 0 || buffer_append(&text, " ", 1) < 0 ? NULL : buffer_take(&text);
 }
 
 int container_logs_check(Container *container, Error *error)

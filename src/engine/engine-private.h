@@ -506,16 +506,24 @@ bool registry_work_line(RegistryWork *work, const json_t *line);
 int registry_work_result(int status, const char *text, size_t size, json_t **ret_result, Error *error);
 void registry_add_sources(Engine *engine, const json_t *result);
 
-/* --- Log drivers (engine-log-options.c) --------------------------------------------------------------------------- */
+/* --- Log drivers (engine-log-options.c, engine-log-attributes.c) -------------------------------------------------- */
 
 typedef struct ContainerLogFiles {
         int64_t size;  /* of one; 0: it grows */
         int64_t files; /* how many there may be */
 } ContainerLogFiles;
 
-/* Whether a container may have this LogConfig; Docker's words where not. */
-int container_log_check(const json_t *log, Error *error);
+/* Whether a container may have this LogConfig; Docker's words where not. Adds to WARNINGS what has no effect. */
+int container_log_check(const json_t *log, json_t *warnings, Error *error);
+int log_attributes_check(const json_t *options, Error *error);
 int container_log_files(const json_t *log, ContainerLogFiles *ret, Error *error);
 
 /* The file that its log is in, the caller's; NULL: it is in none. */
 char *container_log_path(const Container *container);
+
+/* The tag of its records, the caller's; "" where it has none. */
+char *container_log_tag(const Container *container);
+/* The labels and variables that its options choose, a new reference. */
+json_t *container_log_attributes(const Container *container);
+/* What the monitor is to add to each record, the caller's: "attrs" of a file, or fields of the journal, each a line. */
+char *container_log_extra(const Container *container);

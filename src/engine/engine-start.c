@@ -235,9 +235,10 @@ static int prepare_monitor(StartPlan *plan)
         CLEANUP_FREE char *health = container_runtime_path(container, MONITOR_HEALTH_STATE);
         CLEANUP_FREE char *log_path = container_log_path(container);
         CLEANUP_FREE char *spool_size = str_printf("%llu", (unsigned long long) config->log_spool_size);
-        char listen_text[16], run_text[24], tag[ID_SHORT_LENGTH + 1] = { 0 };
+        CLEANUP_FREE char *tag = container_log_tag(container), *extra = container_log_extra(container);
+        char listen_text[16], run_text[24];
 
-        if (!socket_path || !directory || !resolver || !spool || !spool_size || !health)
+        if (!socket_path || !directory || !resolver || !spool || !spool_size || !health || !tag || !extra)
                 return -ENOMEM;
         plan->socket_path = strdup(socket_path);
         if (!plan->socket_path)
@@ -247,7 +248,6 @@ static int prepare_monitor(StartPlan *plan)
                 return plan->listen_fd;
         snprintf(listen_text, sizeof(listen_text), "%d", plan->listen_fd);
         snprintf(run_text, sizeof(run_text), "%lld", (long long) container->run);
-        memcpy(tag, container->id, ID_SHORT_LENGTH);
 
         const json_t *log = json_object_get(container_host_config(container), "LogConfig");
         CLEANUP_ERROR Error error = { 0 };
@@ -288,6 +288,8 @@ static int prepare_monitor(StartPlan *plan)
                 log_size,
                 "--log-files",
                 log_files,
+                "--log-extra",
+                extra,
                 "--health-state",
                 health,
                 "--resolver",

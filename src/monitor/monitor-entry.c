@@ -51,6 +51,9 @@ int monitor_entry_prefix(const MonitorEntryFields *fields, Buffer *ret_prefix)
                 if (r < 0)
                         return r;
         }
+        r = buffer_append_string(&prefix, fields->more ? fields->more : "");
+        if (r < 0)
+                return r;
         *ret_prefix = prefix;
         prefix = (Buffer) {};
         return 0;

@@ -12,6 +12,7 @@
 
 typedef struct MonitorEntryFields {
         const char *id, *name, *image, *tag;
+        const char *more; /* whole fields, each with its newline; or NULL */
 } MonitorEntryFields;
 
 /* The fields that all entries of a container begin with. 0 or -ENOMEM. */

@@ -52,7 +52,8 @@ static int init_net(Monitor *monitor, const MonitorOptions *options)
 
 int monitor_init(Monitor *monitor, const MonitorOptions *options)
 {
-        const MonitorEntryFields fields = { options->id, options->name, options->image, options->tag };
+        const MonitorEntryFields fields = { options->id, options->name, options->image, options->tag,
+                                            options->log_extra };
         bool terminal = options->terminal >= 0;
         int r;
 
@@ -72,9 +73,11 @@ int monitor_init(Monitor *monitor, const MonitorOptions *options)
         if (r >= 0 && monitor->log.enabled && options->spool)
                 r = monitor_journal_use_spool(&monitor->log.journal, options->spool, (uint64_t) options->spool_size, 0,
                                               true);
-        if (r >= 0 && str_equal(options->log_driver, "json-file"))
+        if (r >= 0 && str_equal(options->log_driver, "json-file")) {
                 monitor_file_init(&monitor->log.file, options->log_path, LOGFILE_JSON, (uint64_t) options->log_size,
                                   options->log_files);
+                monitor->log.file.encoder.attributes = str_empty(options->log_extra) ? NULL : options->log_extra;
+        }
         if (r >= 0)
                 r = init_net(monitor, options);
         if (r < 0)

@@ -27,6 +27,7 @@ static const struct {
         STRING("--payload", payload),
         STRING("--log-driver", log_driver),
         STRING("--log-path", log_path),
+        STRING("--log-extra", log_extra),
         NUMBER("--log-size", log_size, INT64_MAX),
         NUMBER("--log-files", log_files, INT_MAX),
         STRING("--journal-socket", journal_socket),

@@ -8,7 +8,7 @@
 typedef struct MonitorOptions {
         const char *id, *name, *image, *tag; /* all strings point into argv */
         const char *directory, *notify, *payload, *log_driver, *journal_socket, *spool, *health_state, *resolver;
-        const char *log_path;
+        const char *log_path, *log_extra;
         int64_t run, pid;
         int64_t listen, pidfd, terminal, input, output, errors, health; /* descriptors, or -EBADF */
         int64_t stdin_once;

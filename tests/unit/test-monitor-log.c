@@ -41,7 +41,7 @@ static void bind_journald(Fixture *f)
 
 static void setup(Fixture *f)
 {
-        const MonitorEntryFields fields = { "0123456789abcdef", "n\name", "image", "tag" };
+        const MonitorEntryFields fields = { "0123456789abcdef", "n\name", "image", "tag", "WHO=me\n" };
 
         *f = (Fixture) { .journald = -EBADF, .now = 100 * SEC };
         strcpy(f->directory, "/tmp/test-monitor-XXXXXX");

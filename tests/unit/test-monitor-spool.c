@@ -336,7 +336,7 @@ static void bind_journald(Fixture *f)
 
 static void log_open(const Fixture *f, MonitorLog *log, const char *name, uint64_t limit)
 {
-        const MonitorEntryFields fields = { "0123456789abcdef", name, "image", "tag" };
+        const MonitorEntryFields fields = { "0123456789abcdef", name, "image", "tag", NULL };
 
         assert_int_equal(monitor_log_init(log, &fields, f->socket, false), 0);
         assert_int_equal(monitor_journal_use_spool(&log->journal, f->path, limit, 0, true), 0);
