@@ -79,7 +79,12 @@ class Events(unittest.TestCase):
             run("docker", "run", "--rm", "--name", name, "busybox", "true")
             run("systemctl", "stop", "berth.service")
             self.assertEqual(daemon_pid(), "0")
-            text = run(client, "events", "--since", "1m", "--until", "0s", "--filter", f"container={name}", "--filter", "event=die")
+            # On a busy machine journald takes its time to store what it was sent.
+            for _ in range(20):
+                text = run(client, "events", "--since", "1m", "--until", "0s", "--filter", f"container={name}", "--filter", "event=die")
+                if text:
+                    break
+                time.sleep(0.5)
             self.assertIn(f"name={name}", text)
 
     def test_a_follower_outlives_the_daemon(self):
