@@ -18,6 +18,17 @@ static void insert(json_t *list, json_t *record)
         json_array_insert(list, at, record);
 }
 
+/* A build that goes on may be at this step. */
+static bool is_used(const Engine *engine, const json_t *record)
+{
+        const Build *build;
+
+        LIST_FOREACH(build, &engine->builds, link)
+                if (build->started_ns <= json_get_int(record, "Used", 0))
+                        return true;
+        return false;
+}
+
 /* All records, of steps and of cache mounts, each with its "ID", the one used last first. */
 static json_t *read_records(const Engine *engine)
 {
@@ -35,6 +46,7 @@ static json_t *read_records(const Engine *engine)
                         continue;
                 CLEANUP_FREE char *id = strndup(item->d_name, strlen(item->d_name) - strlen(SUFFIX));
                 json_set_string(record, "ID", id);
+                json_set_bool(record, "InUse", is_used(engine, record));
                 insert(list, record);
         }
         build_mount_list(engine, mounts);

@@ -347,6 +347,7 @@ void engine_build(Engine *engine, Stream *stream, json_t *options, RegistryRefus
                 build_free(build);
                 return;
         }
+        build->started_ns = time_now_ns();
         LIST_INSERT_HEAD(&engine->builds, build, link);
 }
 

@@ -28,6 +28,7 @@ typedef struct BuildContainer {
 typedef struct Build {
         LIST_ENTRY(Build) link;
         Engine *engine;
+        int64_t started_ns;
         Stream stream;
         json_t *options;
         RegistryRefuse refuse;
