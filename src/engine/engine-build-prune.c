@@ -24,7 +24,7 @@ static bool is_used(const Engine *engine, const json_t *record)
         const Build *build;
 
         LIST_FOREACH(build, &engine->builds, link)
-                if (build->started_ns <= json_get_int(record, "Used", 0))
+                if (!build->ended && build->started_ns <= json_get_int(record, "Used", 0))
                         return true;
         return false;
 }

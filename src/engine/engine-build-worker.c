@@ -192,6 +192,15 @@ static char *host_platform(void)
                           platform.variant);
 }
 
+/* Before the client knows that it is over: what it then asks for finds no build under way. */
+static void tell_end(BuildWork *work)
+{
+        CLEANUP_JSON json_t *reply = NULL;
+        CLEANUP_ERROR Error error = { 0 };
+
+        (void) work_ask(work, json_pack("{ss}", "Op", "end"), &reply, &error);
+}
+
 int build_worker(Build *build, int result_fd)
 {
         CLEANUP(work_clear)
@@ -221,6 +230,7 @@ int build_worker(Build *build, int result_fd)
                 r = run_stages(&work, &error);
         if (r == 0)
                 r = finish(&work, tags, &error);
+        tell_end(&work);
         if (r != 0)
                 tell_failure(&work, r, &error);
         else

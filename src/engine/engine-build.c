@@ -202,6 +202,13 @@ static void op_tag(Build *build, const json_t *request)
                 build_reply(build, json_object());
 }
 
+static void op_end(Build *build, const json_t *request)
+{
+        (void) request;
+        build->ended = true;
+        build_reply(build, json_object());
+}
+
 /* --- Layers and cache --------------------------------------------------------------------------------------------- */
 
 static void op_stage(Build *build, const json_t *request)
@@ -269,9 +276,9 @@ static void on_line(const char *text, size_t size, void *userdata)
                 const char *name;
                 void (*run)(Build *build, const json_t *request);
         } ops[] = {
-                { "resolve", op_resolve }, { "image", op_image }, { "pull", op_pull },
-                { "tag", op_tag },         { "stage", op_stage }, { "commit", op_commit },
-                { "lookup", op_lookup },   { "run", build_run },  { "remove", build_remove },
+                { "resolve", op_resolve },  { "image", op_image },   { "pull", op_pull },     { "tag", op_tag },
+                { "stage", op_stage },      { "commit", op_commit }, { "lookup", op_lookup }, { "run", build_run },
+                { "remove", build_remove }, { "end", op_end },
         };
         Build *build = userdata;
         CLEANUP_JSON json_t *request = json_loadb(text, size, 0, NULL);

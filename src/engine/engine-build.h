@@ -41,7 +41,7 @@ typedef struct Build {
         int pull_fd;
         Buffer pull_text;
         char *pull_name, *pull_error;
-        bool cancelled;
+        bool cancelled, ended; /* ended: but for the last bytes to the client */
 } Build;
 
 /* engine-build.c */
