@@ -88,6 +88,12 @@ class Build(Case):
                 self.assertIn(text, answer.json()["message"])
 
 
+def tearDownModule():  # noqa: N802 -- unittest's name
+    """Untagged images would be children of those that other tests remove."""
+    succeed("POST", "/build/prune", all=1)
+    succeed("POST", "/images/prune", filters={"dangling": ["true"]})
+
+
 class Cache(Case):
     def test_prune(self):
         build("FROM busybox\nRUN echo prune >/f\n")

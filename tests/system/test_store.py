@@ -224,7 +224,7 @@ class Second:
 
     def start(self):
         self.daemon = subprocess.Popen((BERTHD, "-c", "/root/full.json", "-l", f"unix://{self.SOCKET}"))
-        wait_until(lambda: os.path.exists(self.SOCKET), 10, "a second daemon")
+        wait_until(lambda: self.docker("version").returncode == 0, 10, "a second daemon")
 
     def stop(self):
         self.daemon.terminate()
