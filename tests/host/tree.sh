@@ -26,6 +26,7 @@ Usage: tree.sh [--suite trixie|bookworm] [--profile base|test|compose|bench|vm|f
 Builds the tree unless it is there already, and prints its path.
   --add     further packages for the tree
   --print   only print the path; exit with 1 if the tree is not built
+  --print-sources, --print-apt-options   only print what apt is told: its sources for the suite, its settings
 END
 }
 
@@ -36,6 +37,8 @@ parse_arguments() {
         --profile) profile=${2:?}; shift 2 ;;
         --add) extra=${2:?}; shift 2 ;;
         --print) print_only=1; shift ;;
+        --print-sources) print_only=source_lines; shift ;;
+        --print-apt-options) print_only=apt_options; shift ;;
         -h | --help) usage; exit 0 ;;
         *) usage >&2; exit 2 ;;
         esac
@@ -257,6 +260,7 @@ build_tree() {
 main() {
     local target lock
     parse_arguments "$@"
+    case $print_only in source_lines) source_lines; return ;; apt_options) apt_options | sed 's/$/;/'; return ;; esac
     target=$(tree_path)
     if [[ ! -d $target && -z $print_only ]]; then
         need_root
