@@ -27,8 +27,12 @@ mount -t proc proc "$tree/proc"
 mount --rbind /sys "$tree/sys"
 mount --rbind /dev "$tree/dev"
 mount -t tmpfs -o mode=755 run "$tree/run"
+# Not chroot alone: hosts that are booted in there are entered by the root of their mount namespace.
+cd "$tree"
+pivot_root . mnt
 exec env -i HOME=/root TERM=dumb LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    chroot "$tree" bash -euc "
+    chroot . bash -euc "
+        umount -l /mnt
         git clone -q /root/berth.bundle /root/berth
         cd /root/berth
         for target; do
