@@ -191,6 +191,8 @@ void container_leave_networks(Container *container)
                 Network *network = endpoint->network;
                 if (container->pid > 0)
                         network_event_emit(network, "disconnect", container);
+                if (network->bridge.kind == NETWORK_BRIDGE && *endpoint->side.host_name)
+                        engine_link_left(network->engine, endpoint->side.host_name);
                 endpoint_free(endpoint);
                 if (network_has_names(network))
                         network_write_names(network);

@@ -54,15 +54,20 @@ static int build(const Engine *engine, bool if_needed)
 
 int container_set_up_firewall(const Container *container)
 {
-        NetworkBridge bridges[64];
+        CLEANUP_FREE NetworkBridge *bridges = NULL;
         CLEANUP_FREE NetworkPort *ports = NULL;
-        NetworkFirewall content = { .bridges = bridges };
+        NetworkFirewall content = { 0 };
         const Endpoint *endpoint;
+        size_t n = 0;
         int r = 0;
 
         LIST_FOREACH(endpoint, &container->endpoints, link)
-                if (endpoint->network->bridge.kind == NETWORK_BRIDGE && network_has_links(endpoint->network) &&
-                    content.n_bridges < ARRAY_SIZE(bridges))
+                n++;
+        content.bridges = bridges = calloc(n + 1, sizeof(*bridges));
+        if (!bridges)
+                return -ENOMEM;
+        LIST_FOREACH(endpoint, &container->endpoints, link)
+                if (endpoint->network->bridge.kind == NETWORK_BRIDGE && network_has_links(endpoint->network))
                         bridges[content.n_bridges++] = endpoint->network->bridge;
         if (content.n_bridges == 0)
                 return 0;

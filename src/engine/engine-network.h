@@ -140,6 +140,13 @@ json_t *container_ports_list(const Container *container);
 /* The elements of the firewall that these ports are. Owned by the caller. */
 NetworkPort *container_firewall_ports(const Container *container, size_t *ret_n);
 
+/* --- engine-link.c --- */
+/* The run that had the link NAME is over: if it is still there in a moment, it is removed. */
+void engine_link_left(Engine *engine, const char *name);
+/* The same for what a process before this one could not remove; all endpoints are known. */
+void engine_links_sweep(Engine *engine);
+void engine_links_free(Engine *engine);
+
 /* --- engine-firewall.c --- */
 /* In a child: the table is there, with what this container needs of it. */
 int container_set_up_firewall(const Container *container);

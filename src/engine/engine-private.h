@@ -151,6 +151,8 @@ struct Engine {
         size_t n_jobs;        /* starts, stops, workers, waiting clients: see engine_busy() */
         char *network_root;   /* <data root>/network */
         LIST_HEAD(, Network) networks;
+        char **left_links; /* see engine-link.c */
+        sd_event_source *link_look;
         uint32_t next_port; /* among those that are chosen */
         bool restoring;     /* the firewall's table */
         void (*activity)(void *userdata);

@@ -150,6 +150,7 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
         engine_thaw_leftovers(engine);
         engine_load_updates(engine);
         engine_build_leftovers(engine);
+        engine_links_sweep(engine);
         engine_sweep(engine); /* a job that was cut off left it */
         *ret_engine = engine;
         return 0;
@@ -169,6 +170,7 @@ void engine_free(Engine *engine)
         while (!LIST_EMPTY(&engine->containers))
                 container_free(LIST_FIRST(&engine->containers));
         engine_events_free(engine);
+        engine_links_free(engine);
         engine_networks_free(engine);
         unit_manager_free(engine->units);
         store_free(engine->store);
