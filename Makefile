@@ -158,13 +158,15 @@ check-unit: $(UNIT_TESTS) ## runs the unit tests
 	@for test in $(UNIT_TESTS); do echo "== $${test##*/}"; $$test; done
 
 # GCC's analyser, as it knows the cleanup attribute. Left out is what it gets wrong here: leaks of memory and descriptors
-# that an array or a structure keeps (the sanitizers look for leaks, see tests/check.sh), and reallocarray().
+# that an array or a structure keeps (the sanitizers look for leaks, see tests/check.sh), and reallocarray(). One version,
+# which Debian 12 and 13 both have: each is mistaken in its own way.
+ANALYSER := gcc-12
 ANALYSER_FLAGS := -fanalyzer -Wno-analyzer-malloc-leak -Wno-analyzer-fd-leak -Wno-analyzer-mismatching-deallocation
 analysed = $(foreach module,$(MODULES),$(patsubst src/%.c,$(B)/analysed/%.i,$(sort $(wildcard src/$(module)/*.c))))
 define analyser_rule
 $(B)/analysed/$(1)/%.i: src/$(1)/%.c Makefile
 	@mkdir -p $$(@D)
-	@$(CC) $(CPPFLAGS) -Isrc/$(1) $$(PKG_CFLAGS_$(1)) -std=gnu17 -g -O1 $(ANALYSER_FLAGS) -Werror -S -o /dev/null -MMD -MP -MT $$@ -MF $$(@:.i=.d) $$<
+	@$(ANALYSER) $(CPPFLAGS) -Isrc/$(1) $$(PKG_CFLAGS_$(1)) -std=gnu17 -g -O1 $(ANALYSER_FLAGS) -Werror -S -o /dev/null -MMD -MP -MT $$@ -MF $$(@:.i=.d) $$<
 	@touch $$@
 endef
 $(foreach module,$(MODULES),$(eval $(call analyser_rule,$(module))))
@@ -218,7 +220,7 @@ uninstall: ## removes what install put there
 # --- Whole checks -------------------------------------------------------------------------------------------------
 DEPS := build-essential pkg-config libsystemd-dev libmount-dev libjansson-dev libarchive-dev libcmocka-dev libseccomp-dev \
 	libcap-dev libhttp-parser-dev libmnl-dev libssl-dev libisal-dev libcurl4-openssl-dev python3 systemd-dev \
-	clang libclang-rt-dev clang-format-19
+	gcc-12 clang libclang-rt-dev clang-format-19
 DEPS_HOST := systemd-container mmdebstrap debian-archive-keyring dbus busybox-static nftables iproute2 util-linux tar gzip zstd \
 	qemu-system-x86 e2fsprogs
 
