@@ -227,9 +227,15 @@ int container_logs(Container *container, const ContainerLogs *logs, Stream *stre
 
 /* --- Images ------------------------------------------------------------------------------------------------------- */
 
-/* With SHARED_SIZE, what an image's layers share with other images is worked out. */
-int engine_image_list(Engine *engine, bool all, bool shared_size, const json_t *filters, json_t **ret_list,
-                      Error *error);
+typedef struct ImageList {
+        bool all;
+        bool shared_size; /* work out what an image's layers share with other images */
+        bool containers;  /* count the containers of each */
+        const json_t *filters;
+} ImageList;
+int engine_image_list(Engine *engine, const ImageList *list, json_t **ret_list, Error *error);
+/* OUTCOME_NOT_FOUND where the image is not of PLATFORM, "os/architecture[/variant]"; NULL is any. */
+int engine_image_check_platform(Engine *engine, const char *name, const char *platform, Error *error);
 int engine_image_inspect(Engine *engine, const char *name, json_t **ret_object, Error *error);
 int engine_image_history(Engine *engine, const char *name, json_t **ret_list, Error *error);
 int engine_image_tag(Engine *engine, const char *name, const char *repository, const char *tag, Error *error);
@@ -263,7 +269,7 @@ typedef struct ImagePull {
 } ImagePull;
 void engine_image_pull(Engine *engine, Stream *stream, const ImagePull *pull);
 
-/* TAG NULL or "": all tags; PLATFORM: the API's JSON, or NULL. */
+/* TAG NULL or "": all tags; PLATFORM: "os/architecture[/variant]", or NULL. */
 typedef struct ImagePush {
         const char *name, *tag, *platform, *auth;
         RegistryRefuse refuse;

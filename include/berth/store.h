@@ -111,6 +111,11 @@ typedef struct StoreListOptions {
 /* An array of ImageSummary, newest first. */
 int store_list(Store *store, const StoreListOptions *options, const StoreUsers *users, json_t **ret_list, Error *error);
 
+/* Whether the image is of the platform "os[/architecture[/variant]]" (NULL or "": of any): OUTCOME_NOT_FOUND with what
+ * the user calls it, NAME, where it is not. OUTCOME_BAD_REQUEST. */
+int store_image_check_platform(Store *store, const char *image_id, const char *name, const char *platform,
+                               Error *error);
+
 /* ImageInspect / the array that GET /images/NAME/history answers. -ENOENT where there is no such image. */
 int store_image_inspect(Store *store, const char *image_id, json_t **ret_inspect);
 int store_image_history(Store *store, const char *image_id, json_t **ret_history);
@@ -125,7 +130,7 @@ int store_tag(Store *store, const char *image_id, const char *reference, Error *
 
 /* Removes what NAME says, as DELETE /images/NAME does: an untagging, or the image with the layers nothing else uses,
  * and with PRUNE its untagged parents. An array of ImageDeleteResponseItem. OUTCOME_CONFLICT with Docker's words.
- * Layers are only moved away here: see store_empty_trash(). */
+ * Layers are only moved away here: see store_trash_paths(). */
 int store_delete(Store *store, const char *name, bool force, bool prune, const StoreUsers *users, json_t **ret_items,
                  Error *error);
 
@@ -134,9 +139,9 @@ int store_delete(Store *store, const char *name, bool force, bool prune, const S
  * that is used is refused by the removal. A vector owned by the caller. OUTCOME_BAD_REQUEST. */
 int store_prune_names(Store *store, const json_t *filters, char ***ret_names, Error *error);
 
-/* Whether there is trash to empty, and emptying it: slow, for a worker (it touches trash only and needs no Store). */
-bool store_has_trash(const Store *store);
-int store_empty_trash(const char *root);
+/* The absolute paths of what is trash by now, for a process that removes them at leisure; a vector owned by the caller,
+ * NULL where there is none. */
+int store_trash_paths(const Store *store, char ***ret_paths);
 
 /* Moves layers and blobs that no image names to the trash. Not while a commit is under way elsewhere. */
 int store_collect(Store *store);

@@ -10,19 +10,39 @@ static void list(ApiCall *call)
 
         if (api_query_filters(call, &filters) < 0)
                 return;
-        int r = engine_image_list(call->engine, api_query_bool(call, "all"),
-                                  call->minor >= 42 && api_query_bool(call, "shared-size"), filters, &images, &error);
+        /* Manifests are for stores that keep several platforms of an image: Docker's with one, as this, has none to
+         * tell. */
+        ImageList wanted = { api_query_bool(call, "all"), call->minor >= 42 && api_query_bool(call, "shared-size"),
+                             call->minor >= 51, filters };
+        int r = engine_image_list(call->engine, &wanted, &images, &error);
         if (r == 0)
                 api_shape_images(images, call->minor);
         api_answer(call->request, 200, r, images, &error);
+}
+
+/* An image is of one platform here: that has to be the one that is said, if any is. */
+static int check_platform(ApiCall *call, int first, Error *error)
+{
+        CLEANUP_FREE char *platform = NULL;
+        int r = api_query_platform(call, first, &platform, error);
+
+        return r != 0 ? r : engine_image_check_platform(call->engine, call->name, platform, error);
 }
 
 static void inspect(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
         json_t *image = NULL;
-        int r = engine_image_inspect(call->engine, call->name, &image, &error);
+        bool manifests = call->minor >= 48 && api_query_bool(call, "manifests");
+        int r = 0;
 
+        if (manifests && call->minor >= 49 && !str_empty(http_request_query(call->request, "platform")))
+                r = error_set(&error, OUTCOME_BAD_REQUEST,
+                              "conflicting options: manifests and platform options cannot both be set");
+        if (r == 0)
+                r = check_platform(call, 49, &error);
+        if (r == 0)
+                r = engine_image_inspect(call->engine, call->name, &image, &error);
         if (r == 0)
                 api_shape_image(image, call->minor);
         api_answer(call->request, 200, r, image, &error);
@@ -32,8 +52,10 @@ static void history(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
         json_t *entries = NULL;
-        int r = engine_image_history(call->engine, call->name, &entries, &error);
+        int r = check_platform(call, 48, &error);
 
+        if (r == 0)
+                r = engine_image_history(call->engine, call->name, &entries, &error);
         api_answer(call->request, 200, r, entries, &error);
 }
 
@@ -49,19 +71,17 @@ static void tag(ApiCall *call)
                 http_respond_empty(call->request, 201);
 }
 
-/* An image is of one platform here: that has to be the one that is said. */
 static int check_platforms(ApiCall *call, Error *error)
 {
-        char *names[] = { call->name, NULL };
         const char *text = call->minor >= 50 ? http_request_query(call->request, "platforms") : NULL;
-        CLEANUP_FREE char *platform = api_platform(text);
-        CLEANUP_JSON json_t *plan = NULL;
+        CLEANUP_FREE char *platform = NULL;
 
         if (str_empty(text))
                 return 0;
         if (http_request_query_nth(call->request, "platforms", 1))
                 return error_set(error, OUTCOME_BAD_REQUEST, "multiple platforms are not supported");
-        return platform ? engine_image_save_check(call->engine, names, platform, &plan, error) : -ENOMEM;
+        int r = api_platform_parse(text, &platform, error);
+        return r != 0 ? r : engine_image_check_platform(call->engine, call->name, platform, error);
 }
 
 static void delete(ApiCall *call)
@@ -79,11 +99,15 @@ static void delete(ApiCall *call)
 
 static void load(ApiCall *call)
 {
+        CLEANUP_ERROR Error error = { 0 };
         Stream stream = STREAM_INIT;
         bool quiet = api_query_bool(call, "quiet");
-        CLEANUP_FREE char *platform = call->minor >= 48 ? api_query_platform(call) : NULL;
+        CLEANUP_FREE char *platform = NULL;
+        int r = api_query_platform(call, 48, &platform, &error);
 
-        if (http_request_stream(call->request, 200, "application/json", &stream) >= 0)
+        if (r != 0)
+                api_fail(call->request, r, &error);
+        else if (http_request_stream(call->request, 200, "application/json", &stream) >= 0)
                 engine_image_load(call->engine, &stream, quiet, platform);
 }
 

@@ -48,10 +48,11 @@ Container *api_find_container(ApiCall *call);
 
 bool api_query_bool(const ApiCall *call, const char *name);
 
-/* {"os":..., "architecture":..., "variant":...} as "os/architecture/variant"; a text of that form as it is. Owned by
- * the caller; NULL where none was given. */
-char *api_query_platform(ApiCall *call);
-char *api_platform(const char *text);
+/* {"os":..., "architecture":..., "variant":...} as "os/architecture/variant", owned by the caller. OUTCOME_BAD_REQUEST.
+ */
+int api_platform_parse(const char *text, char **ret, Error *error);
+/* The same of the parameter "platform", which version 1.FIRST of the API brought: *RET is left alone without it. */
+int api_query_platform(ApiCall *call, int first, char **ret, Error *error);
 /* The integer, FALLBACK where absent, or -EINVAL after the request was answered with 400. */
 int api_query_int(const ApiCall *call, const char *name, int64_t fallback, int64_t *ret);
 /* The parameters h and w of a terminal, or -EINVAL after the request was answered. */

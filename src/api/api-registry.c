@@ -37,10 +37,15 @@ static void push(ApiCall *call)
                 api_fail(request, OUTCOME_BAD_REQUEST, &error);
                 return;
         }
-        CLEANUP_FREE char *name = copy(call->name), *tag = copy(http_request_query(request, "tag")),
-                          *platform = copy(http_request_query(request, "platform")), *auth = copy(auth_header(call));
+        CLEANUP_FREE char *name = copy(call->name), *tag = copy(http_request_query(request, "tag")), *platform = NULL,
+                          *auth = copy(auth_header(call));
         CLEANUP_STREAM Stream stream = STREAM_INIT;
+        int r = api_query_platform(call, 46, &platform, &error);
 
+        if (r != 0) {
+                api_fail(request, r, &error);
+                return;
+        }
         if (http_request_stream(request, 200, "application/json", &stream) < 0)
                 return;
         ImagePush push = { name, tag, platform, auth, api_refuse_stream };

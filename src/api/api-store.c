@@ -28,30 +28,47 @@ static void commit(ApiCall *call)
         engine_container_commit(call->engine, &query, call->body, answer_created, request);
 }
 
-char *api_query_platform(ApiCall *call)
+int api_platform_parse(const char *text, char **ret, Error *error)
 {
-        return api_platform(http_request_query(call->request, "platform"));
-}
-
-char *api_platform(const char *text)
-{
-        CLEANUP_JSON json_t *object = str_empty(text) ? NULL : json_loads(text, 0, NULL);
-        const char *variant = json_get_string(object, "variant");
+        CLEANUP_JSON json_t *object = json_loads(text, 0, NULL);
+        const char *os = json_get_string_or(object, "os", ""),
+                   *architecture = json_get_string_or(object, "architecture", ""),
+                   *variant = json_get_string_or(object, "variant", "");
 
         if (!json_is_object(object))
-                return str_empty(text) ? NULL : strdup(text);
-        return str_printf("%s/%s%s%s", json_get_string_or(object, "os", "linux"),
-                          json_get_string_or(object, "architecture", ""), str_empty(variant) ? "" : "/", variant ?: "");
+                return error_set(error, OUTCOME_BAD_REQUEST, "failed to parse platform: invalid JSON");
+        if (!*os && !*architecture && *variant)
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "optional platform components provided, but OS and Architecture are missing");
+        if (!*os || !*architecture)
+                return error_set(error, OUTCOME_BAD_REQUEST, "both OS and Architecture must be provided");
+        *ret = str_printf("%s/%s%s%s", os, architecture, *variant ? "/" : "", variant);
+        return *ret ? 0 : -ENOMEM;
+}
+
+int api_query_platform(ApiCall *call, int first, char **ret, Error *error)
+{
+        const char *text = call->minor >= first ? http_request_query(call->request, "platform") : NULL;
+
+        if (str_empty(text))
+                return 0;
+        if (http_request_query_nth(call->request, "platform", 1))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "multiple platform parameters are not supported in this API version; use API version "
+                                 "1.52 or later");
+        return api_platform_parse(text, ret, error);
 }
 
 static void save(ApiCall *call, char *const *names)
 {
         CLEANUP_ERROR Error error = { 0 };
         CLEANUP_STREAM Stream stream = STREAM_INIT;
-        CLEANUP_FREE char *platform = api_query_platform(call);
+        CLEANUP_FREE char *platform = NULL;
         json_t *plan = NULL;
-        int r = engine_image_save_check(call->engine, names, platform, &plan, &error);
+        int r = api_query_platform(call, 48, &platform, &error);
 
+        if (r == 0)
+                r = engine_image_save_check(call->engine, names, platform, &plan, &error);
         if (r != 0)
                 api_fail(call->request, r, &error);
         else if (http_request_stream(call->request, 200, "application/x-tar", &stream) >= 0)

@@ -40,12 +40,44 @@ StoreUsers engine_image_users(Engine *engine)
         return (StoreUsers) { .count = count_users, .container = find_user, .userdata = engine };
 }
 
-int engine_image_list(Engine *engine, bool all, bool shared_size, const json_t *filters, json_t **ret_list,
-                      Error *error)
+static int64_t count_listed(const char *image_id, void *userdata)
 {
-        StoreListOptions options = { .all = all, .shared_size = shared_size, .filters = filters };
+        return json_get_int(userdata, image_id, 0);
+}
 
-        return store_list(engine->store, &options, NULL, ret_list, error);
+/* How many containers each image has, by its ID. */
+static json_t *count_containers(Engine *engine)
+{
+        CLEANUP_JSON json_t *counts = json_object();
+        const Container *container;
+
+        engine_ensure_all(engine);
+        LIST_FOREACH(container, &engine->containers, link) {
+                const char *id = json_get_string_or(container->record, "Image", "");
+
+                if (json_set_int(counts, id, json_get_int(counts, id, 0) + 1) < 0)
+                        return NULL;
+        }
+        return TAKE_PTR(counts);
+}
+
+int engine_image_list(Engine *engine, const ImageList *list, json_t **ret_list, Error *error)
+{
+        StoreListOptions options = { list->all, list->shared_size, list->containers, list->filters };
+        CLEANUP_JSON json_t *counts = list->containers ? count_containers(engine) : NULL;
+        StoreUsers users = { .count = count_listed, .userdata = counts };
+
+        if (list->containers && !counts)
+                return -ENOMEM;
+        return store_list(engine->store, &options, &users, ret_list, error);
+}
+
+int engine_image_check_platform(Engine *engine, const char *name, const char *platform, Error *error)
+{
+        CLEANUP_FREE char *id = NULL;
+        int r = str_empty(platform) ? 0 : store_resolve(engine->store, name, &id, error);
+
+        return r != 0 || !id ? r : store_image_check_platform(engine->store, id, name, platform, error);
 }
 
 int engine_image_inspect(Engine *engine, const char *name, json_t **ret_object, Error *error)
@@ -80,20 +112,6 @@ int engine_image_tag(Engine *engine, const char *name, const char *repository, c
         if (familiar)
                 image_event_emit(engine, "tag", id, familiar);
         return r;
-}
-
-static int empty_trash(void *userdata, int result_fd)
-{
-        (void) result_fd;
-        return store_empty_trash(userdata);
-}
-
-void engine_sweep(Engine *engine)
-{
-        WorkerJob job = { .run = empty_trash, .userdata = engine->config->data_root, .detached = true };
-
-        if (engine->n_readers == 0 && store_has_trash(engine->store))
-                engine_worker_start(engine, &job);
 }
 
 void images_removed_emit(Engine *engine, const char *id, const json_t *list)

@@ -42,6 +42,7 @@ typedef struct Stop Stop;
 typedef struct Waiter Waiter;
 typedef struct PendingAttach PendingAttach;
 typedef struct Worker Worker;
+typedef struct Removal Removal;
 typedef struct Endpoint Endpoint;
 typedef struct PublishedPort PublishedPort;
 typedef struct Drain Drain;
@@ -135,6 +136,7 @@ struct Engine {
         char *exec_root;      /* <exec root>/exec: a directory for each */
         LIST_HEAD(, Exec) execs;
         LIST_HEAD(, Worker) workers;
+        LIST_HEAD(, Removal) removals; /* see engine-remover.c */
         LIST_HEAD(, Drain) drains;
         LIST_HEAD(, Pull) pulls;               /* under way, see engine-pull.c */
         LIST_HEAD(UpdateList, Update) updates; /* the newest first, see engine-update.c */
@@ -423,7 +425,8 @@ typedef struct WorkerJob {
         void *userdata;
         const int *keep_fds; /* descriptors the child needs */
         size_t n_keep_fds;
-        bool detached; /* goes on without this process, and does not keep it alive; DONE is NULL */
+        bool detached;   /* goes on without this process, and does not keep it alive; DONE is NULL */
+        int *ret_end_fd; /* of a detached one, if set: gives what it writes to RESULT_FD; for the caller to close */
 } WorkerJob;
 int engine_worker_start(Engine *engine, const WorkerJob *job);
 /* Ends it with SIGKILL; DONE runs as ever. */
@@ -481,8 +484,14 @@ int engine_import_prepare(const ImageImport *import, char **ret_reference, json_
 void images_removed_emit(Engine *engine, const char *id, const json_t *list);
 StoreUsers engine_image_users(Engine *engine);
 
-/* Empties what the store has as trash, in a worker; returns at once. */
+/* engine-remover.c: trees, by absolute path, are removed by a process of their own, another one if that is killed;
+ * returns at once. PATHS is taken over. */
+int engine_remove_trees(Engine *engine, char **paths);
+/* The same for one, which is removed here and now if it is small. */
+int engine_remove_tree(Engine *engine, const char *path);
+/* Empties what the store has as trash so, unless a worker reads layers: then once that has ended. */
 void engine_sweep(Engine *engine);
+void engine_removals_free(Engine *engine);
 void engine_workers_free(Engine *engine);
 
 /* engine-registry.c: what jobs with registries have in common */

@@ -2,7 +2,6 @@
 /* Pushes: everything the worker needs of the metadata is read before it is forked. What it pushed is committed as a
  * pull is: the manifest is kept, and the image gets a name by its digest. */
 #include "berth/json.h"
-#include "berth/platform.h"
 #include "engine-private.h"
 
 typedef struct Push {
@@ -86,27 +85,12 @@ static void push_done(int status, const char *text, size_t size, void *userdata)
 
 /* --- What is to be pushed ----------------------------------------------------------------------------------------- */
 
-static int check_platform(Push *push, const char *text, const json_t *config, const char *tag, Error *error)
+static int check_platform(Push *push, const char *platform, const char *id, const char *tag, Error *error)
 {
-        CLEANUP_JSON json_t *wanted = str_empty(text) ? NULL : json_loads(text, 0, NULL);
-        const char *os = json_get_string_or(wanted, "os", ""),
-                   *architecture = json_get_string_or(wanted, "architecture", ""),
-                   *variant = json_get_string_or(wanted, "variant", "");
         CLEANUP_FREE char *name = store_reference_familiar_name(&push->reference);
-        StorePlatform platform = { 0 };
+        CLEANUP_FREE char *tagged = name ? str_printf("%s:%s", name, tag) : NULL;
 
-        if (str_empty(text))
-                return 0;
-        if (!json_is_object(wanted) || !*os || !*architecture)
-                return error_set(error, OUTCOME_BAD_REQUEST, "failed to parse platform: invalid JSON");
-        snprintf(platform.os, sizeof(platform.os), "%s", os);
-        snprintf(platform.architecture, sizeof(platform.architecture), "%s", architecture);
-        snprintf(platform.variant, sizeof(platform.variant), "%s", variant);
-        if (store_platform_match(&platform, config) > 0)
-                return 0;
-        return error_set(error, OUTCOME_NOT_FOUND,
-                         "image with reference %s:%s was found but does not provide the specified platform (%s/%s%s%s)",
-                         name, tag, os, architecture, *variant ? "/" : "", variant);
+        return tagged ? store_image_check_platform(push->engine->store, id, tagged, platform, error) : -ENOMEM;
 }
 
 static int add_image(Push *push, const char *tag, const char *id, const char *platform, Error *error)
@@ -121,7 +105,7 @@ static int add_image(Push *push, const char *tag, const char *id, const char *pl
         if (r >= 0)
                 r = store_image_manifests(store, id, &manifests);
         if (r >= 0)
-                r = check_platform(push, platform, config, tag, error);
+                r = check_platform(push, platform, id, tag, error);
         if (r != 0)
                 return r;
         RegistryPushImage *grown = reallocarray(push->images, push->n_images + 1, sizeof(*grown));

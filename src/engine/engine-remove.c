@@ -10,40 +10,17 @@
 #include "berth/log.h"
 #include "engine-volume-private.h"
 
-/* A tree of fewer entries is removed faster than a process is made for it. */
-#define REMOVE_INLINE_MAX 128u
-
 typedef struct RemoveRequest {
         LIST_ENTRY(RemoveRequest) link;
         EngineDone done;
         void *userdata;
 } RemoveRequest;
 
-static int remove_in_worker(void *userdata, int result_fd)
-{
-        const char *path = userdata;
-        (void) result_fd;
-
-        return path_remove_tree_at(AT_FDCWD, path);
-}
-
-/* A few files are gone at once; a full upper directory is left to a worker that needs nobody to wait for it. */
-static int remove_directory(Container *container)
-{
-        CLEANUP_FREE char *directory = container_path(container, NULL);
-
-        if (!directory)
-                return -ENOMEM;
-        if (path_tree_count_at(AT_FDCWD, directory, REMOVE_INLINE_MAX) < REMOVE_INLINE_MAX)
-                return path_remove_tree_at(AT_FDCWD, directory);
-        WorkerJob job = { .run = remove_in_worker, .userdata = directory, .detached = true };
-        return engine_worker_start(container->engine, &job);
-}
-
 static int remove_now(Container *container)
 {
-        CLEANUP_FREE char *record = container_path(container, CONTAINER_RECORD);
-        if (!record)
+        CLEANUP_FREE char *record = container_path(container, CONTAINER_RECORD),
+                          *directory = container_path(container, NULL);
+        if (!record || !directory)
                 return -ENOMEM;
         if (unlink(record) < 0 && errno != ENOENT)
                 return -errno;
@@ -53,7 +30,7 @@ static int remove_now(Container *container)
         container_event_emit(container, "destroy", NULL);
         container_waiters_notify(container, WAIT_REMOVED);
         container_clean_runtime(container);
-        return remove_directory(container);
+        return engine_remove_tree(container->engine, directory);
 }
 
 void container_removals_go_on(Container *container)

@@ -10,9 +10,6 @@
 #include "berth/log.h"
 #include "engine-volume-private.h"
 
-/* A tree of fewer entries is removed faster than a process is made for it. */
-#define REMOVE_INLINE_MAX 128u
-
 static const char name_characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
 
 /* The driver's options, and those that each needs beside it. */
@@ -306,24 +303,6 @@ void container_release_volumes(const Container *container)
 
 /* --- Removing ----------------------------------------------------------------------------------------------------- */
 
-static int remove_in_worker(void *userdata, int result_fd)
-{
-        const char *path = userdata;
-        (void) result_fd;
-
-        return path_remove_tree_at(AT_FDCWD, path);
-}
-
-/* Few files are gone at once; many are left to a worker that nobody waits for. */
-static int empty(Engine *engine, char *path)
-{
-        WorkerJob job = { .run = remove_in_worker, .userdata = path, .detached = true };
-
-        if (path_tree_count_at(AT_FDCWD, path, REMOVE_INLINE_MAX) < REMOVE_INLINE_MAX)
-                return path_remove_tree_at(AT_FDCWD, path);
-        return engine_worker_start(engine, &job);
-}
-
 static int remove_directory(Engine *engine, const char *name)
 {
         CLEANUP_FREE char *path = volume_path(engine, name, NULL), *trash = trash_path(engine);
@@ -336,7 +315,7 @@ static int remove_directory(Engine *engine, const char *name)
         if (rename(path, trash) < 0)
                 return -errno;
         r = sync_directory(engine->volume_root);
-        return r < 0 ? r : empty(engine, trash);
+        return r < 0 ? r : engine_remove_tree(engine, trash);
 }
 
 int volume_remove(Engine *engine, const char *name, Error *error)
@@ -366,44 +345,21 @@ int volume_remove(Engine *engine, const char *name, Error *error)
 
 /* --- Opening ------------------------------------------------------------------------------------------------------ */
 
-typedef struct Sweep {
-        char *trash;  /* owned */
-        char **names; /* owned: what was there before anything new is made there */
-} Sweep;
-
-static void sweep_clear(Sweep *sweep)
+/* What is there before anything new is made there. */
+static int sweep(Engine *engine, const char *trash)
 {
-        free(sweep->trash);
-        strv_free(sweep->names);
-}
-
-static int sweep_in_worker(void *userdata, int result_fd)
-{
-        const Sweep *sweep = userdata;
-        CLEANUP_CLOSE int fd = open(sweep->trash, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        int r = 0;
-        (void) result_fd;
-
-        for (char **name = sweep->names; *name; name++)
-                r = MIN(r, path_remove_tree_at(fd, *name));
-        return r;
-}
-
-static int sweep(Engine *engine)
-{
-        CLEANUP(sweep_clear)
-        Sweep job_data = { .trash = str_printf("%s/%s", engine->volume_root, VOLUME_TRASH) };
-        CLEANUP_CLOSEDIR DIR *directory = job_data.trash ? opendir(job_data.trash) : NULL;
+        CLEANUP_STRV char **paths = NULL;
+        CLEANUP_CLOSEDIR DIR *directory = opendir(trash);
         struct dirent *entry;
         int r = directory ? 0 : -errno;
 
-        while (directory && r >= 0 && (entry = readdir(directory)))
+        while (directory && r >= 0 && (entry = readdir(directory))) {
+                CLEANUP_FREE char *path = path_join(trash, entry->d_name);
+
                 if (entry->d_name[0] != '.')
-                        r = strv_append(&job_data.names, entry->d_name);
-        if (r < 0 || !job_data.names)
-                return r;
-        WorkerJob job = { .run = sweep_in_worker, .userdata = &job_data, .detached = true };
-        return engine_worker_start(engine, &job);
+                        r = path ? strv_append(&paths, path) : -ENOMEM;
+        }
+        return r < 0 ? r : engine_remove_trees(engine, TAKE_PTR(paths));
 }
 
 int engine_volumes_open(Engine *engine)
@@ -420,7 +376,7 @@ int engine_volumes_open(Engine *engine)
                 r = path_make_directories(trash, 0700);
         if (r >= 0)
                 r = path_make_directories(engine->volume_state, 0700);
-        return r < 0 ? r : sweep(engine);
+        return r < 0 ? r : sweep(engine, trash);
 }
 
 /* What was mounted for containers that ended while nobody looked. */

@@ -212,6 +212,8 @@ int engine_worker_start(Engine *engine, const WorkerJob *job)
         }
         if (job->detached) {
                 waitpid(pid, NULL, 0);
+                if (job->ret_end_fd)
+                        *job->ret_end_fd = TAKE_FD(ours);
                 return 0;
         }
         r = watch_worker(engine, job, pid, &ours);

@@ -138,6 +138,7 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
         LIST_INIT(&engine->networks);
         LIST_INIT(&engine->execs);
         LIST_INIT(&engine->workers);
+        LIST_INIT(&engine->removals);
         LIST_INIT(&engine->drains);
         LIST_INIT(&engine->pulls);
         LIST_INIT(&engine->builds);
@@ -163,6 +164,7 @@ void engine_free(Engine *engine)
         engine->activity = NULL;
         engine->closing = true;
         engine_workers_free(engine);
+        engine_removals_free(engine);
         engine_autostart_free(engine);
         engine_drains_free(engine);
         engine_execs_free(engine);

@@ -77,17 +77,6 @@ static int for_each_name(int dirfd, int (*func)(Store *store, const char *name),
         return r;
 }
 
-static int stop_at_trash(Store *store, const char *name)
-{
-        (void) store;
-        return str_after_prefix(name, STORE_TRASH_PREFIX) ? -EEXIST : 0;
-}
-
-bool store_has_trash(const Store *store)
-{
-        return for_each_name(store->staging_fd, stop_at_trash, NULL) == -EEXIST;
-}
-
 static int is_interrupted(Store *store, const char *name)
 {
         (void) store;
@@ -208,25 +197,25 @@ int store_staging_discard(Store *store, const char *name)
         return errno == ENOENT ? 0 : store_trash(store, store->staging_fd, name);
 }
 
-int store_empty_trash(const char *root)
+int store_trash_paths(const Store *store, char ***ret_paths)
 {
-        char *path CLEANUP_FREE = path_join(root, "staging");
-        DIR *dir CLEANUP_CLOSEDIR = NULL;
+        char **paths CLEANUP_STRV = NULL, *root CLEANUP_FREE = path_join(store->root, "staging");
+        DIR *dir CLEANUP_CLOSEDIR = root ? opendir(root) : NULL;
         struct dirent *entry;
-        int r = 0;
 
-        if (!path)
+        if (!root)
                 return -ENOMEM;
-        dir = opendir(path);
         if (!dir)
                 return -errno;
-        while ((entry = readdir(dir)))
-                if (str_after_prefix(entry->d_name, STORE_TRASH_PREFIX)) {
-                        int removed = path_remove_tree_at(dirfd(dir), entry->d_name);
+        while ((entry = readdir(dir))) {
+                char *path CLEANUP_FREE = path_join(root, entry->d_name);
+                bool trash = str_after_prefix(entry->d_name, STORE_TRASH_PREFIX);
 
-                        r = r < 0 ? r : removed;
-                }
-        return r;
+                if (!path || (trash && strv_append(&paths, path) < 0))
+                        return -ENOMEM;
+        }
+        *ret_paths = TAKE_PTR(paths);
+        return 0;
 }
 
 static int collect_layers(Store *store, const json_t *used)

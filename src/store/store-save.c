@@ -22,7 +22,7 @@
 
 /* --- The plan ----------------------------------------------------------------------------------------------------- */
 
-static int check_platform(Store *store, const char *id, const char *name, const char *text, Error *error)
+int store_image_check_platform(Store *store, const char *id, const char *name, const char *text, Error *error)
 {
         json_t *config CLEANUP_JSON = NULL;
         StorePlatform platform;
@@ -134,7 +134,7 @@ static int plan_name(Store *store, json_t *images, const char *name, const char 
                 key = store_reference_normal(&reference);
                 found = key ? json_get_string(store->references, key) : NULL;
                 if (found) {
-                        r = check_platform(store, found, name, platform, error);
+                        r = store_image_check_platform(store, found, name, platform, error);
                         return r == 0 ? plan_add(store, images, found, key) : r;
                 }
         }
@@ -149,7 +149,7 @@ static int plan_name(Store *store, json_t *images, const char *name, const char 
                 return error_set(error, OUTCOME_NOT_FOUND, STORE_NO_IMAGE, name);
         }
         if (r == 0)
-                r = check_platform(store, id, name, platform, error);
+                r = store_image_check_platform(store, id, name, platform, error);
         return r == 0 ? plan_add(store, images, id, NULL) : r;
 }
 

@@ -193,6 +193,47 @@ class Imports(unittest.TestCase):
         load(layout_of(("amd64",)))
         self.assertEqual(remove(other, version="v1.49"), (200, None))
 
+    def test_questions_about_a_platform(self):
+        """From the versions on that brought them; an image is of one platform here, and has no manifests to tell of."""
+        load(layout_of(("amd64",)))
+        here, other = ({"os": "linux", "architecture": architecture} for architecture in ("amd64", "s390x"))
+
+        def ask(what, platform, version, **more):
+            query = urllib.parse.urlencode({"platform": json.dumps(platform) if isinstance(platform, dict) else platform, **more})
+            answer = call("GET", f"/{version}/images/several:1/{what}?{query}")
+            return answer.status, answer.message() if answer.status != 200 else None
+
+        missing = "image with reference several:1 was found but does not provide the specified platform (linux/s390x)"
+        for what, first in (("json", 49), ("history", 48), ("get", 48)):
+            with self.subTest(what):
+                before, version = f"v1.{first - 1}", f"v1.{first}"
+                self.assertEqual(ask(what, other, before), (200, None))
+                self.assertEqual(ask(what, here, version), (200, None))
+                self.assertEqual(ask(what, other, version), (404, missing))
+                for wrong, text in (("linux/amd64", "failed to parse platform: invalid JSON"),
+                                    ({"os": "linux"}, "both OS and Architecture must be provided"),
+                                    ({"variant": "v7"}, "optional platform components provided, but OS and Architecture are missing")):
+                    self.assertEqual(ask(what, wrong, version), (400, text))
+        self.assertEqual(ask("json", here, "v1.49", manifests="1"),
+                         (400, "conflicting options: manifests and platform options cannot both be set"))
+        self.assertNotIn("Manifests", call("GET", "/v1.48/images/several:1/json?manifests=1").json())
+        for image in call("GET", "/v1.51/images/json?manifests=1").json():
+            self.assertNotIn("Manifests", image)
+
+    def test_containers_of_images(self):
+        """Their number, from version 1.51 on."""
+        run("berth", "load", "-q", "-i", "/root/busybox.tar")
+        image = call("GET", "/images/busybox/json").json()["Id"]
+
+        def count(version):
+            return [found["Containers"] for found in call("GET", f"/{version}/images/json").json() if found["Id"] == image][0]
+
+        before = count("v1.51")
+        for name in ("one", "two"):
+            run("docker", "create", "--name", name, "busybox")
+            self.addCleanup(run, "docker", "rm", name)
+        self.assertEqual((count("v1.51") - before, count("v1.50")), (2, -1))
+
     def test_login_bodies(self):
         """What is no login is refused in dockerd's words."""
         for body in (b"", b"[]", b"5", b'"x"', b"true", b'{"username":5}', b'{"password":["x"]}'):

@@ -38,9 +38,9 @@ def credentials(password=PASSWORD):
 NOBODY = base64.urlsafe_b64encode(b"{}").decode()
 
 
-def push(name, tag="", auth=NOBODY, server=BERTH, seconds=120, query=""):
+def push(name, tag="", auth=NOBODY, server=BERTH, seconds=120, query="", version="v1.45"):
     """The messages of a push, or an answer that is no stream as [(status, message)]."""
-    path = f"/v1.45/images/{name}/push?" + (f"tag={tag}" if tag else "") + query
+    path = f"/{version}/images/{name}/push?" + (f"tag={tag}" if tag else "") + query
     headers = [f"X-Registry-Auth: {auth}"] if auth is not None else []
     answer = hosted.Answer(hosted.send_raw(server, hosted.build("POST", path, b"", headers), seconds))
     if answer.status != 200:
@@ -383,8 +383,9 @@ class Pushes(unittest.TestCase):
         self.tag("busybox:latest", f"{name}:1")
         wanted = '{"os":"linux","architecture":"s390x"}'
         query = "&platform=" + "".join(f"%{ord(c):02X}" for c in wanted)
-        self.assertIn("does not provide the specified platform (linux/s390x)", error_of(push(name, "1", query=query)))
-        self.pushed(name, "1", query=query.replace("%73%33%39%30%78", "amd64"))
+        self.assertIn("does not provide the specified platform (linux/s390x)", error_of(push(name, "1", query=query, version="v1.46")))
+        self.pushed(name, "1", query=query.replace("%73%33%39%30%78", "amd64"), version="v1.46")
+        self.pushed(name, "1", query=query)  # which no older client could mean
 
     # --- Mounts and tokens --------------------------------------------------------------------------------------------
 

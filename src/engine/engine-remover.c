@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Trees that nothing names any more are removed by processes that outlive the engine and that nobody waits for. Each
+ * holds one end of a socket and says there when it is through; one that is gone without a word was killed, and another
+ * takes its place. Where the engine ended first, its next start finds what is left. */
+#include <fcntl.h>
+#include <sys/epoll.h>
+
+#include "berth/file.h"
+#include "berth/log.h"
+#include "engine-private.h"
+
+/* A tree of fewer entries is removed faster than a process is made for it. */
+#define INLINE_MAX 128u
+/* Of processes in a row: whatever ends them so often has to be over first. */
+#define DEATHS_MAX 10u
+
+struct Removal {
+        LIST_ENTRY(Removal) link;
+        Engine *engine;
+        char **paths; /* owned */
+        unsigned deaths;
+        int fd;                  /* owned; the process's word, or its end */
+        sd_event_source *source; /* owned */
+};
+
+static void removal_free(Removal *removal)
+{
+        LIST_REMOVE(removal, link);
+        sd_event_source_disable_unref(removal->source);
+        fd_close(removal->fd);
+        strv_free(removal->paths);
+        free(removal);
+}
+
+static int run(void *userdata, int result_fd)
+{
+        char *const *paths = userdata;
+        int r = 0;
+
+        for (; paths && *paths; paths++)
+                r = MIN(r, path_remove_tree_at(AT_FDCWD, *paths));
+        /* What cannot be removed now is no reason to begin anew. */
+        (void) fd_write_all(result_fd, ".", 1);
+        return r;
+}
+
+static int on_word(sd_event_source *source, int fd, uint32_t revents, void *userdata);
+
+static int start(Removal *removal)
+{
+        WorkerJob job = { .run = run, .userdata = removal->paths, .detached = true, .ret_end_fd = &removal->fd };
+        int r = engine_worker_start(removal->engine, &job);
+
+        if (r >= 0)
+                r = fd_set_nonblock(removal->fd, true);
+        return r < 0 ? r
+                     : sd_event_add_io(removal->engine->event, &removal->source, removal->fd, EPOLLIN, on_word,
+                                       removal);
+}
+
+static int on_word(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+        Removal *removal = userdata;
+        char word;
+        ssize_t n = read(fd, &word, 1);
+        (void) source;
+        (void) revents;
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return 0;
+        removal->source = sd_event_source_disable_unref(removal->source);
+        removal->fd = fd_close(removal->fd);
+        if (n == 0 && ++removal->deaths < DEATHS_MAX) {
+                int r = start(removal);
+
+                if (r >= 0)
+                        return 0;
+                log_warning_errno(r, "Cannot go on removing %s", *removal->paths);
+        }
+        removal_free(removal);
+        return 0;
+}
+
+int engine_remove_trees(Engine *engine, char **paths)
+{
+        Removal *removal = NULL;
+
+        if (!paths || !*paths) {
+                strv_free(paths);
+                return 0;
+        }
+        removal = calloc(1, sizeof(*removal));
+        if (!removal) {
+                strv_free(paths);
+                return -ENOMEM;
+        }
+        LIST_INSERT_HEAD(&engine->removals, removal, link);
+        removal->engine = engine;
+        removal->paths = paths;
+        removal->fd = -EBADF;
+        int r = start(removal);
+        if (r < 0)
+                removal_free(removal);
+        return r;
+}
+
+int engine_remove_tree(Engine *engine, const char *path)
+{
+        CLEANUP_STRV char **paths = NULL;
+
+        if (path_tree_count_at(AT_FDCWD, path, INLINE_MAX) < INLINE_MAX)
+                return path_remove_tree_at(AT_FDCWD, path);
+        int r = strv_append(&paths, path);
+        return r < 0 ? r : engine_remove_trees(engine, TAKE_PTR(paths));
+}
+
+void engine_removals_free(Engine *engine)
+{
+        while (!LIST_EMPTY(&engine->removals))
+                removal_free(LIST_FIRST(&engine->removals));
+}
+
+void engine_sweep(Engine *engine)
+{
+        CLEANUP_STRV char **paths = NULL;
+
+        if (engine->n_readers > 0)
+                return;
+        /* By name: what is moved there from now on may be what a worker that has yet to start reads. */
+        int r = store_trash_paths(engine->store, &paths);
+        if (r >= 0)
+                r = engine_remove_trees(engine, TAKE_PTR(paths));
+        if (r < 0)
+                log_warning_errno(r, "Cannot remove layers that are no longer used");
+}
