@@ -25,8 +25,9 @@ fi
 tests=("$@")
 [[ -z ${groups[$1]:-} ]] || read -r -d '' -a tests <<<"${groups[$1]}" || true
 settings=(BERTH_LINES="${BERTH_LINES:-100000}" BERTH_ROUNDS="${BERTH_ROUNDS:-200}" BERTH_SEED="${BERTH_SEED:-1}"
-    BERTH_CUTS="${BERTH_CUTS:-15}" BERTH_KILLS="${BERTH_KILLS:-15}" BERTH_HOSTILE="${BERTH_HOSTILE:-}")
-start_installed "check$$" test
+    BERTH_CUTS="${BERTH_CUTS:-15}" BERTH_KILLS="${BERTH_KILLS:-15}" BERTH_HOSTILE="${BERTH_HOSTILE:-}"
+    BERTH_LARGE="${BERTH_LARGE:-}")
+start_installed "check$$" "${BERTH_PROFILE:-test}"
 bash "$host" put "$name" "$images"/busybox*.tar "$images/debian.tar" "$images/layers.tar" tests/system/*.py tests/api/engine.py /root/
 for test in "${tests[@]}"; do
     run_test "$test" "/root/$test" "${settings[@]}"

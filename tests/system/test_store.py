@@ -4,18 +4,21 @@
 any moment of a pull, load, commit, removal or prune; a full disk. BERTH_KILLS is how many are killed (BERTH_SEED chooses
 when)."""
 import hashlib
+import io
 import json
 import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
+import tarfile
 import tempfile
 import time
 import unittest
 
 import registry_servers as registries
-from hosted import call, daemon_pid, remove_all, run, wait_until
+from hosted import BERTH, call, daemon_pid, remove_all, run, wait_until
 from trees import LAYERS, STORE, check, inspect
 
 KILLS = int(os.environ.get("BERTH_KILLS", "15"))
@@ -208,6 +211,73 @@ class TestKills(unittest.TestCase):
         self.assertEqual(run("docker", "run", "--rm", "--network", "none", "busybox", "echo", "well"), "well\n")
         for job in jobs.values():
             run(*job, status=None if "rmi" in job else 0)
+
+
+class TestRemovers(unittest.TestCase):
+    """What removes large trees for the daemon is killed: another goes on, while the same daemon runs and nobody asks for more."""
+    FILES = 30000
+    KILLS = 3
+
+    @classmethod
+    def setUpClass(cls):
+        run("berth", "load", "-q", "-i", "/root/busybox.tar")
+
+    def caught(self):
+        """A process that removes something, held. Its parent ended at once."""
+        daemon = daemon_pid()
+        with open("/sys/fs/cgroup/system.slice/berth.service/cgroup.procs", encoding="ascii") as file:
+            others = [line.strip() for line in file if line.strip() != daemon]
+        for pid in others:
+            try:
+                with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+                    if "\nPPid:\t1\n" not in file.read():
+                        continue
+                os.kill(int(pid), signal.SIGSTOP)
+                return int(pid)
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+        return None
+
+    def kill_removers(self, left, remove):
+        """LEFT tells whether there is something to remove yet."""
+        killed = 0
+        # Somebody stays connected, so that the daemon goes on; and nobody asks it for anything.
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(BERTH)
+            remove()
+            daemon, end = daemon_pid(), time.monotonic() + 60
+            while killed < self.KILLS and left() and time.monotonic() < end:
+                pid = self.caught()
+                if pid is None:
+                    continue
+                killed += left()
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not left(), 30, "nothing left")
+            self.assertEqual(daemon_pid(), daemon)
+        self.assertGreater(killed, 0, "all was removed before anybody could be killed")
+
+    def archive(self):
+        output = io.BytesIO()
+        with tarfile.open(fileobj=output, mode="w") as archive:
+            for number in range(self.FILES):
+                archive.addfile(tarfile.TarInfo(f"{number % 100}/{number}"))
+        return output.getvalue()
+
+    def test_image(self):
+        run("docker", "import", "-", "many:1", data=self.archive())
+        self.kill_removers(lambda: any(name.startswith("trash-") for name in os.listdir(STORE + "/staging")),
+                           lambda: run("docker", "rmi", "many:1"))
+        self.assertIn(" 0 faults", check())
+
+    def test_container_and_volume(self):
+        run("docker", "volume", "create", "many")
+        self.addCleanup(run, "docker", "volume", "rm", "-f", "many")
+        script = f"for d in /many /volume; do i=0; while [ $i -lt {self.FILES} ]; do : >$d/$i; i=$((i+1)); done; done"
+        run("docker", "run", "--network", "none", "--name", "many", "-v", "many:/volume", "busybox", "sh", "-c", "mkdir /many; " + script,
+            timeout=120)
+        container = run("docker", "inspect", "-f", "{{.Id}}", "many").strip()
+        self.kill_removers(lambda: os.path.exists(f"{STORE}/container/{container}"), lambda: run("docker", "rm", "many"))
+        self.kill_removers(lambda: bool(os.listdir(STORE + "/volume/.trash")), lambda: run("docker", "volume", "rm", "many"))
 
 
 class Second:

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A tree of every kind of file on its way through docker-registry, archives and dockerd and back: an image keeps its ID, and the
-tree all that can be known of it."""
+tree all that can be known of it. BERTH_LARGE=1 sends a file of 9 GiB along, which takes minutes and 10 GiB of disk."""
 import json
 import os
 import subprocess
+import time
 import unittest
 
 import registry_servers as registries
@@ -17,6 +18,23 @@ PLACES = (b".dockerenv", b"dev", b"proc", b"sys", b"etc/hosts", b"etc/hostname",
 
 def docker(*arguments, server=BERTH, **options):
     return run("docker", "-H", f"unix://{server}", *arguments, **options)
+
+
+def extents(path):
+    """Where a sparse file has data, and what; holes are of no interest."""
+    found = []
+    with open(path, "rb") as file:
+        end = at = 0
+        size = os.fstat(file.fileno()).st_size
+        while end < size:
+            try:
+                at = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            except OSError:
+                break
+            end = os.lseek(file.fileno(), at, os.SEEK_HOLE)
+            file.seek(at)
+            found.append((at, file.read(end - at)))
+    return size, found
 
 
 def trees_of(name):
@@ -106,6 +124,38 @@ class Trips(unittest.TestCase):
                     entry["time"] = max(entry["time"], 0)
                 self.assertEqual(found, entry, path)
         docker("rmi", "-f", "corpus:1", server=REFERENCE)
+
+    @unittest.skipUnless(os.environ.get("BERTH_LARGE"), "without BERTH_LARGE")
+    def test_large_file(self):
+        """More than 8 GiB, nearly all of them holes: which tar's octal numbers cannot say, and nobody has to write out."""
+        blocks = 9 * 1024 * 256
+        docker("run", "--network", "none", "--name", "large", "busybox", "sh", "-c",
+               f"for at in 0 70000 {blocks - 1}; do dd if=/dev/urandom of=/large bs=4096 count=1 seek=$at conv=notrunc 2>/dev/null; done")
+        upper = json.loads(docker("inspect", "large"))[0]["GraphDriver"]["Data"]["UpperDir"]
+        made = extents(upper + "/large")
+        self.assertEqual((made[0], len(made[1])), (blocks * 4096, 3))
+        name = f"{REGISTRY}/large:1"
+
+        def timed(*command):
+            before = time.monotonic()
+            docker(*command, timeout=1800)
+            print(f"{command[0]}: {time.monotonic() - before:.1f} s", flush=True)
+
+        timed("commit", "large", name)
+        image, archive = inspect(name)["Id"], "/var/lib/berth-large.tar"
+        self.addCleanup(lambda: os.path.exists(archive) and os.unlink(archive))
+        self.assertEqual(extents(layer_tree(name) + "/large"), made)
+        timed("save", "-o", archive, name)
+        self.assertGreater(os.path.getsize(archive), blocks * 4096)
+        timed("push", "-q", name)
+        for arrive in (("load", "-q", "-i", archive), ("pull", "-q", name)):
+            with self.subTest(arrive[0]):
+                timed("rmi", "-f", name)
+                timed(*arrive)
+                self.assertEqual(inspect(name)["Id"], image)
+                large = layer_tree(name) + "/large"
+                self.assertEqual(extents(large), made)
+                self.assertLess(os.stat(large).st_blocks * 512, 1 << 20)
 
     def test_corpus_of_dockerd(self):
         """What dockerd commits, saves and loads is the same with Berth; and it commits what Berth commits."""
