@@ -584,6 +584,42 @@ class TestTrust(RegistryTest):
         docker("pull", "-q", f"{name}/three")
         self.assert_pulled(f"{name}/three")
 
+    def test_same_words_as_dockerd(self):
+        """Where a password is wanted, and of what is not there or not what it is said to be."""
+        if not hosted.start_reference():
+            self.skipTest("no dockerd in this host")
+        issuer = registries.Issuer(5446, self.directory, lambda user, scope: user == "user" or "public" in scope)
+        self.addCleanup(issuer.stop)
+        for port, more in ((5449, {"password": f"{self.directory}/htpasswd"}), (5444, {"token": issuer})):
+            self.addCleanup(registries.Registry(port, data=self.plain.data, **more).stop)
+        _, index = registries.make_image(PLAIN, "foreign", "s390x", [self.layers[2]], oci=True, architecture="s390x")
+        index = json.dumps({"schemaVersion": 2, "mediaType": registries.INDEX_OCI, "manifests": [{
+            "mediaType": registries.MANIFEST_OCI, "size": len(index), "digest": "sha256:" + hashlib.sha256(index).hexdigest(),
+            "platform": {"os": "linux", "architecture": "s390x"}}]}).encode()
+        registries.put(PLAIN, "/v2/foreign/manifests/all", index, registries.INDEX_OCI)
+        header = lambda password: base64.urlsafe_b64encode(json.dumps({"username": "user", "password": password}).encode()).decode()
+        zero = "sha256:" + 64 * "0"
+
+        def last(server, method, path, auth):
+            headers = [f"X-Registry-Auth: {header(auth)}"] if auth else []
+            answer = hosted.Answer(hosted.send_raw(server, hosted.build(method, "/v1.45" + path, b"", headers), 60))
+            lines = [json.loads(line) for line in answer.body.decode().splitlines() if line.strip()]
+            return answer.status, lines[-1].get("message") or lines[-1].get("error") or lines[-1]
+
+        for host in ("127.0.0.1:5449", "127.0.0.1:5444", PLAIN):
+            for auth in (None, "wrong", "secret"):
+                for name, tag in (("three", "latest"), ("three", self.digest), ("three", ""), ("three", "nosuch"), ("three", zero), ("nosuch", "1"),
+                                  ("nosuch", ""), ("foreign", "all")):
+                    with self.subTest(f"{host} {auth} {name} {tag}"):
+                        found = [last(server, "POST", f"/images/create?fromImage={host}/{name}&tag={tag}", auth)
+                                 for server in (hosted.BERTH, hosted.REFERENCE)]
+                        self.assertEqual(found[0], found[1])
+                    if tag:
+                        with self.subTest(f"distribution {host} {auth} {name} {tag}"):
+                            reference = f"{host}/{name}" + ("@" if tag.startswith("sha256:") else ":") + tag
+                            found = [last(server, "GET", f"/distribution/{reference}/json", auth) for server in (hosted.BERTH, hosted.REFERENCE)]
+                            self.assertEqual(found[0], found[1])
+
     def test_tokens(self):
         allowed = lambda user, scope: user == "user" or "public" in scope
         issuer = registries.Issuer(5446, self.directory, allowed)
