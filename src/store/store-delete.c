@@ -208,6 +208,8 @@ static int remove_image(Delete *delete, const char *id, char **ret_parent)
                 r = remove_layers(delete, record);
         if (r >= 0)
                 r = remove_blobs(delete, record);
+        if (r >= 0)
+                r = store_sync_removals(delete->store);
         if (r < 0)
                 return r;
         *ret_parent = TAKE_PTR(parent);

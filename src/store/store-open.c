@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Opening and closing, and what becomes of leftovers. A directory in staging whose name does not say that it is trash
  * belongs to a job of the process that opened the store; at the time of opening there is none, so what is found was cut
- * off: the job may have been committing or removing, and what no record names is collected. Trash is moved aside at
- * once and removed by a worker at leisure. */
+ * off: the job may have been committing or removing, and what no record names is collected. So the directory is on disk
+ * before the job changes anything, and goes when all that it did is. Trash is moved aside at once and removed by a
+ * worker at leisure. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,8 +25,7 @@ static int open_directory(int dirfd, const char *path, int *ret_fd)
         return 0;
 }
 
-/* A name for staging that nothing has yet. */
-static int fresh_name(const char *prefix, char **ret_name)
+int store_staging_name(const char *prefix, char **ret_name)
 {
         char id[ID_LENGTH + 1];
         int r = id_generate(id);
@@ -39,11 +39,11 @@ static int fresh_name(const char *prefix, char **ret_name)
 int store_staging_make(const Store *store, const char *prefix, char **ret_name)
 {
         char *name CLEANUP_FREE = NULL;
-        int r = fresh_name(prefix, &name);
+        int r = store_staging_name(prefix, &name);
 
         if (r < 0)
                 return r;
-        if (mkdirat(store->staging_fd, name, 0700) < 0)
+        if (mkdirat(store->staging_fd, name, 0700) < 0 || fsync(store->staging_fd) < 0)
                 return -errno;
         *ret_name = TAKE_PTR(name);
         return 0;
@@ -52,7 +52,7 @@ int store_staging_make(const Store *store, const char *prefix, char **ret_name)
 int store_trash(const Store *store, int dirfd, const char *name)
 {
         char *trash CLEANUP_FREE = NULL;
-        int r = fresh_name(STORE_TRASH_PREFIX, &trash);
+        int r = store_staging_name(STORE_TRASH_PREFIX, &trash);
 
         if (r < 0)
                 return r;
@@ -218,6 +218,11 @@ int store_trash_paths(const Store *store, char ***ret_paths)
         return 0;
 }
 
+int store_sync_removals(const Store *store)
+{
+        return fsync(store->layer_fd) < 0 || fsync(store->blob_fd) < 0 ? -errno : 0;
+}
+
 static int collect_layers(Store *store, const json_t *used)
 {
         json_t *names CLEANUP_JSON = json_object(), *value;
@@ -276,5 +281,7 @@ int store_collect(Store *store)
                 r = store_index_used(store, NULL, "Blobs", &blobs);
         if (r >= 0)
                 r = collect_layers(store, layers);
-        return r < 0 ? r : collect_blobs(store, blobs);
+        if (r >= 0)
+                r = collect_blobs(store, blobs);
+        return r < 0 ? r : store_sync_removals(store);
 }

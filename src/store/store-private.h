@@ -68,11 +68,17 @@ void store_layer_name(const char *diff_id, char ret_name[static STORE_LAYER_ID_L
 /* The chain ID of the lowest N layers of a record. */
 int store_chain_id(const json_t *layers, size_t n, char ret_digest[static STORE_DIGEST_SIZE]);
 
-/* Makes a fresh directory in staging, named PREFIX and a random number. */
+/* A name for staging that nothing has yet: PREFIX and a random number. Owned by the caller. */
+int store_staging_name(const char *prefix, char **ret_name);
+
+/* Makes a fresh directory in staging, named PREFIX and a random number, durably. */
 int store_staging_make(const Store *store, const char *prefix, char **ret_name);
 
 /* Moves DIRFD/NAME into the trash. */
 int store_trash(const Store *store, int dirfd, const char *name);
+
+/* Makes durable that layers and blobs have gone, before the job that removed them is over. */
+int store_sync_removals(const Store *store);
 
 /* A reference's text for people ("busybox:latest") from its normal form, owned by the caller. */
 char *store_familiar(const char *normal);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Where a layer is known to be in compressed form. The file lies in the layer's directory and goes with it; what is
- * lost of it by a power cut is only knowledge, so it is not synced. */
+ * lost of it by a power cut is only knowledge, so it is not synced. It is made in the staging directory, so that one
+ * that was cut off is found there and not in the layer. */
 #include <fcntl.h>
 
 #include "berth/file.h"
@@ -62,6 +63,20 @@ static int put_first(json_t *array, json_t *value, size_t max)
         return 0;
 }
 
+static int replace_sources(Store *store, int layer_fd, const json_t *sources)
+{
+        char *name CLEANUP_FREE = NULL;
+        int r = store_staging_name(STORE_JOB_PREFIX, &name);
+
+        if (r >= 0)
+                r = json_write_volatile_at(store->staging_fd, name, sources, 0600);
+        if (r >= 0 && renameat(store->staging_fd, name, layer_fd, STORE_SOURCES_NAME) < 0) {
+                r = -errno;
+                (void) unlinkat(store->staging_fd, name, 0);
+        }
+        return r;
+}
+
 int store_source_add(Store *store, const char *diff_id, const char *digest, int64_t size, const char *media_type,
                      const char *repository)
 {
@@ -87,5 +102,5 @@ int store_source_add(Store *store, const char *diff_id, const char *digest, int6
             put_first(json_get_array(source, "Repositories"), name, REPOSITORIES_MAX) < 0 ||
             put_first(sources, source, SOURCES_MAX) < 0)
                 return -ENOMEM;
-        return json_equal(sources, before) ? 0 : json_write_volatile_at(fd, STORE_SOURCES_NAME, sources, 0600);
+        return json_equal(sources, before) ? 0 : replace_sources(store, fd, sources);
 }
