@@ -267,7 +267,7 @@ int registry_download_layer(RegistrySession *session, RegistryCompanion *unpacke
         int r = store_hasher_new(false, &download.hasher);
 
         if (r >= 0)
-                r = registry_unpacker_begin(unpacker, blob->staged, blob->digest, blob->diff_id, &download.fd);
+                r = registry_unpacker_begin(unpacker, blob->staged, blob->diff_id, &download.fd);
         if (r >= 0)
                 r = run(&download, &layer, &error);
         *ret = r == 0 ? json_pack("{so}", "Layer", layer)

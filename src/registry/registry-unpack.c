@@ -14,7 +14,6 @@
 
 typedef struct Order {
         char staged[32];
-        char digest[STORE_DIGEST_SIZE];
         char diff_id[STORE_DIGEST_SIZE];
 } Order;
 
@@ -47,7 +46,8 @@ static int unpack(const Order *order, int fd, int staging_fd, int64_t *consumed,
         json_t *layer = NULL;
 
         __atomic_store_n(consumed, 0, __ATOMIC_RELAXED);
-        int r = store_stage_layer(&input, order->staged, order->digest, order->diff_id, &layer, &error);
+        /* The blob's digest is the sender's part; what counts here is the diff ID. */
+        int r = store_stage_layer(&input, order->staged, NULL, order->diff_id, &layer, &error);
         *ret = r == 0 ? json_pack("{so}", "Layer", layer)
                       : json_pack("{si ss*}", "Outcome", r, "Message", error.message);
         return *ret ? 0 : -ENOMEM;
@@ -85,13 +85,11 @@ int registry_unpacker_start(RegistryCompanion *unpacker, int staging_fd)
         return registry_companion_start(unpacker, unpacker_main, staging_fd);
 }
 
-int registry_unpacker_begin(RegistryCompanion *unpacker, const char *staged, const char *digest, const char *diff_id,
-                            int *ret_fd)
+int registry_unpacker_begin(RegistryCompanion *unpacker, const char *staged, const char *diff_id, int *ret_fd)
 {
         Order order = { 0 };
 
         snprintf(order.staged, sizeof(order.staged), "%s", staged);
-        snprintf(order.digest, sizeof(order.digest), "%s", digest);
         snprintf(order.diff_id, sizeof(order.diff_id), "%s", diff_id);
         return registry_companion_order(unpacker, &order, sizeof(order), REGISTRY_PIPE_TO_IT, ret_fd);
 }

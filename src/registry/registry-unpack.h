@@ -9,9 +9,8 @@
 /* Starts it; what its companion counts as consumed are bytes of the blob. STAGING_FD is borrowed. */
 int registry_unpacker_start(RegistryCompanion *unpacker, int staging_fd);
 
-/* Begins a layer: *ret_fd takes its blob's bytes and is to be closed at their end. */
-int registry_unpacker_begin(RegistryCompanion *unpacker, const char *staged, const char *digest, const char *diff_id,
-                            int *ret_fd);
+/* Begins a layer: *ret_fd takes its blob's bytes and is to be closed at their end. They are digested unpacked only. */
+int registry_unpacker_begin(RegistryCompanion *unpacker, const char *staged, const char *diff_id, int *ret_fd);
 
 /* Waits up to TIMEOUT_MS for the layer's end: 0 with the member for "Layers" of a result, -EAGAIN while it goes on, or
  * what went wrong. */

@@ -79,23 +79,28 @@ static int unpack_stream(StoreStream *stream, StorePack *pack, const StoreInput 
         return layer_record(&unpacked, layer_fd, staged, ret_layer);
 }
 
-/* The compressed form: two digests, and a reader in between. What follows the compressed data counts for its digest. */
+/* The compressed form: two digests, if the caller wants the first, and a reader in between. What follows the compressed
+ * data counts for its digest. */
 static int unpack_compressed(StoreStream *parent, StoreCompression compression, const StoreInput *input, int layer_fd,
-                             const char *staged, const char *name, int64_t total,
-                             char ret_digest[static STORE_DIGEST_SIZE], json_t **ret_layer, Error *error)
+                             const char *staged, const char *name, int64_t total, char *ret_digest, json_t **ret_layer,
+                             Error *error)
 {
         StoreInflateStream inflate CLEANUP_INFLATE_STREAM = {};
         StoreHasher *hasher CLEANUP_HASHER = NULL;
         StoreHashStream hash;
+        StoreStream *source = parent;
         StoreAhead *ahead CLEANUP_AHEAD = NULL;
         json_t *layer CLEANUP_JSON = NULL;
         int r;
 
-        r = store_hasher_new(false, &hasher);
-        if (r < 0)
-                return r;
-        store_hash_stream_init(&hash, parent, hasher);
-        r = store_inflate_stream_init(&inflate, &hash.stream, compression);
+        if (ret_digest) {
+                r = store_hasher_new(false, &hasher);
+                if (r < 0)
+                        return r;
+                store_hash_stream_init(&hash, parent, hasher);
+                source = &hash.stream;
+        }
+        r = store_inflate_stream_init(&inflate, source, compression);
         if (r == -EBADMSG || r == -EOPNOTSUPP)
                 return error_set(error, OUTCOME_BAD_REQUEST, "corrupt compressed data");
         if (r >= 0)
@@ -106,8 +111,8 @@ static int unpack_compressed(StoreStream *parent, StoreCompression compression, 
         if (r != 0)
                 return r;
         store_ahead_free(TAKE_PTR(ahead));
-        r = store_stream_drain(&hash.stream);
-        if (r >= 0)
+        r = store_stream_drain(source);
+        if (r >= 0 && ret_digest)
                 r = store_hasher_finish(hasher, ret_digest);
         if (r >= 0)
                 *ret_layer = TAKE_PTR(layer);
@@ -125,7 +130,7 @@ static int make_layer(const StoreInput *input, const char *staged)
 }
 
 int store_stage_stream(StoreStream *stream, const StoreInput *input, const char *staged, const char *name,
-                       int64_t total, char ret_digest[static STORE_DIGEST_SIZE], json_t **ret_layer, Error *error)
+                       int64_t total, char *ret_digest, json_t **ret_layer, Error *error)
 {
         int fd CLEANUP_CLOSE = -EBADF;
         StoreCompression compression;
@@ -145,7 +150,7 @@ int store_stage_stream(StoreStream *stream, const StoreInput *input, const char 
                                       error);
         else {
                 r = unpack_stream(stream, NULL, input, fd, staged, name, total, ret_layer, error);
-                if (r == 0)
+                if (r == 0 && ret_digest)
                         snprintf(ret_digest, STORE_DIGEST_SIZE, "%s", json_get_string(*ret_layer, "DiffID"));
         }
         if (r != 0)
@@ -181,7 +186,7 @@ int store_stage_layer(const StoreInput *input, const char *staged, const char *d
         r = store_input_stream_init(&stream, input->fd, input->read, input->userdata);
         if (r < 0)
                 return r;
-        r = store_stage_stream(&stream.stream, input, staged, short_name, 0, found, &layer, error);
+        r = store_stage_stream(&stream.stream, input, staged, short_name, 0, digest ? found : NULL, &layer, error);
         if (r != 0)
                 return r;
         if (digest && !str_equal(digest, found))
