@@ -34,6 +34,8 @@ was up, 125 when the machine ended before the script did.
   --disk FILE           use this disk and keep it: made if it does not exist, else booted as the last run left it (then
                         --suite must be the same and --with is not looked at)
   --cut TEXT            cut the power, as soon as a line with this text comes from the script; exits with 0 then
+  --data FILE           a second disk, /dev/vdc, that is there already and stays
+  --record FILE         all that is written to it is recorded here, flushes too, in the format of the kernel's dm-log-writes
 END
 }
 
@@ -51,6 +53,8 @@ parse_arguments() {
         --console) console=${2:?}; shift 2 ;;
         --disk) disk=${2:?}; shift 2 ;;
         --cut) cut=${2:?}; shift 2 ;;
+        --data) data=${2:?}; shift 2 ;;
+        --record) record=${2:?}; shift 2 ;;
         *) die "run: unknown option: $1" ;;
         esac
     done
@@ -93,12 +97,27 @@ make_payload() {
     tar -C "$work/payload" --owner=0 --group=0 -b 2048 -cf "$work/payload.tar" .
 }
 
+# The second disk. Only the machine's power is cut, never this one's: nothing has to be flushed out here.
+data_options() {
+    local node=data-file
+    [[ -n $data ]] || return 0
+    printf '%s\n' -blockdev "driver=file,filename=$data,node-name=data-file,cache.no-flush=on"
+    if [[ -n $record ]]; then
+        : >"$record"
+        printf '%s\n' -blockdev "driver=file,filename=$record,node-name=record-file,cache.no-flush=on" \
+            -blockdev driver=blklogwrites,file=data-file,log=record-file,log-sector-size=512,node-name=recorded
+        node=recorded
+    fi
+    printf '%s\n' -device "virtio-blk-pci,drive=$node"
+}
+
 start_machine() {
-    local tree=$1
+    local tree=$1 data_disk
+    mapfile -t data_disk < <(data_options)
     setsid qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m "$memory" -display none -monitor none \
         -no-reboot -nodefaults -kernel "$tree"/boot/vmlinuz-* -initrd "$tree"/boot/initrd.img-* \
         -drive "file=$disk,format=raw,if=virtio,cache=writeback" \
-        -drive "file=$work/payload.tar,format=raw,if=virtio,readonly=on" \
+        -drive "file=$work/payload.tar,format=raw,if=virtio,readonly=on" "${data_disk[@]}" \
         -device virtio-rng-pci -serial "file:$console" -serial "file:$work/serial" \
         -append 'console=ttyS0 root=/dev/vda rw quiet panic=-1 systemd.show_status=no' \
         </dev/null >"$work/qemu.log" 2>&1 &
@@ -163,7 +182,7 @@ clean_up() {
 }
 
 run_script() {
-    local suite=trixie add='' script='' with=() files=() timeout=300 memory=2048 output='' console='' disk='' cut=''
+    local suite=trixie add='' script='' with=() files=() timeout=300 memory=2048 output='' console='' disk='' cut='' data='' record=''
     local item options status='' keep_disk
     parse_arguments "$@"
     need_root
