@@ -45,7 +45,7 @@ ALL_CFLAGS = -std=gnu17 $(WARNINGS) $(HARDENING) $(VARIANT_FLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(VARIANT_FLAGS) $(LDFLAGS)
 
 # --- Modules: one archive a folder of src, and what each may use (tests/lint/layers.py enforces the same table) -------
-MODULES := util logfile dockerfile build http mount unit store registry journal network runtime monitor init engine api daemon client
+MODULES := util logfile dockerfile build http mount unit store registry journal network runtime monitor compress init engine api daemon client
 USES_util :=
 USES_http := util
 USES_dockerfile := util
@@ -59,6 +59,7 @@ USES_network := util
 USES_runtime := mount util
 USES_logfile := util
 USES_monitor := logfile runtime mount util
+USES_compress := logfile util
 USES_init :=
 USES_engine := build dockerfile registry store journal logfile network runtime mount unit util
 USES_api := engine http $(USES_engine)
@@ -78,6 +79,7 @@ PKGS_network := libmnl jansson
 PKGS_runtime := libseccomp libcap jansson
 PKGS_logfile := libisal jansson
 PKGS_monitor :=
+PKGS_compress :=
 PKGS_init :=
 PKGS_engine := libsystemd libarchive jansson
 PKGS_api := libsystemd jansson
@@ -91,7 +93,7 @@ archives = $(foreach module,$(1) $(USES_$(1)),$(B)/lib/$(module).a)
 libraries = $(shell $(PKG_CONFIG) --libs $(sort $(foreach module,$(1) $(USES_$(1)),$(PKGS_$(module)))) </dev/null) \
 	$(foreach module,$(1) $(USES_$(1)),$(EXTRA_LIBS_$(module)))
 
-PROGRAMS := $(B)/berth $(B)/berthd $(B)/berth-monitor $(B)/berth-init
+PROGRAMS := $(B)/berth $(B)/berthd $(B)/berth-monitor $(B)/berth-compress $(B)/berth-init
 
 all: $(PROGRAMS) ## builds the programs into build/
 
@@ -118,6 +120,9 @@ $(B)/berthd: $(call archives,daemon)
 # Static, as it is executed once a container: nothing to look up and to relocate at the start. It uses libc alone.
 $(B)/berth-monitor: $(call archives,monitor)
 	$(CC) $(if $(SAN),$(ALL_LDFLAGS),-static-pie $(filter-out -pie,$(ALL_LDFLAGS))) -o $@ $^
+
+$(B)/berth-compress: $(call archives,compress)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call libraries,compress)
 
 # Static, as it runs inside of any container, and without sanitizers for the same reason.
 $(B)/berth-init: src/init/init-main.c Makefile
@@ -193,6 +198,7 @@ install: all ## installs below DESTDIR
 	$(INSTALL) -D -m 755 $(B)/berth $(DESTDIR)$(bindir)/berth
 	$(INSTALL) -D -m 755 $(B)/berthd $(DESTDIR)$(libexecdir)/berth/berthd
 	$(INSTALL) -D -m 755 $(B)/berth-monitor $(DESTDIR)$(libexecdir)/berth/berth-monitor
+	$(INSTALL) -D -m 755 $(B)/berth-compress $(DESTDIR)$(libexecdir)/berth/berth-compress
 	$(INSTALL) -D -m 755 $(B)/berth-init $(DESTDIR)$(libexecdir)/berth/berth-init
 	$(INSTALL) -d $(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)
 	$(INSTALL) -m 644 units/berth.socket units/berth.slice $(DESTDIR)$(call systemd_dir,systemdsystemunitdir,/usr/lib/systemd/system)/

@@ -26,6 +26,9 @@ typedef void (*EngineDone)(int result, const Error *error, void *userdata);
 /* OBJECT and ERROR are borrowed for the call. */
 typedef void (*EngineJsonDone)(int result, json_t *object, const Error *error, void *userdata);
 
+/* Whether containers may have this log driver with these options (NULL: none); a refusal's words are the caller's. */
+bool engine_log_config_check(const char *driver, const json_t *options, char **ret_message);
+
 /* Opens the stores, reads the records and brings the truth of scopes and mounts and the records together. CONFIG is
  * borrowed for the engine's life. */
 int engine_new(sd_event *event, const Config *config, Engine **ret_engine);

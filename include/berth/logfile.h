@@ -2,12 +2,12 @@
 /* Container logs in files: their two formats, their names, and reading them back. berth-monitor writes them.
  *
  * A log is a file NAME, which grows, and what it was before: NAME.1, the newest of these, NAME.2 and so on, each plain
- * or, with ".gz" behind, compressed. Where both are there (the compressing was interrupted) the plain one counts. Every
- * record is one line of the file, so a damaged one spoils no other:
- *     json-file  {"log":"TEXT\n","stream":"stdout","attrs":{...},"time":"RFC 3339"}, as Docker Engine writes it;
- *                without the \n for a piece of a line that goes on in the stream's next record
- *     local      16 hexadecimal digits (nanoseconds since the epoch), a letter (o: output, e: errors; O and E for a
- *                piece), the text as it is, a newline
+ * or, with ".gz" behind, compressed. Where both are there (the compressing was interrupted) the plain one counts.
+ * Both formats are Docker Engine's own, byte for byte:
+ *     json-file  {"log":"TEXT\n","stream":"stdout","attrs":{...},"time":"RFC 3339"} in a line; without the \n for a
+ *                piece of a line that goes on in the stream's next record
+ *     local      a record's length, its protocol buffer (src/logfile/logfile-local.c), and the length again, lengths
+ *                being four bytes, the highest first
  * Users may edit, cut or empty these files: what cannot be read is passed over. */
 #pragma once
 
@@ -22,8 +22,9 @@
 #define LOGFILE_PIECE (16u * 1024)
 /* A longer record is no record. */
 #define LOGFILE_RECORD_MAX (4u * 1024 * 1024)
-/* Beside the log: what is going to replace one of its files. */
+/* Beside the log: the file that is going to take its place, and that of a compressed one. */
 #define LOGFILE_NEXT ".next"
+#define LOGFILE_NEXT_COMPRESSED ".gz.next"
 
 typedef enum LogfileFormat {
         LOGFILE_JSON,
@@ -37,6 +38,8 @@ typedef struct LogfileRecord {
         bool continued; /* of records read: it does not begin a line */
         const char *data;
         size_t size;            /* without the newline */
+        const char *line_id;    /* of pieces written: ID_LENGTH characters, the same for all of a line; or NULL */
+        unsigned ordinal;       /* of pieces written: from 1; 0: the whole line */
         const char *attributes; /* of records read: the text of a JSON object, or NULL */
         size_t attributes_size;
 } LogfileRecord;
@@ -71,11 +74,22 @@ int logfile_list(int directory, const char *name, LogfileName **ret_names, size_
 /* NAME.NUMBER or NAME.NUMBER.gz, or NAME; the caller's. NULL when out of memory. */
 char *logfile_path(const char *name, unsigned number, bool compressed);
 
+/* --- Compressing -------------------------------------------------------------------------------------------------- */
+
+/* Writes all that IN has to OUT, in gzip's format, and gives OUT the time of IN's last change; what is there is on the
+ * disk when this returns. 0 or negative errno. Blocks: for a process of its own. */
+int logfile_compress(int in, int out);
+
 /* --- Reading ------------------------------------------------------------------------------------------------------ */
 
-/* One line of a file, without its newline. Text that needs it is unescaped into TEXT, which may be NULL: then the
+/* The first record that DATA has: where it starts, its size without what stands around it, and where the next may
+ * begin. False where none is whole yet: then nothing before *ret_next is of any use. */
+bool logfile_find(LogfileFormat format, const char *data, size_t size, size_t *ret_start, size_t *ret_size,
+                  size_t *ret_next);
+
+/* One record as logfile_find() found it. Text that needs it is unescaped into TEXT, which may be NULL: then the
  * record's data is not what it stands for. 0, or -EBADMSG where it is no record. */
-int logfile_decode(LogfileFormat format, const char *line, size_t size, Buffer *text, LogfileRecord *ret_record);
+int logfile_decode(LogfileFormat format, const char *data, size_t size, Buffer *text, LogfileRecord *ret_record);
 
 typedef struct LogfileQuery {
         const char *path; /* of the file that grows */

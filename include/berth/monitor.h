@@ -7,10 +7,12 @@
  *   --directory PATH      the container's durable directory, where exit.json is written; of a further process, its own
  *   --notify PATH         the engine's API socket, told when the container has ended
  *   --listen FD           listening SOCK_SEQPACKET socket for the engine's requests
- *   --log-driver NAME     journald, none, or json-file, which is written to
+ *   --log-driver NAME     journald, none, or json-file or local, which are written to
  *   --log-path PATH       (include/berth/logfile.h), of which there may be
  *   --log-files NUMBER    files, a new one begun when it has reached
- *   --log-size BYTES      0: it grows
+ *   --log-size BYTES      0: it grows; the older ones are compressed by
+ *   --log-compress PATH   berth-compress, where that is given
+ *   --log-drop 0|1        of the journal: what finds no room in the spool is dropped, and the container never waits
  *   --log-extra TEXT      what each record has beside its text: "attrs" of json-file; fields of the journal, each a
  * line
  *   --journal-socket PATH journald's native socket, for tests

@@ -6,6 +6,7 @@
 #include <syslog.h>
 
 #include "berth/config.h"
+#include "berth/engine.h"
 #include "berth/file.h"
 #include "berth/json.h"
 #include "berth/string.h"
@@ -29,6 +30,7 @@ typedef enum KeyKind {
         KEY_POOLS,
         KEY_ADDRESS,
         KEY_RUNTIMES,
+        KEY_LOG_DRIVER,
         KEY_LOG_OPTIONS,
         KEY_NO_EFFECT, /* Docker's, and of no meaning here */
 } KeyKind;
@@ -45,7 +47,7 @@ static const Key keys[] = {
         { "cgroup-parent", KEY_STRING, offsetof(Config, cgroup_parent) },
         { "group", KEY_STRING, offsetof(Config, group) },
         { "hosts", KEY_STRINGS, offsetof(Config, hosts) },
-        { "log-driver", KEY_STRING, offsetof(Config, log_driver) },
+        { "log-driver", KEY_LOG_DRIVER, offsetof(Config, log_driver) },
         { "log-opts", KEY_LOG_OPTIONS, 0 },
         { "debug", KEY_BOOLEAN, offsetof(Config, debug) },
         { "log-level", KEY_LOG_LEVEL, offsetof(Config, log_level) },
@@ -398,6 +400,16 @@ static const char *set_runtimes(json_t **member, const json_t *value)
         return NULL;
 }
 
+static const char *set_log_driver(char **member, const json_t *value)
+{
+        CLEANUP_FREE char *message = NULL;
+        const char *text = json_string_value(value);
+
+        return text && engine_log_config_check(text, NULL, &message)
+                       ? set_string(member, value)
+                       : "must be one of journald, json-file, local, none";
+}
+
 /* {"max-size": "10m"} */
 static const char *set_log_options(json_t **member, const json_t *value)
 {
@@ -423,6 +435,8 @@ static const char *apply(Config *config, const Key *key, const json_t *value)
         switch (key->kind) {
         case KEY_STRING:
                 return set_string((char **) member, value);
+        case KEY_LOG_DRIVER:
+                return set_log_driver((char **) member, value);
         case KEY_STRINGS:
                 return set_strings((char ***) member, value);
         case KEY_BOOLEAN:
@@ -533,6 +547,18 @@ static int is_drop_in(const struct dirent *entry)
         return entry->d_name[0] != '.' && str_has_suffix(entry->d_name, ".json");
 }
 
+/* What only all files together can tell: whether the driver has these options. */
+static int check_together(const Config *config, const char *file, char **ret_message)
+{
+        CLEANUP_FREE char *problem = NULL;
+
+        if (!config->log_options || engine_log_config_check(config->log_driver, config->log_options, &problem))
+                return 0;
+        *ret_message = str_printf("%s: key \"log-opts\" does not fit the log driver %s: %s", file, config->log_driver,
+                                  problem);
+        return -EINVAL;
+}
+
 int config_read(Config *config, const char *file, char ***ret_warnings, char **ret_message)
 {
         CLEANUP_FREE char *directory = str_printf("%s.d", file);
@@ -549,5 +575,5 @@ int config_read(Config *config, const char *file, char ***ret_warnings, char **r
                 free(entries[i]);
         }
         free(entries);
-        return r;
+        return r < 0 ? r : check_together(config, file, ret_message);
 }

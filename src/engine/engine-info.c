@@ -187,13 +187,13 @@ static int open_descriptors(void)
 
 static json_t *engine_members(const Engine *engine)
 {
-        return json_pack("{so so so sb sb si si si sb so so s{s[s] s[sss] sn s[sss]} s[ss] ss ss}", "ID", engine_id(),
+        return json_pack("{so so so sb sb si si si sb so so s{s[s] s[sss] sn s[ssss]} s[ss] ss ss}", "ID", engine_id(),
                          "DriverStatus", driver_status(engine), "Labels", labels(engine), "Debug",
                          engine->config->debug, "ExperimentalBuild", 0, "NFd", open_descriptors(), "NGoroutines", 1,
                          "NEventsListener", 0, "LiveRestoreEnabled", 1, "CDISpecDirs",
                          json_from_strv(engine->config->cdi_directories), "Runtimes", runtime_list(engine->config),
                          "Plugins", "Volume", "local", "Network", "bridge", "host", "none", "Authorization", "Log",
-                         "journald", "json-file", "none", "SecurityOptions", "name=seccomp,profile=builtin",
+                         "journald", "json-file", "local", "none", "SecurityOptions", "name=seccomp,profile=builtin",
                          "name=cgroupns", "InitBinary", "berth-init", "Isolation", "");
 }
 

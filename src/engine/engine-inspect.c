@@ -72,11 +72,19 @@ int64_t container_image_size(const Container *container)
         return json_get_int(image, "Size", 0);
 }
 
+/* The files of the driver local are nobody's business: clients read them with the engine. */
+static char *public_log_path(const Container *container)
+{
+        const json_t *log = json_object_get(container_host_config(container), "LogConfig");
+
+        return str_equal(json_get_string(log, "Type"), "json-file") ? container_log_path(container) : NULL;
+}
+
 int container_inspect(Container *container, bool size, json_t **ret_object)
 {
         CLEANUP_FREE char *resolv = container_path(container, "resolv.conf"),
                           *hostname = container_path(container, "hostname"),
-                          *hosts = container_path(container, "hosts"), *log_path = container_log_path(container),
+                          *hosts = container_path(container, "hosts"), *log_path = public_log_path(container),
                           *name = str_printf("/%s", container->name);
         json_t *mounts;
         int r = container_mounts(container, &mounts);

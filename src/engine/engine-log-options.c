@@ -12,14 +12,35 @@ static const char *const json_file_options[] = { "labels", "labels-regex",    "e
                                                  "tag",    "max-size",        "max-file", "compress",
                                                  "mode",   "max-buffer-size", NULL };
 
-static const struct {
-        const char *driver;
-        const char *const *options;
-} drivers[] = {
-        { "journald", journald_options },
-        { "json-file", json_file_options },
-        { "none", NULL },
+static const char *const local_options[] = { "max-size", "max-file", "compress", "mode", "max-buffer-size", NULL };
+
+typedef struct Driver {
+        const char *name;
+        const char *const *options; /* NULL: any, and none has an effect */
+        const char *path;           /* of its files, in the container's directory; %s: the container's ID */
+        ContainerLogFiles files;    /* where the options do not say */
+} Driver;
+
+static const Driver drivers[] = {
+        { "journald", journald_options, NULL, { .files = 1 } },
+        { "json-file", json_file_options, "%s-json.log", { .files = 1 } },
+        { "local", local_options, "local-logs/container.log", { .size = 20000000, .files = 5, .compress = true } },
+        { "none", NULL, NULL, { .files = 1 } },
 };
+
+/* NULL: there is none of this name. */
+static const Driver *find_driver(const char *name)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
+                if (str_equal(drivers[i].name, name))
+                        return &drivers[i];
+        return NULL;
+}
+
+static const Driver *driver_of(const json_t *log)
+{
+        return find_driver(json_get_string(log, "Type"));
+}
 
 static bool is_among(const char *const *options, const char *name)
 {
@@ -28,8 +49,8 @@ static bool is_among(const char *const *options, const char *name)
         return *options != NULL;
 }
 
-/* A size in units of a thousand, as the option has them. */
-static int parse_size(const char *text, int64_t *ret)
+/* A size in units of a thousand or 1024 bytes. */
+static int parse_size(const char *text, int64_t step, int64_t *ret)
 {
         static const char units[] = "bkmgtp";
         char *end;
@@ -48,7 +69,7 @@ static int parse_size(const char *text, int64_t *ret)
         if (unit > units && tolower((unsigned char) *end) == 'b')
                 end++;
         for (; unit > units; unit--)
-                value *= 1000;
+                value *= (double) step;
         if (*end || value >= 9e18)
                 return -EINVAL;
         *ret = (int64_t) value;
@@ -58,26 +79,6 @@ static int parse_size(const char *text, int64_t *ret)
 static int refuse(Error *error, const char *what, const char *text)
 {
         return error_set(error, OUTCOME_BAD_REQUEST, "failed to initialize logging driver: %s%s", what, text);
-}
-
-int container_log_files(const json_t *log, ContainerLogFiles *ret, Error *error)
-{
-        const json_t *options = json_object_get(log, "Config");
-        const char *size = json_get_string(options, "max-size"), *files = json_get_string(options, "max-file");
-
-        *ret = (ContainerLogFiles) { .files = 1 };
-        if (!str_equal(json_get_string(log, "Type"), "json-file"))
-                return 0;
-        if (size && parse_size(size, &ret->size) < 0)
-                return error_set(error, OUTCOME_BAD_REQUEST, "failed to initialize logging driver: invalid size: '%s'",
-                                 size);
-        if (size && ret->size == 0)
-                return refuse(error, "max-size must be a positive number", "");
-        if (files && str_to_int64(files, INT32_MIN, INT32_MAX, &ret->files) < 0)
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "failed to initialize logging driver: strconv.Atoi: parsing \"%s\": invalid syntax",
-                                 files);
-        return ret->files < 1 ? refuse(error, "max-file cannot be less than 1", "") : 0;
 }
 
 /* As Go's strconv.ParseBool. */
@@ -95,28 +96,55 @@ static int parse_boolean(const char *text, bool *ret)
         return -EINVAL;
 }
 
+static int read_compress(const char *text, const Driver *driver, ContainerLogFiles *files, Error *error)
+{
+        if (text && parse_boolean(text, &files->compress) < 0)
+                return error_set(
+                        error, OUTCOME_BAD_REQUEST,
+                        "failed to initialize logging driver: %sstrconv.ParseBool: parsing \"%s\": invalid syntax",
+                        driver->files.compress ? "error reading compress log option: " : "", text);
+        if (!files->compress || (files->files > 1 && files->size > 0))
+                return 0;
+        /* A driver that compresses unasked has nothing to compress then. */
+        files->compress = false;
+        return driver->files.compress
+                       ? 0
+                       : refuse(error, "compress cannot be true when max-file is less than 2 or max-size is not set",
+                                "");
+}
+
+int container_log_files(const json_t *log, ContainerLogFiles *ret, Error *error)
+{
+        const Driver *driver = driver_of(log);
+        const json_t *options = json_object_get(log, "Config");
+        const char *size = json_get_string(options, "max-size"), *files = json_get_string(options, "max-file");
+
+        *ret = driver ? driver->files : drivers[0].files;
+        if (!driver || !driver->path)
+                return 0;
+        if (size && parse_size(size, 1000, &ret->size) < 0)
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "failed to initialize logging driver: %sinvalid size: '%s'",
+                                 driver->files.size > 0 ? "invalid value for max-size: " : "", size);
+        if (size && ret->size == 0)
+                return refuse(error, "max-size must be a positive number", "");
+        if (files && str_to_int64(files, INT32_MIN, INT32_MAX, &ret->files) < 0)
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "failed to initialize logging driver: strconv.Atoi: parsing \"%s\": invalid syntax",
+                                 files);
+        if (ret->files < 1)
+                return refuse(error, "max-file cannot be less than 1", "");
+        return read_compress(json_get_string(options, "compress"), driver, ret, error);
+}
+
 static int warn(json_t *warnings, const char *text)
 {
         return json_array_append_new(warnings, json_string(text)) < 0 ? -ENOMEM : 0;
 }
 
-static int check_compress(const json_t *options, const ContainerLogFiles *files, json_t *warnings, Error *error)
-{
-        const char *text = json_get_string(options, "compress");
-        bool compress = false;
+#define BUFFER_SIZE (1024 * 1024)
 
-        if (text && parse_boolean(text, &compress) < 0)
-                return error_set(
-                        error, OUTCOME_BAD_REQUEST,
-                        "failed to initialize logging driver: strconv.ParseBool: parsing \"%s\": invalid syntax", text);
-        if (!compress)
-                return 0;
-        if (files->files < 2 || files->size == 0)
-                return refuse(error, "compress cannot be true when max-file is less than 2 or max-size is not set", "");
-        return warn(warnings, "The log option compress has no effect: older files of a log stay as they are.");
-}
-
-static int check_mode(const json_t *options, json_t *warnings, Error *error)
+static int check_mode(const Driver *driver, const json_t *options, json_t *warnings, Error *error)
 {
         const char *mode = json_get_string_or(options, "mode", ""), *size = json_get_string(options, "max-buffer-size");
         bool waits = !*mode || str_equal(mode, "blocking");
@@ -127,46 +155,66 @@ static int check_mode(const json_t *options, json_t *warnings, Error *error)
         if (size && waits)
                 return error_set(error, OUTCOME_BAD_REQUEST,
                                  "logger: max-buffer-size option is only supported with 'mode=non-blocking'");
-        if (size && parse_size(size, &bytes) < 0)
+        if (size && parse_size(size, 1024, &bytes) < 0)
                 return error_set(error, OUTCOME_BAD_REQUEST, "error parsing option max-buffer-size: invalid size: '%s'",
                                  size);
-        if (waits)
+        if (waits || !driver->path)
                 return 0;
-        return warn(warnings, "The log options mode and max-buffer-size have no effect: no line is dropped to keep a "
-                              "container from waiting.");
+        return warn(warnings, "The log options mode and max-buffer-size have no effect with this log driver: what a "
+                              "container writes goes into its file at once.");
+}
+
+int64_t container_log_buffer(const json_t *log)
+{
+        const json_t *options = json_object_get(log, "Config");
+        const char *size = json_get_string(options, "max-buffer-size");
+        int64_t bytes = BUFFER_SIZE;
+
+        if (!str_equal(json_get_string(options, "mode"), "non-blocking"))
+                return -1;
+        return size && parse_size(size, 1024, &bytes) < 0 ? BUFFER_SIZE : bytes;
 }
 
 int container_log_check(const json_t *log, json_t *warnings, Error *error)
 {
         const json_t *options = json_object_get(log, "Config");
         const char *type = json_get_string_or(log, "Type", ""), *name;
+        const Driver *driver = find_driver(type);
         ContainerLogFiles files;
-        size_t i = 0;
         json_t *value;
 
-        while (i < ARRAY_SIZE(drivers) && !str_equal(drivers[i].driver, type))
-                i++;
-        if (i == ARRAY_SIZE(drivers))
+        if (!driver)
                 return error_set(error, OUTCOME_BAD_REQUEST, "logger: no log driver named '%s' is registered", type);
-        json_object_foreach(json_object_get(log, "Config"), name, value) {
-                if (drivers[i].options && !is_among(drivers[i].options, name))
+        if (!driver->options)
+                return 0;
+        json_object_foreach((json_t *) options, name, value) {
+                if (!is_among(driver->options, name))
                         return error_set(error, OUTCOME_BAD_REQUEST, "unknown log opt '%s' for %s log driver", name,
                                          type);
         }
-        if (!drivers[i].options)
-                return 0;
         int r = container_log_files(log, &files, error);
         if (r == 0)
-                r = check_compress(options, &files, warnings, error);
-        if (r == 0)
-                r = check_mode(options, warnings, error);
+                r = check_mode(driver, options, warnings, error);
         return r == 0 ? log_attributes_check(options, error) : r;
+}
+
+bool engine_log_config_check(const char *driver, const json_t *options, char **ret_message)
+{
+        CLEANUP_JSON json_t *log =
+                json_pack("{ss so*}", "Type", driver, "Config", options ? json_deep_copy(options) : NULL);
+        CLEANUP_JSON json_t *warnings = json_array();
+        CLEANUP_ERROR Error error = {};
+        int r = log && warnings ? container_log_check(log, warnings, &error) : -ENOMEM;
+
+        if (r != 0)
+                *ret_message = strdup(error.message ? error.message : strerror(ENOMEM));
+        return r == 0;
 }
 
 char *container_log_path(const Container *container)
 {
-        const json_t *log = json_object_get(container_host_config(container), "LogConfig");
-        CLEANUP_FREE char *name = str_printf("%s-json.log", container->id);
+        const Driver *driver = driver_of(json_object_get(container_host_config(container), "LogConfig"));
+        CLEANUP_FREE char *name = driver && driver->path ? str_printf(driver->path, container->id) : NULL;
 
-        return name && str_equal(json_get_string(log, "Type"), "json-file") ? container_path(container, name) : NULL;
+        return name ? container_path(container, name) : NULL;
 }

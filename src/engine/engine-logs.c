@@ -13,6 +13,7 @@ typedef struct LogJob {
         Stream stream;
         JournalQuery query;
         char *path; /* of a log in files, owned; NULL: it is in the journal */
+        LogfileFormat format;
         bool multiplexed, timestamps;
         char *details; /* "key=value,... " before each line, or NULL */
         Buffer pending;
@@ -71,7 +72,7 @@ static int write_record(const LogfileRecord *record, void *userdata)
 static int read_files(LogJob *job)
 {
         const LogfileQuery query = { .path = job->path,
-                                     .format = LOGFILE_JSON,
+                                     .format = job->format,
                                      .since_ns = job->query.since_ns,
                                      .until_ns = job->query.until_ns,
                                      .tail = job->query.tail,
@@ -180,6 +181,8 @@ int container_logs(Container *container, const ContainerLogs *logs, Stream *stre
 
         if (!container_is_running(container))
                 job.query.follow = false;
+        const json_t *log = json_object_get(container_host_config(container), "LogConfig");
+        job.format = str_equal(json_get_string(log, "Type"), "local") ? LOGFILE_LOCAL : LOGFILE_JSON;
         job.path = container_log_path(container);
         job.details = logs->details ? details_text(container) : NULL;
         stream_move(&job.stream, stream);

@@ -522,12 +522,15 @@ void registry_add_sources(Engine *engine, const json_t *result);
 typedef struct ContainerLogFiles {
         int64_t size;  /* of one; 0: it grows */
         int64_t files; /* how many there may be */
+        bool compress; /* the older ones */
 } ContainerLogFiles;
 
 /* Whether a container may have this LogConfig; Docker's words where not. Adds to WARNINGS what has no effect. */
 int container_log_check(const json_t *log, json_t *warnings, Error *error);
 int log_attributes_check(const json_t *options, Error *error);
 int container_log_files(const json_t *log, ContainerLogFiles *ret, Error *error);
+/* How many bytes may wait for the log before lines are dropped; -1: none is, the container waits. */
+int64_t container_log_buffer(const json_t *log);
 
 /* The file that its log is in, the caller's; NULL: it is in none. */
 char *container_log_path(const Container *container);

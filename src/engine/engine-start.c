@@ -224,6 +224,22 @@ static int prepare_config(StartPlan *plan, Error *error)
         return r != 0 ? r : engine_prepare_seccomp(container->engine, plan->config, error);
 }
 
+/* Beside the monitor's program. */
+static char *compress_program(const Config *config)
+{
+        const char *slash = strrchr(config->monitor_path, '/');
+
+        return str_printf("%.*sberth-compress", slash ? (int) (slash + 1 - config->monitor_path) : 0,
+                          config->monitor_path);
+}
+
+static int make_parent(const char *path)
+{
+        CLEANUP_FREE char *parent = strndup(path, (size_t) (strrchr(path, '/') - path));
+
+        return parent ? path_make_directories(parent, 0700) : -ENOMEM;
+}
+
 static int prepare_monitor(StartPlan *plan)
 {
         Container *container = plan->container;
@@ -234,11 +250,15 @@ static int prepare_monitor(StartPlan *plan)
         CLEANUP_FREE char *spool = engine_spool_path(container->engine, container->id);
         CLEANUP_FREE char *health = container_runtime_path(container, MONITOR_HEALTH_STATE);
         CLEANUP_FREE char *log_path = container_log_path(container);
-        CLEANUP_FREE char *spool_size = str_printf("%llu", (unsigned long long) config->log_spool_size);
+        const json_t *log = json_object_get(container_host_config(container), "LogConfig");
+        int64_t buffer = container_log_buffer(log);
+        CLEANUP_FREE char *spool_size = str_printf("%llu", buffer < 0 ? (unsigned long long) config->log_spool_size
+                                                                      : (unsigned long long) buffer);
+        CLEANUP_FREE char *compress = compress_program(config);
         CLEANUP_FREE char *tag = container_log_tag(container), *extra = container_log_extra(container);
         char listen_text[16], run_text[24];
 
-        if (!socket_path || !directory || !resolver || !spool || !spool_size || !health || !tag || !extra)
+        if (!socket_path || !directory || !resolver || !spool || !spool_size || !health || !tag || !extra || !compress)
                 return -ENOMEM;
         plan->socket_path = strdup(socket_path);
         if (!plan->socket_path)
@@ -249,13 +269,15 @@ static int prepare_monitor(StartPlan *plan)
         snprintf(listen_text, sizeof(listen_text), "%d", plan->listen_fd);
         snprintf(run_text, sizeof(run_text), "%lld", (long long) container->run);
 
-        const json_t *log = json_object_get(container_host_config(container), "LogConfig");
         CLEANUP_ERROR Error error = { 0 };
         ContainerLogFiles files;
         char log_size[24], log_files[24];
 
         if (container_log_files(log, &files, &error) != 0)
                 return -EINVAL;
+        int r = log_path ? make_parent(log_path) : 0;
+        if (r < 0)
+                return r;
         snprintf(log_size, sizeof(log_size), "%lld", (long long) files.size);
         snprintf(log_files, sizeof(log_files), "%lld", (long long) files.files);
         const char *const argv[] = {
@@ -288,6 +310,10 @@ static int prepare_monitor(StartPlan *plan)
                 log_size,
                 "--log-files",
                 log_files,
+                "--log-compress",
+                files.compress ? compress : "",
+                "--log-drop",
+                buffer < 0 ? "0" : "1",
                 "--log-extra",
                 extra,
                 "--health-state",
@@ -298,7 +324,7 @@ static int prepare_monitor(StartPlan *plan)
                 json_get_bool(container_config(container), "StdinOnce") ? "1" : "0",
         };
         for (size_t i = 0; i < ARRAY_SIZE(argv); i++) {
-                int r = strv_append(&plan->monitor_argv, argv[i]);
+                r = strv_append(&plan->monitor_argv, argv[i]);
                 if (r < 0)
                         return r;
         }

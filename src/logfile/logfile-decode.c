@@ -2,11 +2,10 @@
 /* Reading one record. The JSON is anybody's: members in any order, further ones, any white space. */
 #include <string.h>
 
-#include "berth/logfile.h"
 #include "berth/string.h"
+#include "logfile-local.h"
 
 #define DEPTH_MAX 32
-#define LOCAL_HEAD 17
 
 typedef struct Cursor {
         const char *at, *end;
@@ -285,35 +284,29 @@ static int decode_json(const char *line, size_t size, Buffer *text, LogfileRecor
         return 0;
 }
 
-static int decode_local(const char *line, size_t size, LogfileRecord *record)
-{
-        uint64_t time = 0;
-
-        if (size < LOCAL_HEAD)
-                return -EBADMSG;
-        for (size_t i = 0; i < 16; i += 4) {
-                int part = hex4(line + i, 4);
-
-                if (part < 0)
-                        return -EBADMSG;
-                time = time << 16 | (unsigned) part;
-        }
-        if (time > INT64_MAX || !line[16] || !strchr("oOeE", line[16]))
-                return -EBADMSG;
-        record->time_ns = (int64_t) time;
-        record->standard_error = (line[16] | 0x20) == 'e';
-        record->ended = (line[16] & 0x20) != 0;
-        record->data = line + LOCAL_HEAD;
-        record->size = size - LOCAL_HEAD;
-        return 0;
-}
-
 int logfile_decode(LogfileFormat format, const char *line, size_t size, Buffer *text, LogfileRecord *ret_record)
 {
         LogfileRecord record = {};
-        int r = format == LOGFILE_JSON ? decode_json(line, size, text, &record) : decode_local(line, size, &record);
+        int r = format == LOGFILE_JSON ? decode_json(line, size, text, &record)
+                                       : logfile_local_decode(line, size, &record);
 
         if (r >= 0)
                 *ret_record = record;
         return r;
+}
+
+bool logfile_find(LogfileFormat format, const char *data, size_t size, size_t *ret_start, size_t *ret_size,
+                  size_t *ret_next)
+{
+        const char *end;
+
+        if (format == LOGFILE_LOCAL)
+                return logfile_local_find(data, size, ret_start, ret_size, ret_next);
+        end = size > 0 ? memchr(data, '\n', size) : NULL;
+        *ret_next = end ? (size_t) (end - data) + 1 : 0;
+        if (!end)
+                return false;
+        *ret_start = 0;
+        *ret_size = (size_t) (end - data);
+        return true;
 }

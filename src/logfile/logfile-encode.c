@@ -4,12 +4,13 @@
 #include <time.h>
 
 #include "berth/logfile.h"
+#include "logfile-local.h"
 #include "logfile-utf8.h"
 
 /* One byte of text can take so many in JSON. */
 #define ESCAPED_MAX 6
 /* The names, the stream and the time around the text. */
-#define FRAME_SIZE 160
+#define FRAME_SIZE MAX(160, LOGFILE_LOCAL_FRAME)
 
 static const char digits[] = "0123456789abcdef";
 
@@ -155,19 +156,6 @@ static char *put_json(LogfileEncoder *encoder, char *out, const LogfileRecord *r
         return put(out, "\"}\n");
 }
 
-static char *put_local(char *out, const LogfileRecord *record)
-{
-        uint64_t time = (uint64_t) record->time_ns;
-
-        for (int shift = 60; shift >= 0; shift -= 4)
-                *out++ = digits[time >> shift & 15];
-        *out++ = record->standard_error ? (record->ended ? 'e' : 'E') : (record->ended ? 'o' : 'O');
-        memcpy(out, record->data, record->size);
-        out += record->size;
-        *out++ = '\n';
-        return out;
-}
-
 int logfile_encode(LogfileEncoder *encoder, const LogfileRecord *record, Buffer *out)
 {
         bool json = encoder->format == LOGFILE_JSON;
@@ -178,7 +166,7 @@ int logfile_encode(LogfileEncoder *encoder, const LogfileRecord *record, Buffer 
         if (r < 0)
                 return r;
         end = json ? put_json(encoder, out->data + out->size, record, n_attributes)
-                   : put_local(out->data + out->size, record);
+                   : logfile_local_put(out->data + out->size, record);
         out->size = (size_t) (end - out->data);
         out->data[out->size] = '\0';
         return 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* logfile_read(): all files are opened first, so that what is renamed meanwhile is read all the same; then they are
- * read one after the other. With a tail the lines are counted before, file by file from the newest. A follower that was
- * overtaken by renames finds its place again by the time of the last record it took. */
+ * read one after the other, but for those that are too old. With a tail the lines are counted before, file by file from
+ * the newest, and in plain files from the end. A follower that was overtaken by renames finds its place again by the
+ * time of the last record it took. */
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
@@ -78,19 +79,21 @@ static int take_record(Reader *reader, LogfileRecord *record)
 /* Cuts what was read into records, and keeps the rest. */
 static int take_bytes(Reader *reader)
 {
+        LogfileFormat format = reader->query->format;
         Buffer *bytes = &reader->bytes;
-        size_t at = 0;
+        size_t at = 0, start, size, next;
         int r = 0;
 
-        while (r == 0 && !reader->stopped && at < bytes->size) {
-                const char *line = bytes->data + at, *end = memchr(line, '\n', bytes->size - at);
+        while (r == 0 && !reader->stopped) {
+                const char *data = bytes->data + at;
+                bool found = logfile_find(format, data, bytes->size - at, &start, &size, &next);
                 LogfileRecord record;
 
-                if (!end)
+                at += next;
+                if (!found)
                         break;
-                at += (size_t) (end - line) + 1;
-                if (!reader->discarding && logfile_decode(reader->query->format, line, (size_t) (end - line),
-                                                          reader->counting ? NULL : &reader->text, &record) >= 0)
+                if (!reader->discarding &&
+                    logfile_decode(format, data + start, size, reader->counting ? NULL : &reader->text, &record) >= 0)
                         r = take_record(reader, &record);
                 reader->discarding = false;
         }
@@ -185,35 +188,90 @@ static int open_all(Reader *reader, Sources *ret)
         return r;
 }
 
-/* Where the last lines begin: the file, and how many lines of it are passed over. */
+/* The time of a file's first record; INT64_MAX where it has none. */
+static int first_time(LogfileFormat format, LogfileSource *source, int64_t *ret_ns)
+{
+        const LogfileQuery query = { .format = format, .until_ns = 1 };
+        Reader first = { .query = &query, .counting = true, .last_ns = INT64_MAX };
+        int r;
+
+        r = read_source(&first, source);
+        buffer_clear(&first.bytes);
+        logfile_source_seek(source, 0);
+        if (r >= 0)
+                *ret_ns = first.last_ns;
+        return r;
+}
+
+/* Passes over files that were changed last before the time that is asked for. Where the clock was set back, a file's
+ * records are later than its change, and it is read. */
+static int skip_old(const Reader *reader, Sources *sources, size_t *ret_first)
+{
+        int64_t since = reader->query->since_ns, first_ns = 0;
+        size_t i = 0;
+        int r = 0;
+
+        while (i + 1 < sources->n && since > 0 && sources->list[i].modified_ns < since - CLOCK_SLACK_NS) {
+                r = first_time(reader->query->format, &sources->list[i], &first_ns);
+                if (r < 0 || first_ns >= since)
+                        break;
+                i++;
+        }
+        *ret_first = i;
+        return r;
+}
+
+static void begin_counting(Reader *counter)
+{
+        counter->lines = 0;
+        counter->open[0] = counter->open[1] = counter->stopped = false;
+}
+
+/* Counts the lines at the end of a file, until there are so many. The source is left where they begin. */
+static int count_last(Reader *counter, LogfileSource *source, int64_t wanted)
+{
+        off_t start = source->limit;
+        int r;
+
+        for (off_t window = BLOCK;; window *= 4) {
+                start = source->inflate ? 0 : logfile_source_boundary(source, counter->query->format, start, window);
+                logfile_source_seek(source, start);
+                begin_counting(counter);
+                r = read_source(counter, source);
+                logfile_source_seek(source, start);
+                forget_rest(counter);
+                if (r < 0 || start == 0 || counter->lines >= wanted)
+                        return r;
+        }
+}
+
+/* Where the last lines begin: the file, which is left at a record from which on they are all read, and how many lines
+ * from there on are passed over. Files before *ret_first do not count. */
 static int seek_tail(Reader *reader, Sources *sources, size_t *ret_first)
 {
         Reader counter = { .query = reader->query, .counting = true };
-        size_t i = sources->n;
-        int64_t lines = 0;
+        size_t i = sources->n, oldest = *ret_first;
+        int64_t tail = MIN(reader->query->tail, INT64_MAX / 2), lines = 0, wanted = 1;
         int r = 0;
 
-        /* In each file the first line of either stream may be the rest of one that began in the file before. */
-        while (r >= 0 && i > 0 && lines < reader->query->tail + 2 * (int64_t) (sources->n - i + 1)) {
-                LogfileSource *source = &sources->list[--i];
-
-                counter.lines = 0;
-                counter.open[0] = counter.open[1] = counter.stopped = false;
-                r = read_source(&counter, source);
+        while (r >= 0 && i > oldest && lines < wanted) {
+                i--;
+                /* From where reading begins, the first line of either stream may be the rest of one from before. */
+                wanted = tail + 2 * (int64_t) (sources->n - i);
+                r = count_last(&counter, &sources->list[i], wanted - lines);
                 lines += counter.lines;
-                logfile_source_seek(source, 0);
-                forget_rest(&counter);
         }
         /* Now as they will be read. */
-        counter.lines = 0;
-        counter.open[0] = counter.open[1] = counter.stopped = false;
+        begin_counting(&counter);
         for (size_t k = i; r >= 0 && k < sources->n; k++) {
+                off_t start = sources->list[k].offset;
+
                 r = read_source(&counter, &sources->list[k]);
-                logfile_source_seek(&sources->list[k], 0);
+                logfile_source_seek(&sources->list[k], k == i ? start : 0);
                 forget_rest(&counter);
         }
         buffer_clear(&counter.bytes);
-        reader->skip = MAX(counter.lines - reader->query->tail, 0);
+        reader->skip = MAX(counter.lines - tail, 0);
         *ret_first = i;
         return r;
 }
@@ -244,6 +302,8 @@ static int next_file(Reader *reader, LogfileSource *source)
                 reader->resume_ns = reader->last_ns;
                 reader->n_resume = reader->n_last;
                 next = 0;
+                while (next + 1 < sources.n && sources.list[next].modified_ns < reader->resume_ns - CLOCK_SLACK_NS)
+                        next++;
         } else {
                 next++;
         }
@@ -325,6 +385,8 @@ static int read_all(Reader *reader)
                         watch = fd_close(watch);
         }
         r = open_all(reader, &sources);
+        if (r >= 0)
+                r = skip_old(reader, &sources, &first);
         if (r >= 0 && reader->query->tail >= 0)
                 r = seek_tail(reader, &sources, &first);
         for (size_t i = first; r == 0 && i < sources.n; i++) {

@@ -29,3 +29,7 @@ ssize_t logfile_source_read(LogfileSource *source, void *data, size_t size);
 
 /* Back to the beginning, or to a place in a plain file. */
 void logfile_source_seek(LogfileSource *source, off_t offset);
+
+/* Of a plain file: where a record begins, at least LEAST bytes before the limit; 0 where none is found. FROM is the
+ * limit, or where a record begins. */
+off_t logfile_source_boundary(const LogfileSource *source, LogfileFormat format, off_t from, off_t least);

@@ -9,7 +9,6 @@
 
 #include "berth/cleanup.h"
 #include "berth/log.h"
-#include "berth/string.h"
 #include "monitor-file.h"
 
 #define OUT_MAX (32u * 1024)
@@ -24,19 +23,24 @@ static int open_file(MonitorFile *file)
         if (fd < 0 || fstat(fd, &st) < 0)
                 return -errno;
         file->size = (uint64_t) st.st_size;
-        /* A crash left half a record. */
-        if (st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1 && last != '\n' && write(fd, "\n", 1) == 1)
+        /* A crash left half a record; one of the other format does no harm to those behind it. */
+        if (file->encoder.format == LOGFILE_JSON && st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1 &&
+            last != '\n' && write(fd, "\n", 1) == 1)
                 file->size++;
         file->fd = TAKE_FD(fd);
         return 0;
 }
 
-static uint64_t count_records(const char *data, size_t size)
+/* How many whole records there are, and where the last of them ends. */
+static uint64_t count_records(const MonitorFile *file, const char *data, size_t size, size_t *ret_end)
 {
+        size_t at = 0, start, length, next;
         uint64_t n = 0;
 
-        for (const char *end = data + size; (data = memchr(data, '\n', (size_t) (end - data))); data++)
-                n++;
+        for (; logfile_find(file->encoder.format, data + at, size - at, &start, &length, &next); n++)
+                at += next;
+        if (ret_end)
+                *ret_end = at;
         return n;
 }
 
@@ -72,14 +76,15 @@ static int flush(MonitorFile *file)
                         done += (size_t) n;
         }
         if (r < 0) {
-                const char *end = done > 0 ? memrchr(out->data, '\n', done) : NULL;
-                size_t whole = end ? (size_t) (end - out->data) + 1 : 0;
+                size_t whole;
+                uint64_t n =
+                        count_records(file, out->data, out->size, NULL) - count_records(file, out->data, done, &whole);
                 struct stat st;
 
                 if (done > whole && fstat(file->fd, &st) >= 0 &&
                     ftruncate(file->fd, st.st_size - (off_t) (done - whole)) < 0)
                         log_debug("cannot cut %s: %s", file->path, strerror(errno));
-                tell_lost(file, r, count_records(out->data + whole, out->size - whole));
+                tell_lost(file, r, n);
                 done = whole;
         }
         file->size += done;
@@ -135,6 +140,8 @@ static int rotate(MonitorFile *file)
         fd_close(file->fd);
         file->fd = TAKE_FD(fd);
         file->size = 0;
+        monitor_compress_rotated(&file->compress, (unsigned) file->files);
+        monitor_compress_begin(&file->compress, file->path);
         return 0;
 }
 
@@ -202,8 +209,16 @@ static void put(MonitorFile *file, bool error_stream, const char *data, size_t s
                                  .data = data,
                                  .size = size };
 
+        if (line->ordinal == 0 && !ended && id_generate(line->id) < 0)
+                line->id[0] = '\0';
+        if (line->ordinal > 0 || !ended) {
+                record.line_id = line->id;
+                record.ordinal = ++line->ordinal;
+        }
         put_record(file, &record);
         line->time_ns = ended ? 0 : record.time_ns;
+        if (ended)
+                line->ordinal = 0;
 }
 
 /* Takes output up to the end of a line or of a piece, or all of it. */
@@ -256,13 +271,18 @@ void monitor_file_finish(MonitorFile *file)
         put_gap(file);
 }
 
-void monitor_file_init(MonitorFile *file, const char *path, LogfileFormat format, uint64_t limit, int64_t files)
+void monitor_file_init(MonitorFile *file, const char *path, LogfileFormat format, uint64_t limit, int64_t files,
+                       const char *compress)
 {
         int r;
 
-        *file = (MonitorFile) {
-                .path = path, .fd = -EBADF, .limit = limit, .files = files, .encoder = { .format = format }
-        };
+        *file = (MonitorFile) { .path = path,
+                                .fd = -EBADF,
+                                .limit = limit,
+                                .files = files,
+                                .encoder = { .format = format },
+                                .compress = { .program = compress } };
+        monitor_compress_begin(&file->compress, path);
         r = open_file(file);
         if (r < 0)
                 log_warning_errno(r, "cannot open %s", path);
@@ -273,5 +293,6 @@ void monitor_file_deinit(MonitorFile *file)
         for (size_t i = 0; i < ARRAY_SIZE(file->lines); i++)
                 buffer_clear(&file->lines[i].text);
         buffer_clear(&file->out);
+        monitor_compress_stop(&file->compress);
         file->fd = fd_close(file->fd);
 }

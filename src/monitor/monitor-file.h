@@ -10,10 +10,14 @@
 
 #include "berth/buffer.h"
 #include "berth/logfile.h"
+#include "berth/string.h"
+#include "monitor-compress.h"
 
 typedef struct MonitorFileLine {
         Buffer text; /* what has no end yet */
         int64_t time_ns;
+        unsigned ordinal;       /* of its last piece that is written; 0: none is */
+        char id[ID_LENGTH + 1]; /* of a line in pieces */
 } MonitorFileLine;
 
 typedef struct MonitorFile {
@@ -22,6 +26,7 @@ typedef struct MonitorFile {
         uint64_t size, limit; /* of the file; 0: none */
         int64_t files;        /* how many there may be */
         LogfileEncoder encoder;
+        MonitorCompress compress;
         Buffer out; /* records that are not written yet */
         MonitorFileLine lines[2];
         uint64_t lost, gap; /* records; of these, those that no record tells of */
@@ -29,8 +34,9 @@ typedef struct MonitorFile {
         bool telling;
 } MonitorFile;
 
-/* What cannot be opened now is tried again with the next output. */
-void monitor_file_init(MonitorFile *file, const char *path, LogfileFormat format, uint64_t limit, int64_t files);
+/* What cannot be opened now is tried again with the next output. COMPRESS is the program for older files, or NULL. */
+void monitor_file_init(MonitorFile *file, const char *path, LogfileFormat format, uint64_t limit, int64_t files,
+                       const char *compress);
 void monitor_file_deinit(MonitorFile *file);
 
 /* Takes all of it. */

@@ -83,7 +83,11 @@ static int append(MonitorLog *log, MonitorRecord *record, const char *text, int6
 
         if (r >= 0)
                 r = monitor_journal_append(&log->journal, record, text, now);
-        if (r == -ENOBUFS && !monitor_journal_is_gone(&log->journal, now))
+        if (r == -ENOBUFS && log->drops) {
+                monitor_journal_send(&log->journal, now);
+                r = monitor_journal_append(&log->journal, record, text, now);
+        }
+        if (r == -ENOBUFS && !log->drops && !monitor_journal_is_gone(&log->journal, now))
                 return r;
         if (r < 0) {
                 fd_close(record->memfd);

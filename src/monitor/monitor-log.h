@@ -28,6 +28,7 @@ typedef struct MonitorLine {
 typedef struct MonitorLog {
         bool enabled;
         bool terminal; /* all output is standard output */
+        bool drops;    /* what finds no room is lost at once, and the container never waits */
         MonitorJournal journal;
         MonitorFile file;     /* with a path: takes everything, and the journal is not enabled */
         MonitorLine lines[2]; /* of standard output and standard error */

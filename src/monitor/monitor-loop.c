@@ -50,6 +50,15 @@ static int init_net(Monitor *monitor, const MonitorOptions *options)
         return 0;
 }
 
+static void init_file(MonitorFile *file, const MonitorOptions *options)
+{
+        monitor_file_init(file, options->log_path,
+                          str_equal(options->log_driver, "local") ? LOGFILE_LOCAL : LOGFILE_JSON,
+                          (uint64_t) options->log_size, options->log_files,
+                          str_empty(options->log_compress) ? NULL : options->log_compress);
+        file->encoder.attributes = str_empty(options->log_extra) ? NULL : options->log_extra;
+}
+
 int monitor_init(Monitor *monitor, const MonitorOptions *options)
 {
         const MonitorEntryFields fields = { options->id, options->name, options->image, options->tag,
@@ -73,11 +82,9 @@ int monitor_init(Monitor *monitor, const MonitorOptions *options)
         if (r >= 0 && monitor->log.enabled && options->spool)
                 r = monitor_journal_use_spool(&monitor->log.journal, options->spool, (uint64_t) options->spool_size, 0,
                                               true);
-        if (r >= 0 && str_equal(options->log_driver, "json-file")) {
-                monitor_file_init(&monitor->log.file, options->log_path, LOGFILE_JSON, (uint64_t) options->log_size,
-                                  options->log_files);
-                monitor->log.file.encoder.attributes = str_empty(options->log_extra) ? NULL : options->log_extra;
-        }
+        monitor->log.drops = options->log_drop != 0;
+        if (r >= 0 && !str_empty(options->log_path))
+                init_file(&monitor->log.file, options);
         if (r >= 0)
                 r = init_net(monitor, options);
         if (r < 0)
@@ -202,7 +209,7 @@ static void reap_process(Monitor *monitor, int64_t now)
 }
 
 /* Children that were left to this process by whoever was here before it became the monitor. */
-static void reap_others(const Monitor *monitor)
+static void reap_others(Monitor *monitor)
 {
         for (;;) {
                 siginfo_t info = {};
@@ -214,7 +221,8 @@ static void reap_others(const Monitor *monitor)
                         return;
                 if (monitor->health.running && info.si_pid == monitor->health.run.pid)
                         return;
-                (void) waitid(P_PID, (id_t) info.si_pid, &info, WEXITED | WNOHANG);
+                if (waitid(P_PID, (id_t) info.si_pid, &info, WEXITED | WNOHANG) >= 0 && monitor->log.file.path)
+                        monitor_compress_reaped(&monitor->log.file.compress, monitor->log.file.path, &info);
         }
 }
 

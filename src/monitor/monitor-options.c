@@ -28,6 +28,8 @@ static const struct {
         STRING("--log-driver", log_driver),
         STRING("--log-path", log_path),
         STRING("--log-extra", log_extra),
+        STRING("--log-compress", log_compress),
+        NUMBER("--log-drop", log_drop, 1),
         NUMBER("--log-size", log_size, INT64_MAX),
         NUMBER("--log-files", log_files, INT_MAX),
         STRING("--journal-socket", journal_socket),
@@ -94,8 +96,10 @@ static int check(const MonitorOptions *options)
                 log_error("%s is needed", missing);
                 return -EINVAL;
         }
-        if (!str_equal(options->log_driver, "journald") && !str_equal(options->log_driver, "none") &&
-            !(options->log_path && str_equal(options->log_driver, "json-file"))) {
+        bool files = str_equal(options->log_driver, "json-file") || str_equal(options->log_driver, "local");
+
+        if (files ? str_empty(options->log_path)
+                  : !str_equal(options->log_driver, "journald") && !str_equal(options->log_driver, "none")) {
                 log_error("unknown log driver: %s", options->log_driver);
                 return -EINVAL;
         }

@@ -8,11 +8,11 @@
 typedef struct MonitorOptions {
         const char *id, *name, *image, *tag; /* all strings point into argv */
         const char *directory, *notify, *payload, *log_driver, *journal_socket, *spool, *health_state, *resolver;
-        const char *log_path, *log_extra;
+        const char *log_path, *log_extra, *log_compress;
         int64_t run, pid;
         int64_t listen, pidfd, terminal, input, output, errors, health; /* descriptors, or -EBADF */
         int64_t stdin_once;
-        int64_t log_size, log_files;
+        int64_t log_size, log_files, log_drop;
         int64_t spool_size, drain, skip;
 } MonitorOptions;
 

@@ -171,6 +171,32 @@ static void test_long_absence(void **state)
         expect_lines(&f, next - 10, next);
 }
 
+/* mode=non-blocking: what finds no room is dropped, counted and told of, and the container never waits. */
+static void test_drops(void **state)
+{
+        FIXTURE(f);
+        unsigned held, next;
+        unsigned long long lost;
+        const char *message;
+
+        (void) state;
+        f.log.drops = true;
+        assert_int_equal(feed(&f, 0, 100000), 100000);
+        held = 100000 - (unsigned) f.log.lost;
+        assert_in_range(held, 1, 99999);
+        bind_journald(&f);
+        f.now += SEC;
+        dispatch(&f);
+        expect_lines(&f, 0, held);
+        next = feed(&f, 100000, 10);
+        dispatch(&f);
+        message = take(&f);
+        assert_non_null(message);
+        assert_int_equal(sscanf(message, "berth-monitor: the journal was out of reach, %llu lines", &lost), 1);
+        assert_int_equal(lost, f.log.lost);
+        expect_lines(&f, 100000, next);
+}
+
 static void test_new_socket_loses_nothing(void **state)
 {
         FIXTURE(f);
@@ -220,11 +246,9 @@ static void test_abandon_counts(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_short_absence),
-                cmocka_unit_test(test_long_absence),
-                cmocka_unit_test(test_new_socket_loses_nothing),
-                cmocka_unit_test(test_parts),
-                cmocka_unit_test(test_abandon_counts),
+                cmocka_unit_test(test_short_absence), cmocka_unit_test(test_long_absence),
+                cmocka_unit_test(test_drops),         cmocka_unit_test(test_new_socket_loses_nothing),
+                cmocka_unit_test(test_parts),         cmocka_unit_test(test_abandon_counts),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
