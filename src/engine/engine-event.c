@@ -17,6 +17,8 @@
 
 #define RETRY_US (UINT64_C(20) * 1000)
 #define QUEUE_MAX 10000u
+/* Whoever wants to see all events waits no longer for those that journald does not take. */
+#define PATIENCE_US (UINT64_C(2) * 1000 * 1000)
 /* At the end of the process. */
 #define FLUSH_TRIES 50
 #define FLUSH_PAUSE_NS (20L * 1000 * 1000)
@@ -26,11 +28,19 @@ typedef struct QueuedEvent {
         Buffer entry;
 } QueuedEvent;
 
+typedef struct EventWait {
+        STAILQ_ENTRY(EventWait) link;
+        uint64_t deadline_us;
+        void (*sent)(Engine *engine, void *userdata);
+        void *userdata;
+} EventWait;
+
 struct EventSender {
         int fd; /* connected to journald; -EBADF where it is not there */
         char *directory;
         STAILQ_HEAD(, QueuedEvent) queue;
         size_t n;
+        STAILQ_HEAD(, EventWait) waits;
         sd_event_source *retry;
 };
 
@@ -134,6 +144,37 @@ static void send_queue(EventSender *sender)
                 wake(sender);
 }
 
+/* Those that have waited long enough, in their order; all where nothing is queued any more. */
+static void answer_waits(Engine *engine)
+{
+        EventSender *sender = engine->events;
+        EventWait *wait;
+        uint64_t now = 0;
+
+        (void) sd_event_now(engine->event, CLOCK_MONOTONIC, &now);
+        while ((wait = STAILQ_FIRST(&sender->waits)) && (sender->n == 0 || now >= wait->deadline_us)) {
+                STAILQ_REMOVE_HEAD(&sender->waits, link);
+                wait->sent(engine, wait->userdata);
+                free(wait);
+        }
+}
+
+int engine_events_when_sent(Engine *engine, void (*sent)(Engine *engine, void *userdata), void *userdata)
+{
+        EventSender *sender = engine->events;
+        EventWait *wait = calloc(1, sizeof(*wait));
+        uint64_t now = 0;
+
+        if (!wait)
+                return -ENOMEM;
+        (void) sd_event_now(engine->event, CLOCK_MONOTONIC, &now);
+        *wait = (EventWait) { .deadline_us = now + PATIENCE_US, .sent = sent, .userdata = userdata };
+        STAILQ_INSERT_TAIL(&sender->waits, wait, link);
+        send_queue(sender);
+        answer_waits(engine);
+        return 0;
+}
+
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 {
         Engine *engine = userdata;
@@ -143,6 +184,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 
         sender->retry = sd_event_source_disable_unref(sender->retry);
         send_queue(sender);
+        answer_waits(engine);
         if (sender->n == 0 || sd_event_add_time_relative(engine->event, &sender->retry, CLOCK_MONOTONIC, RETRY_US, 0,
                                                          on_retry, engine) < 0)
                 engine_job_end(engine);
@@ -294,6 +336,7 @@ int engine_events_open(Engine *engine)
                 return -ENOMEM;
         sender->fd = -EBADF;
         STAILQ_INIT(&sender->queue);
+        STAILQ_INIT(&sender->waits);
         engine->events = sender;
         sender->directory = path_join(engine->config->exec_root, "events");
         lift_rate_limit();
@@ -302,7 +345,7 @@ int engine_events_open(Engine *engine)
 
 void engine_events_free(Engine *engine)
 {
-        EventSender *sender = TAKE_PTR(engine->events);
+        EventSender *sender = engine->events;
 
         if (!sender)
                 return;
@@ -313,6 +356,8 @@ void engine_events_free(Engine *engine)
         }
         while (sender->n > 0)
                 drop_first(sender);
+        answer_waits(engine);
+        engine->events = NULL;
         sd_event_source_disable_unref(sender->retry);
         fd_close(sender->fd);
         free(sender->directory);

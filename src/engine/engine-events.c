@@ -7,12 +7,13 @@
 
 #include "berth/file.h"
 #include "berth/json.h"
+#include "berth/log.h"
 #include "engine-private.h"
 
 typedef struct EventJob {
         Stream stream;
         JournalEventQuery query;
-        const json_t *filters;
+        json_t *filters; /* owned */
         int64_t since_ns;
         char path[sizeof(((struct sockaddr_un *) 0)->sun_path)];
 } EventJob;
@@ -139,28 +140,52 @@ static int run_events(void *userdata, int result_fd)
         return r;
 }
 
+static void job_free(EventJob *job)
+{
+        stream_clear(&job->stream);
+        json_decref(job->filters);
+        free(job);
+}
+
+DEFINE_CLEANUP(cleanup_job_ptr, EventJob *, job_free)
+
+static void start(Engine *engine, void *userdata)
+{
+        CLEANUP(cleanup_job_ptr) EventJob *job = userdata;
+        const WorkerJob worker = {
+                .run = run_events, .userdata = job, .keep_fds = &job->stream.fd, .n_keep_fds = 1, .detached = true
+        };
+        int r = engine_worker_start(engine, &worker);
+
+        if (r < 0)
+                log_debug("cannot start a reader of events: %s", strerror(-r));
+}
+
+/* What the engine still holds because journald was slow is in the past too. */
 int engine_events_follow(Engine *engine, const EventQuery *query, Stream *stream)
 {
         static unsigned counter;
         int64_t now = time_now_ns();
         bool past = query->since_ns > 0 || query->until_ns > 0;
-        EventJob job = { .filters = query->filters, .since_ns = past ? query->since_ns : now };
+        CLEANUP(cleanup_job_ptr) EventJob *job = calloc(1, sizeof(*job));
 
-        job.query = (JournalEventQuery) { .since_ns = job.since_ns,
-                                          .until_ns = query->until_ns,
-                                          .follow = query->until_ns == 0 || query->until_ns > now,
-                                          .wake_fd = -EBADF,
-                                          .client_fd = stream->fd };
-        if (snprintf(job.path, sizeof(job.path), "%s/events/%d-%u", engine->config->exec_root, (int) getpid(),
-                     counter++) >= (int) sizeof(job.path)) {
+        if (!job) {
                 stream_clear(stream);
-                return -ENAMETOOLONG;
+                return -ENOMEM;
         }
-        stream_move(&job.stream, stream);
-        WorkerJob worker = {
-                .run = run_events, .userdata = &job, .keep_fds = &job.stream.fd, .n_keep_fds = 1, .detached = true
-        };
-        int r = engine_worker_start(engine, &worker);
-        stream_clear(&job.stream);
+        stream_move(&job->stream, stream);
+        job->filters = json_incref((json_t *) query->filters);
+        job->since_ns = past ? query->since_ns : now;
+        job->query = (JournalEventQuery) { .since_ns = job->since_ns,
+                                           .until_ns = query->until_ns,
+                                           .follow = query->until_ns == 0 || query->until_ns > now,
+                                           .wake_fd = -EBADF,
+                                           .client_fd = job->stream.fd };
+        if (snprintf(job->path, sizeof(job->path), "%s/events/%d-%u", engine->config->exec_root, (int) getpid(),
+                     counter++) >= (int) sizeof(job->path))
+                return -ENAMETOOLONG;
+        int r = engine_events_when_sent(engine, start, job);
+        if (r >= 0)
+                TAKE_PTR(job);
         return r;
 }

@@ -181,6 +181,8 @@ void container_note_caller(Container *container);
 void container_forget_caller(Container *container);
 int engine_events_open(Engine *engine);
 void engine_events_free(Engine *engine);
+/* Calls SENT, once and perhaps at once, when journald has got all events there were, or does not take them. */
+int engine_events_when_sent(Engine *engine, void (*sent)(Engine *engine, void *userdata), void *userdata);
 
 /* engine-restart.c: policies */
 typedef enum RestartPolicy {
