@@ -3,7 +3,7 @@
 """Berth beside Docker and Podman on one host. Every row does the same with each engine in turn, again and again, and
 shows the medians; the last column is Docker's divided by Berth's. Runs as root in a test host.
 
-usage: bench.py [ROW...]    rows: run crun start calls load cp exec many memory logs pull push save commit
+usage: bench.py [ROW...]    rows: run crun start calls load cp exec many memory logs files pull push save commit
                            layers images activation disk
 BENCH_N      rounds of a quick row (15)
 BENCH_SLOW   rounds of a slow one (3)
@@ -296,8 +296,32 @@ def row_logs():
     show("of these lines kept, at the least", "", {engine: min(kept[engine]) for engine in ENGINES}, ratio=False)
 
 
+FILE_DRIVERS = {DOCKER: "json-file", PODMAN: "k8s-file", BERTH: "json-file"}
+
+
+def row_files():
+    """The same into a file, which the engine's own reader reads back."""
+    kept, read = ({engine: [] for engine in ENGINES} for _ in range(2))
+
+    def measure(engine):
+        name = f"file-{engine.name}-{len(kept[engine])}"
+        start = time.monotonic()
+        engine.time("run", "-d", "--log-driver", FILE_DRIVERS[engine], "--name", name, "busybox", "seq", str(LINES))
+        engine.time("wait", name)
+        taken = time.monotonic() - start
+        start = time.monotonic()
+        kept[engine].append(sum(line.isdigit() for line in engine.output("logs", name).splitlines()))
+        read[engine].append((time.monotonic() - start) * 1000)
+        engine.time("rm", "-f", name)
+        return taken * 1000
+    taken = alternate(SLOW, measure)
+    show(f"burst of {LINES} lines into a file: the program runs", "ms", taken)
+    show("reading them by logs", "ms", {engine: statistics.median(read[engine]) for engine in ENGINES})
+    show("of these lines kept, at the least", "", {engine: min(kept[engine]) for engine in ENGINES}, ratio=False)
+
+
 ROWS = {"run": row_run, "crun": row_crun, "start": row_start, "calls": row_calls, "load": row_load, "cp": row_cp, "exec": row_exec,
-        "many": row_many, "memory": row_memory, "logs": row_logs}
+        "many": row_many, "memory": row_memory, "logs": row_logs, "files": row_files}
 ROWS |= {name: functools.partial(row, sys.modules[__name__]) for name, row in bench_images.ROWS.items()}
 
 

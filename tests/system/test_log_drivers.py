@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Logs in files: what is in them, that they rotate, and that docker logs reads all of it, berthd killed or not."""
+import gzip
 import json
 import os
 import subprocess
@@ -9,9 +10,46 @@ import unittest
 
 import hosted
 from hosted import run
-from test_faults import daemon_kill
+from test_faults import daemon_kill, kill
+from test_spool import identify, journald_stopped, monitors, new_name
 
 FILES = ("--network", "none", "--log-driver", "json-file")
+
+
+def local_path(name):
+    """The API does not tell it: these files are the engine's own business."""
+    return f"{hosted.CONTAINERS}/{identify(name)}/local-logs/container.log"
+
+
+def logs_of(path):
+    """The names of a log's files."""
+    return sorted(name for name in os.listdir(os.path.dirname(path)) if name.startswith(os.path.basename(path)))
+
+
+def parse_local(data):
+    """Records as dockerd frames them: the length, the protocol buffer's fields by number, the length again."""
+    records = []
+    while data:
+        size = int.from_bytes(data[:4], "big")
+        body, fields = data[4:4 + size], {}
+        assert data[4 + size:8 + size] == data[:4], data[:40]
+        data = data[8 + size:]
+        while body:
+            key, body = varint(body)
+            fields[key >> 3], body = varint(body)
+            if key & 7 == 2:
+                fields[key >> 3], body = body[:fields[key >> 3]], body[fields[key >> 3]:]
+        records.append(fields)
+    return records
+
+
+def varint(data):
+    value = 0
+    for place, byte in enumerate(data):
+        value |= (byte & 127) << 7 * place
+        if byte < 128:
+            return value, data[place + 1:]
+    raise ValueError(data)
 
 
 def log_path(name):
@@ -71,11 +109,133 @@ class LogDrivers(unittest.TestCase):
         self.assertEqual(run("docker", "logs", "listed"), "text\n")
 
     def test_without_effect(self):
-        """Taken, as files of Compose have them, with a word about it."""
-        for options in (("mode=non-blocking", "max-buffer-size=4m"), ("max-size=1m", "max-file=2", "compress=true")):
-            arguments = [word for option in options for word in ("--log-opt", option)]
-            made = subprocess.run(["docker", "create", *FILES, *arguments, "busybox", "true"], capture_output=True, check=True)
+        """Taken, as files of Compose have it, with a word about it."""
+        for driver in ("json-file", "local"):
+            made = subprocess.run(["docker", "create", "--log-driver", driver, "--log-opt", "mode=non-blocking", "--log-opt", "max-buffer-size=4m",
+                                   "busybox", "true"], capture_output=True, check=True)
             self.assertIn(b"no effect", made.stderr)
+
+    def test_local(self):
+        """What dockerd would find there, and that all readers agree."""
+        script = "echo out; echo err >&2; head -c 40000 /dev/zero | tr '\\0' x; echo; printf part"
+        run("docker", "run", "--name", "own", "--network", "none", "--log-driver", "local", "busybox", "sh", "-c", script)
+        with open(local_path("own"), "rb") as file:
+            records = parse_local(file.read())
+        found = [(fields[1], len(fields[3]), fields.get(4), (fields.get(5) or b"")[-2:]) for fields in records]
+        self.assertEqual(sorted(found[:2]), [(b"stderr", 3, None, b""), (b"stdout", 3, None, b"")])
+        self.assertEqual(found[2:], [(b"stdout", 16384, 1, b"\x18\x01"), (b"stdout", 16384, 1, b"\x18\x02"), (b"stdout", 7232, 1, b"\x18\x03"),
+                                     (b"stdout", 4, 1, b"\x18\x01")])
+        self.assertEqual(len({fields[5][-68:-4] for fields in records[2:5]}), 1, "one line, one identifier")
+        for client in ("docker", "berth"):
+            answer = subprocess.run([client, "logs", "own"], capture_output=True, check=True)
+            self.assertEqual((answer.stdout.decode(), answer.stderr), ("out\n" + "x" * 40000 + "\npart", b"err\n"))
+            self.assertEqual(run(client, "logs", "--tail", "1", "own"), "part")
+        self.assertEqual(json.loads(run("docker", "inspect", "own"))[0]["LogPath"], "")
+        self.assertEqual(json.loads(run("docker", "inspect", "own"))[0]["HostConfig"]["LogConfig"], {"Type": "local", "Config": {}})
+        self.assertIn("local", json.loads(run("docker", "info", "-f", "json"))["Plugins"]["Log"])
+
+    def rotate(self, name, driver, count, *more):
+        """Runs a container whose log has many files, and goes on until all but the newest are compressed."""
+        script = f"seq {count}; until [ -e /done ]; do sleep 0.1; done"
+        run("docker", "run", "-d", "--name", name, "--network", "none", "--log-driver", driver, *more, "busybox", "sh", "-c", script)
+        return local_path(name) if driver == "local" else log_path(name)
+
+    def test_compressed(self):
+        for driver, options in (("json-file", ("max-size=100k", "max-file=4", "compress=true")), ("local", ("max-size=100k", "max-file=4"))):
+            with self.subTest(driver):
+                words = [word for option in options for word in ("--log-opt", option)]
+                path = self.rotate(driver, driver, 30000, *words)
+                base = os.path.basename(path)
+                wanted = [base] + [f"{base}.{number}.gz" for number in (1, 2, 3)]
+                hosted.wait_until(lambda path=path, wanted=wanted: logs_of(path) == wanted, 30, "all older files compressed", 0.1)
+                for number in (1, 2, 3):
+                    with gzip.open(f"{path}.{number}.gz") as file:
+                        self.assertGreater(len(file.read()), 90000)
+                lines = run("docker", "logs", driver).split()
+                first = int(lines[0])
+                self.assertLess(first, 29000)
+                self.assertEqual(lines, [str(number) for number in range(first, 30001)])
+                for client in ("docker", "berth"):
+                    for tail in (1, 100, 5000):
+                        self.assertEqual(run(client, "logs", "--tail", str(tail), driver).split(), lines[-tail:])
+                run("docker", "exec", driver, "touch", "/done")
+                self.assertEqual(run("docker", "wait", driver).strip(), "0")
+
+    def test_followed_while_files_turn(self):
+        for driver in ("json-file", "local"):
+            with self.subTest(driver):
+                script = "i=0; while [ $i -lt 40 ]; do seq $((i * 500 + 1)) $((i * 500 + 500)); i=$((i + 1)); sleep 0.05; done"
+                run("docker", "run", "-d", "--name", driver, "--network", "none", "--log-driver", driver, "--log-opt", "max-size=200k",
+                    "--log-opt", "max-file=20", "--log-opt", "compress=true", "busybox", "sh", "-c", script)
+                followed = run("docker", "logs", "-f", driver).split()
+                self.assertEqual(followed, [str(number) for number in range(1, 20001)])
+                self.assertEqual(run("berth", "logs", driver).split(), followed)
+
+    def test_times(self):
+        """--since and --until over files, of which most need not be read."""
+        for driver in ("json-file", "local"):
+            with self.subTest(driver):
+                script = "for i in 1 2 3; do seq ${i}0001 ${i}9999; sleep 1.2; done"
+                run("docker", "run", "--name", driver, "--network", "none", "--log-driver", driver, "--log-opt", "max-size=100k",
+                    "--log-opt", "max-file=90", "--log-opt", "compress=true", "busybox", "sh", "-c", script)
+                lines = [line.split() for line in run("docker", "logs", "-t", driver).splitlines()]
+                self.assertEqual(len(lines), 3 * 9999)
+                times = dict((text, stamp) for stamp, text in lines)
+                since, until = times["20001"], times["29999"]
+                middle = [text for stamp, text in lines if since <= stamp <= until]
+                self.assertIn("25000", middle)
+                self.assertEqual(run("docker", "logs", "--since", since, "--until", until, driver).split(), middle)
+                self.assertEqual(run("docker", "logs", "--since", since, "--until", until, "--tail", "10", driver).split(), middle[-10:])
+                self.assertEqual(run("docker", "logs", "--since", times["30001"], driver).split()[0], "30001")
+
+    def test_monitor_killed_while_it_compresses(self):
+        """No line that was taken is lost, whatever the kill leaves; the next run tidies up."""
+        for driver in ("json-file", "local"):
+            with self.subTest(driver):
+                options = ("--log-opt", "max-size=300k", "--log-opt", "max-file=50", "--log-opt", "compress=true")
+                run("docker", "run", "-d", "--name", driver, "--network", "none", "--log-driver", driver, *options, "busybox", "sh", "-c",
+                    "seq 1 100000000")
+                path = local_path(driver) if driver == "local" else log_path(driver)
+                hosted.wait_until(lambda path=path: len(logs_of(path)) > 8, 30, "files that turn", 0.02)
+                for pid in monitors(identify(driver)):
+                    kill(pid)
+                hosted.wait_until(lambda driver=driver: not json.loads(run("docker", "inspect", driver))[0]["State"]["Running"], 30, "the end", 0.1)
+                # What a compressing that was cut off leaves.
+                with open(f"{path}.gz.next", "wb") as file:
+                    file.write(b"\x1f\x8b\x08 rubbish")
+                lines = run("docker", "logs", driver).split()
+                first = int(lines[0])
+                self.assertEqual(lines, [str(number) for number in range(first, first + len(lines))])
+                # Both of one file, as where the power went between the two steps.
+                plain = next((name for name in logs_of(path) if name[-1].isdigit()), None)
+                if plain:
+                    with gzip.open(os.path.join(os.path.dirname(path), plain + ".gz"), "wb") as file:
+                        file.write(b"half")
+                    self.assertEqual(run("docker", "logs", driver).split(), lines)
+                run("docker", "start", driver)
+                hosted.wait_until(lambda path=path: sum(name.endswith(".gz") for name in logs_of(path)) > 5, 30, "compressed after all", 0.1)
+                run("docker", "rm", "-f", driver)
+
+    def test_non_blocking(self):
+        """journald takes nothing: the program is not held up, and the log says how much is missing, and where."""
+        name = new_name("drops")
+        options = ("--log-opt", "mode=non-blocking", "--log-opt", "max-buffer-size=200k")
+        with journald_stopped():
+            run("berth", "run", "--name", name, "--network", "none", *options, "--attach", "stderr", "busybox", "seq", "1", "100000", timeout=60)
+        lines = run("docker", "logs", name).splitlines() + subprocess.run(["docker", "logs", name], capture_output=True, check=True).stderr.decode().splitlines()
+        kept = [int(line) for line in lines if line.isdigit()]
+        lost = [int(line.split()[-6]) for line in lines if "lines of output are lost here" in line]
+        self.assertEqual(kept, sorted(set(kept)))
+        self.assertGreater(sum(lost), 0, lines[-3:])
+        self.assertEqual(len(kept) + sum(lost), 100000)
+
+    def test_refusals_of_local(self):
+        for options, message in ((("tag=x",), "unknown log opt 'tag' for local log driver"), (("max-size=x",), "invalid size: 'x'"),
+                                 (("max-file=0",), "max-file cannot be less than 1"), (("compress=x",), 'strconv.ParseBool: parsing "x": invalid syntax')):
+            with self.subTest(options):
+                arguments = [word for option in options for word in ("--log-opt", option)]
+                answer = subprocess.run(["docker", "create", "--log-driver", "local", *arguments, "busybox"], capture_output=True, check=False)
+                self.assertIn(message, answer.stderr.decode())
 
     def test_refusals(self):
         for options, message in ((("x=y",), "unknown log opt 'x' for json-file log driver"),

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Boots a QEMU machine, which has every cgroup controller, with Berth installed, and runs vm_limits.py in it.
+# Boots a QEMU machine, which has every cgroup controller, with Berth installed, and runs vm_limits.py in it; then boots
+# another one twice, for vm_reboot.py. With an argument, "limits" or "reboot", only that.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 staging=$(mktemp -d)
@@ -18,7 +19,21 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 make -s install DESTDIR="$staging/root"
 images=$(bash tests/host/images.sh busybox | tail -n 1)
-bash tests/host/vm.sh run --script tests/system/vm_limits.py --with "$staging/root:/" --file "$images/busybox.tar" \
-    --timeout "${VM_TIMEOUT:-600}" &
-machine=$!
-wait "$machine"
+# run_in_machine SCRIPT [OPTION]...: its exit status is the script's.
+run_in_machine() {
+    local script=$1
+    shift
+    bash tests/host/vm.sh run --script "tests/system/$script" --with "$staging/root:/" --file "$images/busybox.tar" \
+        --timeout "${VM_TIMEOUT:-600}" "$@" &
+    machine=$!
+    wait "$machine"
+    machine=
+}
+
+what=${1:-all}
+[[ $what = reboot ]] || run_in_machine vm_limits.py
+if [[ $what != limits ]]; then
+    # The same disk again: the machine that ends the first run is shut down in good order.
+    run_in_machine vm_reboot.py --disk "$staging/disk"
+    run_in_machine vm_reboot.py --disk "$staging/disk"
+fi

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Limits of a container as systemd, the kernel and the program inside see them. Runs as root in a QEMU machine."""
+import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -29,6 +31,27 @@ def wait_for(what, condition, seconds=20):
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds} s: {what}")
         time.sleep(0.2)
+
+
+def get(path):
+    """The answer to a request of the API."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect("/run/berth.sock")
+    connection.request("GET", path)
+    with connection.getresponse() as answer:
+        return json.loads(answer.read())
+
+
+def read_keys(path):
+    """A cgroup's file of keys and numbers."""
+    with open(path, encoding="ascii") as file:
+        return {key: int(value) for key, value in (line.split() for line in file)}
+
+
+def read_number(path):
+    with open(path, encoding="ascii") as file:
+        return int(file.read())
 
 
 class Limits(unittest.TestCase):
@@ -181,6 +204,55 @@ class Limits(unittest.TestCase):
                                 capture_output=True, check=True)
         self.assertEqual(result.stderr, b"")
         run("docker", "start", result.stdout.decode().strip())
+
+    def test_stats(self):
+        """What the API says lies between what the files said before and after."""
+        program = "dd if=/dev/zero of=/written bs=1M count=3 conv=fsync; dd if=/dev/zero bs=20M count=1 | sleep 1000"
+        identity, _, group = self.start("-m", "64m", "--pids-limit", "20", "busybox", "sh", "-c", program)
+        wait_for("20 MB", lambda: read_keys(f"{group}/memory.stat")["anon"] > 20 * MEBI)
+
+        def look():
+            with open(f"{group}/io.stat", encoding="ascii") as file:
+                written = sum(int(word[7:]) for line in file for word in line.split() if word.startswith("wbytes="))
+            return {"cpu": 1000 * read_keys(f"{group}/cpu.stat")["usage_usec"], "written": written, "pids": read_number(f"{group}/pids.current"),
+                    "memory": read_number(f"{group}/memory.current"), "anon": read_keys(f"{group}/memory.stat")["anon"]}
+
+        before = look()
+        stats = get(f"/containers/{identity}/stats?stream=0&one-shot=1")
+        after = look()
+        said = {"cpu": stats["cpu_stats"]["cpu_usage"]["total_usage"], "pids": stats["pids_stats"]["current"],
+                "written": sum(item["value"] for item in stats["blkio_stats"]["io_service_bytes_recursive"] if item["op"].lower() == "write"),
+                "memory": stats["memory_stats"]["usage"], "anon": stats["memory_stats"]["stats"]["anon"]}
+        for key, value in said.items():
+            with self.subTest(key):
+                slack = MEBI if key in ("memory", "anon") else 0
+                self.assertGreaterEqual(value, min(before[key], after[key]) - slack)
+                self.assertLessEqual(value, max(before[key], after[key]) + slack)
+        self.assertGreaterEqual(said["written"], 3 * MEBI)
+        self.assertGreater(said["cpu"], 0)
+        self.assertEqual((stats["memory_stats"]["limit"], stats["pids_stats"]["limit"]), (64 * MEBI, 20))
+        self.assertEqual(read_number(f"{group}/memory.max"), 64 * MEBI)
+
+    def test_freezer(self):
+        """A paused container uses no time, and goes on where it was."""
+        for client in ("docker", "berth"):
+            identity, _, group = self.start_by(client, "busybox", "sh", "-c", "while :; do :; done")
+
+            def used(group=group):
+                return read_keys(f"{group}/cpu.stat")["usage_usec"]
+
+            run(client, "pause", identity)
+            self.assertEqual(read_keys(f"{group}/cgroup.events")["frozen"], 1)
+            self.assertEqual((state(identity)["Status"], state(identity)["Paused"]), ("paused", True))
+            before = used()
+            time.sleep(1)
+            self.assertEqual(used(), before)
+            run(client, "exec", identity, "true", status=1)
+            run(client, "unpause", identity)
+            self.assertEqual(read_keys(f"{group}/cgroup.events")["frozen"], 0)
+            wait_for("time used again", lambda used=used, before=before: used() > before)
+            self.assertEqual(state(identity)["Status"], "running")
+            run(client, "rm", "-f", identity)
 
     def test_refused_limits(self):
         for options, wanted in ((("--cpus", "99"), "range of CPUs is from 0.01 to"), (("--blkio-weight", "5"), "Range of blkio weight is from 10 to 1000"),
