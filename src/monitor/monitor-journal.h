@@ -60,6 +60,9 @@ void monitor_journal_deinit(MonitorJournal *journal);
 /* Queues a record: in memory, else in the spool. A memory file is taken over on success. -ENOBUFS: there is no room. */
 int monitor_journal_append(MonitorJournal *journal, MonitorRecord *record, const char *message, int64_t now);
 
+/* Whether so many bytes more would be taken. */
+bool monitor_journal_has_room(const MonitorJournal *journal, size_t size);
+
 /* Puts all that was not sent, and what comes from now on, into the spool, safe from this process's end. */
 int monitor_journal_spool(MonitorJournal *journal);
 

@@ -9,6 +9,7 @@
 #include "monitor-log.h"
 
 #define PRIORITY_GAP 4
+#define RESUME_ROOM (16u * 1024)
 
 int monitor_log_init(MonitorLog *log, const MonitorEntryFields *fields, const char *journal_path, bool terminal)
 {
@@ -55,7 +56,7 @@ static uint8_t priority_of(const MonitorLog *log, bool error_stream)
 /* A record of what was lost, in the place where it would have been. */
 static int append_gap(MonitorLog *log, int64_t now)
 {
-        MonitorRecord gap = { .memfd = -EBADF, .priority = PRIORITY_GAP };
+        MonitorRecord gap = { .memfd = -EBADF, .priority = PRIORITY_GAP, .gap = true };
         char text[128];
         int r;
 
@@ -76,16 +77,27 @@ static void count_lost(MonitorLog *log)
         log->gap++;
 }
 
+/* Queues one record behind that of a gap. -ENOBUFS: not now. */
+static int try_append(MonitorLog *log, MonitorRecord *record, const char *text, int64_t now)
+{
+        int r;
+
+        /* Once something was dropped, there has to be room for some more before the next is taken: else every second
+         * record told of a gap. */
+        if (log->drops && log->gap > 0 && !monitor_journal_has_room(&log->journal, record->size + RESUME_ROOM))
+                return -ENOBUFS;
+        r = append_gap(log, now);
+        return r < 0 ? r : monitor_journal_append(&log->journal, record, text, now);
+}
+
 /* Queues one record. A memory file is the queue's or closed afterwards. -ENOBUFS: not now, nothing has happened. */
 static int append(MonitorLog *log, MonitorRecord *record, const char *text, int64_t now)
 {
-        int r = append_gap(log, now);
+        int r = try_append(log, record, text, now);
 
-        if (r >= 0)
-                r = monitor_journal_append(&log->journal, record, text, now);
         if (r == -ENOBUFS && log->drops) {
                 monitor_journal_send(&log->journal, now);
-                r = monitor_journal_append(&log->journal, record, text, now);
+                r = try_append(log, record, text, now);
         }
         if (r == -ENOBUFS && !log->drops && !monitor_journal_is_gone(&log->journal, now))
                 return r;

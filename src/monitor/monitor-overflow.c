@@ -57,6 +57,16 @@ int monitor_journal_spool(MonitorJournal *journal)
         return 0;
 }
 
+bool monitor_journal_has_room(const MonitorJournal *journal, size_t size)
+{
+        const MonitorSpool *spool = &journal->spool;
+
+        if (spool->active)
+                return monitor_spool_has_room(spool, size);
+        return (spool->path && spool->limit >= MONITOR_QUEUE_MAX) ||
+               journal->queue.tail - journal->queue.head + size <= MONITOR_QUEUE_MAX;
+}
+
 int monitor_journal_append(MonitorJournal *journal, MonitorRecord *record, const char *message, int64_t now)
 {
         int r;

@@ -25,6 +25,7 @@ typedef struct MonitorRecord {
         uint8_t priority;            /* syslog's number */
         bool partial;
         bool resend;
+        bool gap; /* it tells of records that are lost */
 } MonitorRecord;
 
 typedef struct MonitorQueue {

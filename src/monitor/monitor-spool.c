@@ -209,7 +209,7 @@ int monitor_spool_flush(MonitorSpool *spool)
         return 0;
 }
 
-static bool has_room(const MonitorSpool *spool, uint64_t size)
+bool monitor_spool_has_room(const MonitorSpool *spool, uint64_t size)
 {
         return spool->end + spool->pending.size - MIN(spool->header.sent, spool->end) + size <= spool->limit;
 }
@@ -271,7 +271,9 @@ int monitor_spool_append(MonitorSpool *spool, const MonitorRecord *record, const
                 header.kind = SPOOL_ENTRY;
                 header.size = (uint32_t) st.st_size;
         }
-        if (!has_room(spool, sizeof(header) + header.size))
+        /* The record that says how much is missing fits in any case. */
+        /* What says how much is missing fits in any case. */
+        if (!monitor_spool_has_room(spool, record->gap ? 0 : sizeof(header) + header.size))
                 return -ENOBUFS;
         return record->memfd >= 0 ? append_entry(spool, header, record->memfd) : append_payload(spool, header, message);
 }

@@ -54,6 +54,8 @@ int monitor_spool_begin(MonitorSpool *spool, int64_t before_us);
 /* Adds a record behind the others; a memory file stays the caller's. -ENOBUFS: no room, in the limit or on the disk.
  * What is added is in the file after the next flush at the latest. */
 int monitor_spool_append(MonitorSpool *spool, const MonitorRecord *record, const char *message);
+/* Whether so many bytes more are within the limit. */
+bool monitor_spool_has_room(const MonitorSpool *spool, uint64_t size);
 int monitor_spool_append_fields(MonitorSpool *spool, const Buffer *fields);
 int monitor_spool_flush(MonitorSpool *spool);
 
