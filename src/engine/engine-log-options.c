@@ -12,6 +12,9 @@ static const char *const json_file_options[] = { "labels", "labels-regex",    "e
                                                  "tag",    "max-size",        "max-file", "compress",
                                                  "mode",   "max-buffer-size", NULL };
 
+/* Of any driver: about a copy of the log for drivers that cannot read theirs, of which there are none. */
+static const char *const cache_options[] = { "cache-disabled", "cache-max-size", "cache-max-file", "cache-compress",
+                                             NULL };
 static const char *const local_options[] = { "max-size", "max-file", "compress", "mode", "max-buffer-size", NULL };
 
 typedef struct Driver {
@@ -96,45 +99,80 @@ static int parse_boolean(const char *text, bool *ret)
         return -EINVAL;
 }
 
-static int read_compress(const char *text, const Driver *driver, ContainerLogFiles *files, Error *error)
+static bool is_local(const Driver *driver)
 {
+        return str_equal(driver->name, "local");
+}
+
+/* What a driver says of a value that it cannot read; local says more. */
+static int refuse_value(const Driver *driver, const char *option, const char *problem, const char *text, Error *error)
+{
+        CLEANUP_FREE char *before = NULL;
+
+        if (is_local(driver))
+                before = str_equal(option, "compress") ? strdup("error reading compress log option: ")
+                                                       : str_printf("invalid value for %s: %s: ", option, text);
+        return error_set(error, OUTCOME_BAD_REQUEST, "failed to initialize logging driver: %s%s", before ? before : "",
+                         problem);
+}
+
+static int read_size(const Driver *driver, const char *text, int64_t *ret, Error *error)
+{
+        CLEANUP_FREE char *problem = text ? str_printf("invalid size: '%s'", text) : NULL;
+
+        if (!text)
+                return 0;
+        if (parse_size(text, 1000, ret) < 0)
+                return refuse_value(driver, "max-size", problem ? problem : "", text, error);
+        if (*ret > 0)
+                return 0;
+        /* Every record is too much for it then. */
+        *ret = 1;
+        return is_local(driver) ? 0 : refuse(error, "max-size must be a positive number", "");
+}
+
+static int read_number(const Driver *driver, const char *text, int64_t *ret, Error *error)
+{
+        CLEANUP_FREE char *problem = text ? str_printf("strconv.Atoi: parsing \"%s\": invalid syntax", text) : NULL;
+
+        if (text && str_to_int64(text, INT32_MIN, INT32_MAX, ret) < 0)
+                return refuse_value(driver, "max-file", problem ? problem : "", text, error);
+        if (is_local(driver))
+                return *ret < 0 ? refuse(error, "max file count cannot be less than 0", "") : 0;
+        return *ret < 1 ? refuse(error, "max-file cannot be less than 1", "") : 0;
+}
+
+static int read_compress(const Driver *driver, const char *text, ContainerLogFiles *files, Error *error)
+{
+        CLEANUP_FREE char *problem =
+                text ? str_printf("strconv.ParseBool: parsing \"%s\": invalid syntax", text) : NULL;
+
         if (text && parse_boolean(text, &files->compress) < 0)
-                return error_set(
-                        error, OUTCOME_BAD_REQUEST,
-                        "failed to initialize logging driver: %sstrconv.ParseBool: parsing \"%s\": invalid syntax",
-                        driver->files.compress ? "error reading compress log option: " : "", text);
+                return refuse_value(driver, "compress", problem ? problem : "", text, error);
         if (!files->compress || (files->files > 1 && files->size > 0))
                 return 0;
-        /* A driver that compresses unasked has nothing to compress then. */
-        files->compress = false;
-        return driver->files.compress
-                       ? 0
-                       : refuse(error, "compress cannot be true when max-file is less than 2 or max-size is not set",
-                                "");
+        return refuse(error,
+                      is_local(driver) ? "compression cannot be enabled when max file count is 1"
+                                       : "compress cannot be true when max-file is less than 2 or max-size is not set",
+                      "");
 }
 
 int container_log_files(const json_t *log, ContainerLogFiles *ret, Error *error)
 {
         const Driver *driver = driver_of(log);
         const json_t *options = json_object_get(log, "Config");
-        const char *size = json_get_string(options, "max-size"), *files = json_get_string(options, "max-file");
+        int r;
 
         *ret = driver ? driver->files : drivers[0].files;
         if (!driver || !driver->path)
                 return 0;
-        if (size && parse_size(size, 1000, &ret->size) < 0)
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "failed to initialize logging driver: %sinvalid size: '%s'",
-                                 driver->files.size > 0 ? "invalid value for max-size: " : "", size);
-        if (size && ret->size == 0)
-                return refuse(error, "max-size must be a positive number", "");
-        if (files && str_to_int64(files, INT32_MIN, INT32_MAX, &ret->files) < 0)
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "failed to initialize logging driver: strconv.Atoi: parsing \"%s\": invalid syntax",
-                                 files);
-        if (ret->files < 1)
-                return refuse(error, "max-file cannot be less than 1", "");
-        return read_compress(json_get_string(options, "compress"), driver, ret, error);
+        r = read_size(driver, json_get_string(options, "max-size"), &ret->size, error);
+        if (r == 0)
+                r = read_number(driver, json_get_string(options, "max-file"), &ret->files, error);
+        if (r == 0)
+                r = read_compress(driver, json_get_string(options, "compress"), ret, error);
+        ret->files = MAX(ret->files, 1);
+        return r;
 }
 
 static int warn(json_t *warnings, const char *text)
@@ -188,9 +226,11 @@ int container_log_check(const json_t *log, json_t *warnings, Error *error)
         if (!driver->options)
                 return 0;
         json_object_foreach((json_t *) options, name, value) {
-                if (!is_among(driver->options, name))
-                        return error_set(error, OUTCOME_BAD_REQUEST, "unknown log opt '%s' for %s log driver", name,
-                                         type);
+                if (!is_among(driver->options, name) && !is_among(cache_options, name))
+                        return error_set(error, OUTCOME_BAD_REQUEST,
+                                         is_local(driver) ? "unknown log opt '%s' for log driver %s"
+                                                          : "unknown log opt '%s' for %s log driver",
+                                         name, type);
         }
         int r = container_log_files(log, &files, error);
         if (r == 0)

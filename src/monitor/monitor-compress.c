@@ -13,13 +13,13 @@
 #include "berth/string.h"
 #include "monitor-compress.h"
 
-/* The number of the oldest plain file, or 0. */
-static int find_oldest(const char *path, unsigned *ret_number)
+/* The number of the newest plain file, or 0. The older ones may be gone before they are compressed. */
+static int find_newest(const char *path, unsigned *ret_number)
 {
         const char *slash = strrchr(path, '/');
         CLEANUP_FREE char *parent = slash ? strndup(path, (size_t) (slash - path) + 1) : strdup(".");
         CLEANUP_FREE LogfileName *names = NULL;
-        size_t n = 0, i = 0;
+        size_t n = 0, i;
 
         if (!parent)
                 return -ENOMEM;
@@ -29,9 +29,9 @@ static int find_oldest(const char *path, unsigned *ret_number)
         int r = logfile_list(directory, slash ? slash + 1 : path, &names, &n);
         if (r < 0)
                 return r;
-        while (i < n && names[i].compressed)
-                i++;
-        *ret_number = i < n ? names[i].number : 0;
+        for (i = n; i > 0 && (names[i - 1].number == 0 || names[i - 1].compressed); i--)
+                ;
+        *ret_number = i > 0 ? names[i - 1].number : 0;
         return 0;
 }
 
@@ -75,6 +75,16 @@ static int start(MonitorCompress *compress, const char *path, unsigned number)
         return 0;
 }
 
+void monitor_compress_init(MonitorCompress *compress, const char *path, const char *program)
+{
+        CLEANUP_FREE char *next = str_printf("%s" LOGFILE_NEXT_COMPRESSED, path);
+
+        *compress = (MonitorCompress) { .program = program };
+        if (next)
+                (void) unlink(next);
+        monitor_compress_begin(compress, path);
+}
+
 void monitor_compress_begin(MonitorCompress *compress, const char *path)
 {
         unsigned number = 0;
@@ -82,7 +92,7 @@ void monitor_compress_begin(MonitorCompress *compress, const char *path)
 
         if (!compress->program || compress->pid > 0)
                 return;
-        r = find_oldest(path, &number);
+        r = find_newest(path, &number);
         if (r >= 0 && number > 0)
                 r = start(compress, path, number);
         if (r < 0)

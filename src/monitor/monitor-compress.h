@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Compressing the older files of a log, one at a time, by a program of its own, as the container must not wait for it.
  * It writes into a file beside the log; only this process renames and removes, so that what a crash leaves of it is
- * overwritten by the next try. A file that was not compressed stays as it is, and is tried again after the next
+ * never taken for a part of the log. A file that was not compressed stays as it is, and is tried again after the next
  * rotation and at the container's next start. */
 #pragma once
 
@@ -15,7 +15,10 @@ typedef struct MonitorCompress {
         unsigned number;     /* of the file it reads; 0: that is gone */
 } MonitorCompress;
 
-/* Begins with the oldest file of the log at PATH that is not compressed, where nothing is being compressed. */
+/* PROGRAM may be NULL: nothing is compressed. Removes what an earlier process was interrupted in. */
+void monitor_compress_init(MonitorCompress *compress, const char *path, const char *program);
+
+/* Begins with the newest older file of the log at PATH that is not compressed, where nothing is being compressed. */
 void monitor_compress_begin(MonitorCompress *compress, const char *path);
 
 /* Each file's number is one more now, and those from FILES on are gone. */

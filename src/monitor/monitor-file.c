@@ -276,13 +276,10 @@ void monitor_file_init(MonitorFile *file, const char *path, LogfileFormat format
 {
         int r;
 
-        *file = (MonitorFile) { .path = path,
-                                .fd = -EBADF,
-                                .limit = limit,
-                                .files = files,
-                                .encoder = { .format = format },
-                                .compress = { .program = compress } };
-        monitor_compress_begin(&file->compress, path);
+        *file = (MonitorFile) {
+                .path = path, .fd = -EBADF, .limit = limit, .files = files, .encoder = { .format = format }
+        };
+        monitor_compress_init(&file->compress, path, compress);
         r = open_file(file);
         if (r < 0)
                 log_warning_errno(r, "cannot open %s", path);

@@ -194,7 +194,7 @@ class LogDrivers(unittest.TestCase):
             with self.subTest(driver):
                 options = ("--log-opt", "max-size=300k", "--log-opt", "max-file=50", "--log-opt", "compress=true")
                 run("docker", "run", "-d", "--name", driver, "--network", "none", "--log-driver", driver, *options, "busybox", "sh", "-c",
-                    "seq 1 100000000")
+                    "[ ! -e /again ] || exec sleep 1000; touch /again; seq 1 100000000")
                 path = local_path(driver) if driver == "local" else log_path(driver)
                 hosted.wait_until(lambda path=path: len(logs_of(path)) > 8, 30, "files that turn", 0.02)
                 for pid in monitors(identify(driver)):
@@ -213,7 +213,9 @@ class LogDrivers(unittest.TestCase):
                         file.write(b"half")
                     self.assertEqual(run("docker", "logs", driver).split(), lines)
                 run("docker", "start", driver)
-                hosted.wait_until(lambda path=path: sum(name.endswith(".gz") for name in logs_of(path)) > 5, 30, "compressed after all", 0.1)
+                hosted.wait_until(lambda path=path: not [name for name in logs_of(path) if name[-1].isdigit() or "next" in name], 60,
+                                  "all older files compressed", 0.1)
+                self.assertEqual(run("docker", "logs", driver).split(), lines)
                 run("docker", "rm", "-f", driver)
 
     def test_non_blocking(self):
@@ -224,18 +226,29 @@ class LogDrivers(unittest.TestCase):
             run("berth", "run", "--name", name, "--network", "none", *options, "--attach", "stderr", "busybox", "seq", "1", "100000", timeout=60)
         lines = run("docker", "logs", name).splitlines() + subprocess.run(["docker", "logs", name], capture_output=True, check=True).stderr.decode().splitlines()
         kept = [int(line) for line in lines if line.isdigit()]
-        lost = [int(line.split()[-6]) for line in lines if "lines of output are lost here" in line]
+        lost = [int(line.split()[-7]) for line in lines if "lines of output are lost here" in line]
         self.assertEqual(kept, sorted(set(kept)))
         self.assertGreater(sum(lost), 0, lines[-3:])
         self.assertEqual(len(kept) + sum(lost), 100000)
 
     def test_refusals_of_local(self):
-        for options, message in ((("tag=x",), "unknown log opt 'tag' for local log driver"), (("max-size=x",), "invalid size: 'x'"),
-                                 (("max-file=0",), "max-file cannot be less than 1"), (("compress=x",), 'strconv.ParseBool: parsing "x": invalid syntax')):
+        """In dockerd's words, which says most of them when the container starts."""
+        for options, message in ((("tag=x",), "unknown log opt 'tag' for log driver local"), (("max-size=x",), "invalid value for max-size: x: invalid size: 'x'"),
+                                 (("max-file=1",), "compression cannot be enabled when max file count is 1"),
+                                 (("max-file=x",), 'invalid value for max-file: x: strconv.Atoi: parsing "x": invalid syntax'),
+                                 (("compress=x",), 'error reading compress log option: strconv.ParseBool: parsing "x": invalid syntax')):
             with self.subTest(options):
                 arguments = [word for option in options for word in ("--log-opt", option)]
                 answer = subprocess.run(["docker", "create", "--log-driver", "local", *arguments, "busybox"], capture_output=True, check=False)
                 self.assertIn(message, answer.stderr.decode())
+
+    def test_one_file(self):
+        """And none at all, which dockerd takes for one."""
+        for files in ("0", "1"):
+            run("docker", "run", "--name", f"files{files}", "--network", "none", "--log-driver", "local", "--log-opt", f"max-file={files}",
+                "--log-opt", "compress=false", "--log-opt", "max-size=10k", "--log-opt", "cache-disabled=true", "busybox", "seq", "1000")
+            self.assertEqual(logs_of(local_path(f"files{files}")), ["container.log"])
+            self.assertEqual(run("docker", "logs", "--tail", "1", f"files{files}"), "1000\n")
 
     def test_refusals(self):
         for options, message in ((("x=y",), "unknown log opt 'x' for json-file log driver"),
