@@ -60,7 +60,7 @@ static int ask_user(const char *key, const char *known, char **user, char **pass
         if (!isatty(STDIN_FILENO))
                 return error_set(error, OUTCOME_BAD_REQUEST,
                                  "Error: Cannot perform an interactive login from a non TTY device");
-        if (!**user) {
+        if (str_empty(*user)) {
                 CLEANUP_FREE char *prompt =
                         client_must(*known ? str_printf("Username (%s): ", known) : strdup("Username: "));
 

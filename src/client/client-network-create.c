@@ -84,7 +84,7 @@ static int add_single(char *const *list, const char *what, const char *plural, c
                       Error *error)
 {
         for (; list && *list; list++) {
-                json_t *config;
+                json_t *config = NULL;
                 int r = find_config(configs, what, *list, &config, error);
 
                 if (r != 0)
