@@ -116,6 +116,9 @@ int store_list(Store *store, const StoreListOptions *options, const StoreUsers *
 int store_image_check_platform(Store *store, const char *image_id, const char *name, const char *platform,
                                Error *error);
 
+/* Whether there is an image of this ID for anybody to use: a hidden one is none, see store_has_hidden(). */
+bool store_image_exists(Store *store, const char *image_id);
+
 /* ImageInspect / the array that GET /images/NAME/history answers. -ENOENT where there is no such image. */
 int store_image_inspect(Store *store, const char *image_id, json_t **ret_inspect);
 int store_image_history(Store *store, const char *image_id, json_t **ret_history);
@@ -133,6 +136,11 @@ int store_tag(Store *store, const char *image_id, const char *reference, Error *
  * Layers are only moved away here: see store_trash_paths(). */
 int store_delete(Store *store, const char *name, bool force, bool prune, const StoreUsers *users, json_t **ret_items,
                  Error *error);
+
+/* An image that was removed by force while a container used it is hidden, and keeps its configuration and layers for
+ * that container. Whether there is one, and removing those that nothing uses any more: when a container has gone. */
+bool store_has_hidden(Store *store);
+int store_forget_hidden(Store *store, const StoreUsers *users);
 
 /* The names that a prune of images removes, one store_delete() each, as POST /images/prune has it: images without a
  * tag, or with "dangling" false all that no container uses, by the filters dangling, until, label and label!. An image

@@ -35,7 +35,7 @@ static bool key_is_valid(const char *key)
 int build_cache_find(Engine *engine, const char *key, char **ret_image)
 {
         CLEANUP_CLOSE int fd = open_cache(engine);
-        CLEANUP_JSON json_t *record = NULL, *config = NULL;
+        CLEANUP_JSON json_t *record = NULL;
         char name[ID_LENGTH + sizeof(".json")];
 
         if (fd < 0 || !key_is_valid(key))
@@ -43,7 +43,7 @@ int build_cache_find(Engine *engine, const char *key, char **ret_image)
         snprintf(name, sizeof(name), "%s.json", key);
         if (json_read_at(fd, name, &record) < 0)
                 return -ENOENT;
-        if (store_image_config(engine->store, json_get_string_or(record, "Image", ""), &config) < 0) {
+        if (!store_image_exists(engine->store, json_get_string_or(record, "Image", ""))) {
                 unlinkat(fd, name, 0);
                 return -ENOENT;
         }

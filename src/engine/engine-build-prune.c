@@ -78,11 +78,10 @@ json_t *engine_build_usage(Engine *engine)
         json_array_foreach(records, i, record) {
                 const char *image = json_get_string_or(record, "Image", "");
                 json_t *parent = json_object_get(by_image, json_get_string_or(record, "Parent", ""));
-                CLEANUP_JSON json_t *config = NULL;
                 char created[TIME_RFC3339_SIZE], used[TIME_RFC3339_SIZE];
 
                 bool mounted = is_mount(record);
-                if (!mounted && store_image_config(engine->store, image, &config) < 0)
+                if (!mounted && !store_image_exists(engine->store, image))
                         continue;
                 time_format_rfc3339(json_get_int(record, "Created", 0), created);
                 time_format_rfc3339(json_get_int(record, "Used", 0), used);

@@ -4,6 +4,7 @@
 #include "berth/change.h"
 #include "berth/file.h"
 #include "berth/json.h"
+#include "berth/log.h"
 #include "engine-private.h"
 
 static bool uses_image(const Container *container, const char *image_id)
@@ -127,6 +128,17 @@ void images_removed_emit(Engine *engine, const char *id, const json_t *list)
                 else if (id)
                         image_event_emit(engine, "untag", id, id);
         }
+}
+
+void engine_forget_images(Engine *engine)
+{
+        if (!store_has_hidden(engine->store))
+                return;
+        StoreUsers users = engine_image_users(engine);
+        int r = store_forget_hidden(engine->store, &users);
+        if (r < 0)
+                log_warning_errno(r, "Cannot remove what no container uses of images that were removed before");
+        engine_sweep(engine);
 }
 
 int engine_image_remove(Engine *engine, const char *name, bool force, bool no_prune, json_t **ret_list, Error *error)

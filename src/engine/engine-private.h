@@ -485,6 +485,8 @@ int engine_import_prepare(const ImageImport *import, char **ret_reference, json_
 /* The events of a removal, of which LIST is the answer and ID the image it was asked for. */
 void images_removed_emit(Engine *engine, const char *id, const json_t *list);
 StoreUsers engine_image_users(Engine *engine);
+/* Removes the rest of images that were removed by force, once no container is made of them. */
+void engine_forget_images(Engine *engine);
 
 /* engine-remover.c: trees, by absolute path, are removed by a process of their own, another one if that is killed;
  * returns at once. PATHS is taken over. */

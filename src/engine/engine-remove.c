@@ -51,6 +51,7 @@ void container_removals_go_on(Container *container)
         int r = remove_now(container);
         if (r >= 0) {
                 container_free(container);
+                engine_forget_images(engine);
                 if (volumes)
                         mount_points_remove_anonymous(engine, points);
         } else

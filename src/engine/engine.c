@@ -152,7 +152,8 @@ int engine_new(sd_event *event, const Config *config, Engine **ret_engine)
         engine_load_updates(engine);
         engine_build_leftovers(engine);
         engine_links_sweep(engine);
-        engine_sweep(engine); /* a job that was cut off left it */
+        engine_forget_images(engine); /* a container's removal may have been cut off */
+        engine_sweep(engine);         /* as may any job that had begun to remove something */
         *ret_engine = engine;
         return 0;
 }

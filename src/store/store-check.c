@@ -233,6 +233,16 @@ static void check_configuration(Check *check, const char *hex, const json_t *rec
                 fault(check, "image %.12s: its record names other layers than its configuration", hex);
 }
 
+/* That an image was removed, beside its record. */
+static bool is_mark(const Check *check, const char *name, const char *hex)
+{
+        char record[ID_LENGTH + 8];
+
+        snprintf(record, sizeof(record), "%.64s.json", hex);
+        return strlen(hex) == ID_LENGTH && str_equal(name + ID_LENGTH, STORE_REMOVED_SUFFIX) &&
+               faccessat(check->record_fd, record, F_OK, 0) == 0;
+}
+
 static void check_record(Check *check, const char *name)
 {
         json_t *record CLEANUP_JSON = NULL, *item, *blobs;
@@ -240,6 +250,10 @@ static void check_record(Check *check, const char *name)
         size_t i;
         int r;
 
+        if (hex && is_mark(check, name, hex)) {
+                check_form(check, check->record_fd, name, "image/record/", S_IFREG | 0600);
+                return;
+        }
         if (!hex || strlen(hex) != ID_LENGTH || !id_is_prefix(hex) || !str_has_suffix(name, ".json") ||
             strlen(name) != ID_LENGTH + 5) {
                 fault(check, "image/record/%s: belongs to nothing", name);

@@ -276,7 +276,7 @@ static int commit_record(const Commit *commit, const char *id, json_t *record)
                         return -ENOMEM;
         if (json_object_get(record, "LastTagTime"))
                 (void) json_object_set(merged, "LastTagTime", json_object_get(record, "LastTagTime"));
-        return json_equal(merged, present) ? 0 : store_index_put(commit->store, id, merged);
+        return json_equal(merged, present) && !image->removed ? 0 : store_index_put(commit->store, id, merged);
 }
 
 static int commit_image(Commit *commit, const json_t *image)

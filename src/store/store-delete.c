@@ -4,7 +4,10 @@
  * hard one, and is looked for in Docker's order, so that the message is the same.
  *
  * On disk: references, then the record, then the layers and blobs that no other record names; a job directory in
- * staging stands from before the first to after the last, and tells the next start of a removal that was cut off. */
+ * staging stands from before the first to after the last, and tells the next start of a removal that was cut off.
+ *
+ * Containers need what they were made of. An image that is removed by force while it has some is hidden only; what it
+ * is made of goes when nothing uses it any more. */
 #include <string.h>
 
 #include "berth/json.h"
@@ -184,6 +187,7 @@ static int remove_image(Delete *delete, const char *id, char **ret_parent)
 {
         char *job CLEANUP_FREE = NULL, *parent CLEANUP_FREE = NULL;
         json_t *record CLEANUP_JSON = NULL, *borrowed, *names CLEANUP_JSON = NULL;
+        bool used = container_of(delete, id, false) || container_of(delete, id, true);
         int r;
 
         r = store_index_record(delete->store, store_index_find(delete->store, id), &borrowed);
@@ -201,7 +205,8 @@ static int remove_image(Delete *delete, const char *id, char **ret_parent)
         names = json_copy(store_references_of(delete->store, id));
         r = untag(delete, names);
         if (r >= 0)
-                r = store_index_remove(delete->store, id);
+                r = used ? store_index_hide(delete->store, store_index_find(delete->store, id))
+                         : store_index_remove(delete->store, id);
         if (r >= 0 && json_array_append_new(delete->items, json_pack("{s:s}", "Deleted", id)) < 0)
                 r = -ENOMEM;
         if (r >= 0)
@@ -214,6 +219,35 @@ static int remove_image(Delete *delete, const char *id, char **ret_parent)
                 return r;
         *ret_parent = TAKE_PTR(parent);
         return store_staging_discard(delete->store, job);
+}
+
+bool store_has_hidden(Store *store)
+{
+        bool found = false;
+
+        if (store_index_load(store) < 0)
+                return false;
+        for (size_t i = 0; i < store->n_images && !found; i++)
+                found = store->images[i].removed;
+        return found;
+}
+
+int store_forget_hidden(Store *store, const StoreUsers *users)
+{
+        Delete delete CLEANUP(delete_clear) = { .store = store, .users = users, .items = json_array() };
+        int r = delete.items ? store_metadata_load(store) : -ENOMEM;
+
+        /* Backwards, as what is behind moves up. */
+        for (size_t i = store->n_images; r >= 0 && i-- > 0;) {
+                char id[STORE_DIGEST_SIZE], *parent = NULL;
+
+                snprintf(id, sizeof(id), "%s", store->images[i].id);
+                if (!store->images[i].removed || container_of(&delete, id, false) || container_of(&delete, id, true))
+                        continue;
+                r = remove_image(&delete, id, &parent);
+                free(parent);
+        }
+        return r;
 }
 
 /* Nobody would notice that it is gone: it has neither names nor children. */
@@ -248,7 +282,7 @@ static int delete_image(Delete *delete, const char *image_id, bool force, bool q
                         return r;
                 free(id);
                 id = parent;
-                if (!delete->prune || !id || !store_index_find(delete->store, id))
+                if (!delete->prune || !id || !store_image_exists(delete->store, id))
                         return 0;
                 /* Its parents go too if nobody needs them. */
                 force = false;
@@ -362,7 +396,7 @@ int store_delete(Store *store, const char *name, bool force, bool prune, const S
         r = store_resolve(store, name, &id, error);
         if (r != 0)
                 return r;
-        if (!store_index_find(store, id))
+        if (!store_image_exists(store, id))
                 return error_set(error, OUTCOME_NOT_FOUND, STORE_NO_IMAGE, name);
         key = reference_key(store, name);
         r = key ? delete_by_reference(&delete, name, key, id) : delete_by_id(&delete, id);

@@ -26,11 +26,15 @@ static const StoreImage *find_prefix(Store *store, const char *name)
                 else
                         high = middle;
         }
-        if (low == store->n_images || strncmp(store_digest_hex(store->images[low].id), hex, size) != 0)
-                return NULL;
-        if (low + 1 < store->n_images && strncmp(store_digest_hex(store->images[low + 1].id), hex, size) == 0)
-                return NULL;
-        return &store->images[low];
+        const StoreImage *found = NULL;
+        for (; low < store->n_images && strncmp(store_digest_hex(store->images[low].id), hex, size) == 0; low++) {
+                if (store->images[low].removed)
+                        continue;
+                if (found)
+                        return NULL;
+                found = &store->images[low];
+        }
+        return found;
 }
 
 /* A digest rules where there is one: the tag beside it is mere decoration. */
@@ -46,13 +50,20 @@ static const char *find_reference(Store *store, StoreReference *reference)
         return key ? json_get_string(store->references, key) : NULL;
 }
 
+bool store_image_exists(Store *store, const char *image_id)
+{
+        const StoreImage *image = store_index_load(store) >= 0 ? store_index_find(store, image_id) : NULL;
+
+        return image && !image->removed;
+}
+
 static int resolve_id(Store *store, const char *hex, char **ret_id, Error *error)
 {
         char id[STORE_DIGEST_SIZE];
         char *copy;
 
         snprintf(id, sizeof(id), "%s%.64s", STORE_DIGEST_PREFIX, hex);
-        if (!store_index_find(store, id))
+        if (!store_image_exists(store, id))
                 return error_set(error, OUTCOME_NOT_FOUND, STORE_NO_IMAGE, id);
         copy = strdup(id);
         if (!copy)

@@ -10,10 +10,34 @@
 #include "store-private.h"
 
 #define RECORD_SUFFIX ".json"
+#define SUFFIX_SIZE sizeof(STORE_REMOVED_SUFFIX)
 
 static int image_compare(const void *a, const void *b)
 {
         return strcmp(((const StoreImage *) a)->id, ((const StoreImage *) b)->id);
+}
+
+static void name_of(const char *id, const char *suffix, char ret_name[static ID_LENGTH + SUFFIX_SIZE])
+{
+        snprintf(ret_name, ID_LENGTH + SUFFIX_SIZE, "%.64s%s", store_digest_hex(id), suffix);
+}
+
+static bool is_hidden(const Store *store, const char *id)
+{
+        char name[ID_LENGTH + SUFFIX_SIZE];
+
+        name_of(id, STORE_REMOVED_SUFFIX, name);
+        return faccessat(store->record_fd, name, F_OK, 0) == 0;
+}
+
+/* Of an image whose removal was cut off behind its record. */
+static void drop_lone_mark(const Store *store, const char *mark)
+{
+        char name[ID_LENGTH + sizeof(RECORD_SUFFIX)];
+
+        snprintf(name, sizeof(name), "%.64s" RECORD_SUFFIX, mark);
+        if (faccessat(store->record_fd, name, F_OK, 0) < 0 && errno == ENOENT)
+                (void) unlinkat(store->record_fd, mark, 0);
 }
 
 static int index_append(Store *store, const char *id, json_t *record)
@@ -36,6 +60,7 @@ int store_index_load(Store *store)
 {
         DIR *dir CLEANUP_CLOSEDIR = NULL;
         struct dirent *entry;
+        bool hidden = false;
         int fd, r;
 
         if (store->indexed)
@@ -50,6 +75,11 @@ int store_index_load(Store *store)
         while ((entry = readdir(dir))) {
                 char id[STORE_DIGEST_SIZE];
 
+                if (str_has_suffix(entry->d_name, STORE_REMOVED_SUFFIX)) {
+                        hidden = true;
+                        drop_lone_mark(store, entry->d_name);
+                        continue;
+                }
                 if (strlen(entry->d_name) != ID_LENGTH + sizeof(RECORD_SUFFIX) - 1 ||
                     !str_has_suffix(entry->d_name, RECORD_SUFFIX)) {
                         /* Staged by somebody who was cut off: the store has one writer, this process. */
@@ -66,6 +96,8 @@ int store_index_load(Store *store)
         }
         if (store->n_images > 0)
                 qsort(store->images, store->n_images, sizeof(StoreImage), image_compare);
+        for (size_t i = 0; hidden && i < store->n_images; i++)
+                store->images[i].removed = is_hidden(store, store->images[i].id);
         store->indexed = true;
         return 0;
 }
@@ -100,6 +132,32 @@ int store_index_record(Store *store, StoreImage *image, json_t **ret_record)
         return 0;
 }
 
+static int show(Store *store, StoreImage *image)
+{
+        char name[ID_LENGTH + SUFFIX_SIZE];
+
+        if (!image->removed)
+                return 0;
+        name_of(image->id, STORE_REMOVED_SUFFIX, name);
+        if (unlinkat(store->record_fd, name, 0) < 0 && errno != ENOENT)
+                return -errno;
+        image->removed = false;
+        return fsync(store->record_fd) < 0 ? -errno : 0;
+}
+
+int store_index_hide(Store *store, StoreImage *image)
+{
+        char name[ID_LENGTH + SUFFIX_SIZE];
+
+        name_of(image->id, STORE_REMOVED_SUFFIX, name);
+        int fd = openat(store->record_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0)
+                return -errno;
+        fd_close(fd);
+        image->removed = true;
+        return fsync(store->record_fd) < 0 ? -errno : 0;
+}
+
 int store_index_put(Store *store, const char *id, json_t *record)
 {
         char name[ID_LENGTH + sizeof(RECORD_SUFFIX)];
@@ -118,7 +176,7 @@ int store_index_put(Store *store, const char *id, json_t *record)
                 json_incref(record);
                 json_decref(image->record);
                 image->record = record;
-                return 0;
+                return show(store, image);
         }
         r = index_append(store, id, record);
         if (r >= 0)
@@ -135,6 +193,9 @@ int store_index_remove(Store *store, const char *id)
         if (unlinkat(store->record_fd, name, 0) < 0 && errno != ENOENT)
                 return -errno;
         if (image) {
+                int r = show(store, image);
+                if (r < 0)
+                        return r;
                 size_t at = (size_t) (image - store->images);
 
                 json_decref(image->record);
@@ -186,7 +247,7 @@ int store_index_children(Store *store, const char *id, size_t *ret_count)
 
                 if (r < 0)
                         return r;
-                count += str_equal(json_get_string(record, "Parent"), id);
+                count += !store->images[i].removed && str_equal(json_get_string(record, "Parent"), id);
         }
         *ret_count = count;
         return 0;

@@ -167,7 +167,7 @@ static int name_steps(Store *store, json_t *steps, const char *image_id)
                 json_t *record, *tags CLEANUP_JSON = NULL;
                 int r;
 
-                if (!image)
+                if (!image || image->removed)
                         break;
                 r = store_index_record(store, image, &record);
                 if (r < 0)

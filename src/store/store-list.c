@@ -285,6 +285,8 @@ static int list_prepare(List *list)
                 size_t at;
                 int r;
 
+                if (list->store->images[i].removed)
+                        continue;
                 r = store_index_record(list->store, &list->store->images[i], &record);
                 if (r < 0)
                         return r;
@@ -345,6 +347,8 @@ int store_list(Store *store, const StoreListOptions *options, const StoreUsers *
         for (size_t i = 0; r == 0 && i < store->n_images; i++) {
                 json_t *record;
 
+                if (store->images[i].removed)
+                        continue;
                 r = store_index_record(store, &store->images[i], &record);
                 if (r >= 0 && record_matches(&list, record))
                         r = add_summary(&list, store->images[i].id, record, result);

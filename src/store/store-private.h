@@ -20,7 +20,10 @@
 typedef struct StoreImage {
         char id[STORE_DIGEST_SIZE];
         json_t *record; /* owned; NULL until needed */
+        bool removed;   /* for everybody but the containers that it has: image/record/HEX.removed is there */
 } StoreImage;
+
+#define STORE_REMOVED_SUFFIX ".removed"
 
 struct Store {
         char *root, *layer_root; /* owned, as the descriptors are */
@@ -43,11 +46,14 @@ StoreImage *store_index_find(Store *store, const char *id);
 /* The image's record, borrowed. -ENOENT where it went missing. */
 int store_index_record(Store *store, StoreImage *image, json_t **ret_record);
 
-/* Writes a record, and makes it known. */
+/* Writes a record, and makes it known: what was removed is there again. */
 int store_index_put(Store *store, const char *id, json_t *record);
 
 /* Removes a record. */
 int store_index_remove(Store *store, const char *id);
+
+/* Marks an image as removed: nothing but its ID tells of it, and all that it is made of stays in use. */
+int store_index_hide(Store *store, StoreImage *image);
 
 /* The image's normal references, borrowed; NULL where there are none. References are loaded. */
 json_t *store_references_of(Store *store, const char *id);

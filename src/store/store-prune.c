@@ -166,6 +166,8 @@ int store_prune_names(Store *store, const json_t *filters, char ***ret_names, Er
         for (size_t i = 0; r == 0 && i < store->n_images; i++) {
                 json_t *record;
 
+                if (store->images[i].removed)
+                        continue;
                 r = store_index_record(store, &store->images[i], &record);
                 if (r >= 0)
                         r = add_image(&prune, store->images[i].id, record);

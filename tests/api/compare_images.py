@@ -14,8 +14,9 @@ import unittest
 
 import engine
 from compare_shapes import BERTH, REFERENCE
-from engine import PREFIX, Answer, build, call, image_archive, layer_tar, load, run, send_raw, succeed, target
+from engine import PREFIX, Answer, build, image_archive, layer_tar, load, run, send_raw, target
 
+VERSION = "/v1.45"
 # Pattern of the case, reason. A row that no longer differs fails the test.
 DIFFERENCES = []
 
@@ -25,7 +26,7 @@ ONE = image_archive([PREFIX + "one:1", PREFIX + "one:2"], [SHARED, {"x": b"1"}],
 TWO = image_archive([PREFIX + "two:latest"], [SHARED, {"y": b"22"}], {**CONFIG, "Labels": {"k": "v"}}, created="2021-01-01T00:00:00Z")
 LOOSE = image_archive(None, [{"z": b"loose"}], CONFIG, created="2020-01-01T00:00:00Z")
 EMPTY = image_archive([PREFIX + "empty:1"], [], CONFIG)
-STEPS = image_archive([PREFIX + "steps:1"], [{"x": b"1"}, {"y": b"22"}], CONFIG, history=[
+STEPS = image_archive([PREFIX + "steps:1"], [{"x": b"step"}, {"y": b"steps"}], CONFIG, history=[
     {"created": "2024-05-06T07:08:09Z", "created_by": "one", "comment": "first"},
     {"created": "2024-05-06T07:08:10Z", "created_by": "two", "empty_layer": True},
     {"created": "2024-05-06T07:08:11Z", "created_by": "three", "author": "me"}])
@@ -81,6 +82,14 @@ SEARCHES = [{"term": "x", "limit": "x"}, {"term": "x", "limit": "-1"}, {"term": 
             {"term": "x", "filters": {"is-automated": ["x"]}}, {"term": "x", "filters": "junk"}, {"term": "UPPER"}, {"term": "a//b"}]
 
 
+def call(method, path, body=b"", headers=(), server=None, **query):
+    return engine.call(method, VERSION + path, body, headers, server, **query)
+
+
+def succeed(method, path, body=b"", server=None, **query):
+    return engine.succeed(method, VERSION + path, body, server=server, **query)
+
+
 class Side:
     """One engine, and the names that its new IDs get, in the order they are seen."""
 
@@ -99,12 +108,11 @@ class Side:
         for whole, label in self.known.items():
             if whole.startswith(digits):
                 return label
-        if len(digits) == 64:
-            self.known[digits] = f"<{len(self.known)}>"
-            return self.known[digits]
-        return digits
+        self.known[digits] = f"<{len(self.known)}>"
+        return self.known[digits]
 
     def plain(self, answer):
+        self.known = {}
         text = answer.body.decode(errors="replace")
         fixed = {identifier[7:] for _, identifier in ALL} | {ZERO}
         text = re.sub(r"\b(?:[0-9a-f]{64}|[0-9a-f]{12})\b", lambda m: m.group(0) if any(f.startswith(m.group(0)) for f in fixed) else self.name(m), text)
@@ -134,7 +142,8 @@ class Images(unittest.TestCase):
     def compare(self, case, ask, change=lambda value: value):
         """ASK(server) gives an Answer."""
         with self.subTest(case):
-            ours, theirs = ((status, change(value)) for status, value in (side.plain(ask(side.server)) for side in self.sides))
+            ours, theirs = ((status, value if isinstance(value, str) else change(value))
+                            for status, value in (side.plain(ask(side.server)) for side in self.sides))
             row = next((row for row in DIFFERENCES if re.search(row[0], case)), None)
             if ours != theirs and row:
                 self.unused.discard(row)
@@ -169,8 +178,8 @@ class Images(unittest.TestCase):
     def listed(self, value):
         if isinstance(value, dict):
             return value
-        return [[image["RepoTags"], image["RepoDigests"], image["Id"], image["Size"], image["SharedSize"], image["Containers"], image["Labels"], image["ParentId"],
-                 image["Created"]] for image in value if "busybox:latest" not in image["RepoTags"]]
+        return sorted([[image["RepoTags"], image["RepoDigests"], image["Id"], image["Size"], image["SharedSize"], image["Containers"], image["Labels"], image["ParentId"],
+                 image["Created"]] for image in value if "busybox:latest" not in (image["RepoTags"] or [])], key=lambda row: json.dumps(row, sort_keys=True))
 
     def test_filters(self):
         for filters in FILTERS:
@@ -285,7 +294,7 @@ class Images(unittest.TestCase):
                 "POST", "/commit", {}, server=server, container=self.sides[server == REFERENCE].container, repo=repository))
 
     def imported(self, server, body, **query):
-        path = target("/images/create", {"fromSrc": "-", "repo": PREFIX + "imported", **query})
+        path = target(VERSION + "/images/create", {"fromSrc": "-", "repo": PREFIX + "imported", **query})
         answer = Answer(send_raw(server, build("POST", path, body, ("Content-Type: application/x-tar",))))
         if answer.status != 200 or b"error" in answer.body:
             return answer
@@ -307,11 +316,11 @@ class Images(unittest.TestCase):
         if answer.status != 200:
             return answer
         with tarfile.open(fileobj=io.BytesIO(answer.body)) as archive:
-            manifest = json.load(archive.extractfile("manifest.json"))
+            manifest = json.load(archive.extractfile("manifest.json")) if "manifest.json" in archive.getnames() else []
             names = archive.getnames()
             repositories = json.load(archive.extractfile("repositories")) if "repositories" in names else None
             found = sorted([entry["Config"], sorted(entry["RepoTags"] or []),
-                            [hashlib.sha256(archive.extractfile(name).read()).hexdigest() for name in entry["Layers"]]] for entry in manifest)
+                            [hashlib.sha256(archive.extractfile(name).read()).hexdigest() for name in entry["Layers"]]] for entry in manifest or [])
         answer.body = json.dumps([found, repositories, "index.json" in names, "oci-layout" in names]).encode()
         return answer
 

@@ -177,7 +177,7 @@ class Show(Case):
                 ({"until": ["2021-06-01T00:00:00Z"]}, ["mid:1", "old:1"]), ({"dangling": ["true"]}, []),
                 ({"dangling": ["false"]}, ["new:1", "mid:1", "old:1"]), ({"dangling": ["0"], "label": ["k"]}, ["mid:1"])):
             self.assertEqual(listed(filters=filters), expected, filters)
-        entry = [image for image in succeed("GET", "/images/json") if image["RepoTags"] == [PREFIX + "mid:1"]][0]
+        entry = [image for image in succeed("GET", "/v1.45/images/json") if image["RepoTags"] == [PREFIX + "mid:1"]][0]
         self.assertEqual((entry["Created"], entry["Labels"], entry["Containers"]), (1609459200, {"k": "1", "l": "2"}, -1))
         self.assertEqual((entry["ParentId"], entry["SharedSize"], entry["Size"]), ("", -1, len("mid:1")))
 
@@ -268,6 +268,40 @@ class Remove(Case):
         self.assertEqual(message, f"conflict: unable to delete {identifier[7:19]} (must be forced) - image is being used by stopped "
                          f"container {container[:12]}")
         self.assertEqual(succeed("DELETE", f"/images/{PREFIX}a:1", force=True)[0], {"Untagged": f"{PREFIX}a:1"})
+
+    def test_container_outlives_its_image(self):
+        """What is removed by force is gone for everybody but the containers made of it."""
+        archive, identifier = image_archive([PREFIX + "gone:1"], [{"file": b"content"}], CONFIG)
+        with open(engine.BUSYBOX, "rb") as file:
+            busybox = file.read()
+        load(busybox)
+        base = run("sh", "-c", "echo kept >/kept")
+        image = succeed("POST", "/commit", container=base, repo=PREFIX + "gone", tag="2")["Id"]
+        container = create("cat", "/kept", Image=PREFIX + "gone:2")
+        items = succeed("DELETE", f"/images/{PREFIX}gone:2", force=True)
+        self.assertEqual(items, [{"Untagged": f"{PREFIX}gone:2"}, {"Deleted": image}])
+        self.assertNotIn(image, [entry["Id"] for entry in succeed("GET", "/images/json", all=True)])
+        for name in (image, image[7:], image[7:19], PREFIX + "gone:2"):
+            self.refuse(404, "GET", f"/images/{name}/json")
+            self.refuse(404, "POST", "/containers/create", {"Image": name, "Cmd": ["x"]})
+        for count in (1, 2):
+            call("POST", f"/containers/{container}/start")
+            self.assertEqual(succeed("POST", f"/containers/{container}/wait")["StatusCode"], 0)
+            self.assertEqual(streams(call("GET", f"/containers/{container}/logs", stdout=True).body)[0], b"kept\n" * count)
+        self.assertEqual(succeed("GET", f"/containers/{container}/json")["Image"], image)
+        self.assertIn(b"kept", call("GET", f"/containers/{container}/export").body)
+        self.assertEqual(call("DELETE", f"/containers/{container}").status, 204)
+        # The same image can be had again, also while the container is there.
+        for removed in (True, False):
+            load(archive)
+            container = create("x", Image=PREFIX + "gone:1")
+            self.assertEqual(len(succeed("DELETE", f"/images/{PREFIX}gone:1", force=True)), 2)
+            if removed:
+                call("DELETE", f"/containers/{container}")
+            self.assertIn("Loaded image", load(archive).body.decode())
+            self.assertEqual(succeed("GET", f"/images/{PREFIX}gone:1/json")["Id"], identifier)
+            call("DELETE", f"/containers/{container}")
+            self.assertEqual(len(succeed("DELETE", f"/images/{PREFIX}gone:1")), 3, "with its layer")
 
     def test_of_a_running_container(self):
         call("POST", "/images/busybox/tag", repo=PREFIX + "running")

@@ -152,6 +152,34 @@ class Images(unittest.TestCase):
         self.assertEqual(run("docker", "run", "--rm", "imported"), "one\n")
         self.assertEqual(inspect("imported")["Config"]["Env"], ["A=b"])
 
+    def test_image_removed_under_its_container(self):
+        """What it is made of stays for the container, over restarts of the daemon, and goes with it."""
+        self.make_odd()
+        run("docker", "commit", "odd", "odd")
+        tree, image = layer_tree("odd"), inspect("odd")["Id"]
+        run("docker", "rm", "-f", "odd")
+        for again in (False, True):
+            if again:
+                run("docker", "load", "-q", "-i", "/tmp/gone.tar")
+            else:
+                run("docker", "save", "-o", "/tmp/gone.tar", "odd")
+            run("docker", "create", "--name", "user", "odd", "cat", "/odd/first")
+            run("docker", "rmi", "-f", "odd")
+            self.assertEqual(run("docker", "images", "-aq", "--no-trunc", "--filter", "reference=odd"), "")
+            self.assertNotIn(image, run("docker", "images", "-aq", "--no-trunc"))
+            self.assertIn(" 0 faults", check())
+            self.assertEqual(run("docker", "start", "-a", "user"), "one\n")
+            run("docker", "commit", "user", "again")
+            run("docker", "rmi", "again")
+            self.assertTrue(os.path.exists(tree))
+            self.assertNotIn("odd", run("docker", "image", "prune", "-af"))
+            self.assertEqual(run("docker", "start", "-a", "user"), "one\n")
+            run("docker", "rm", "user")
+            self.assertFalse(os.path.exists(tree))
+            self.assertIn(" 0 faults", check())
+            self.assertEqual([name for name in os.listdir("/var/lib/berth/image/record") if name.endswith(".removed")], [])
+            run("berth", "load", "-q", "-i", "/root/busybox.tar")
+
     def test_frozen_no_longer_than_needed(self):
         self.make_odd()
         group = subprocess.getoutput("ls -d /sys/fs/cgroup/berth.slice/berth-*.scope/payload")

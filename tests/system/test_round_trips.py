@@ -189,18 +189,19 @@ class RoundTrips(unittest.TestCase):
         if PODMAN:
             forget_podman()
 
-    def each(self):
-        """The name of each image, which Berth has pulled, and what it is."""
+    def each(self, follow):
+        """Calls FOLLOW with the kind and the name of each image, which Berth has pulled, and with what it is."""
         for kind in self.made:
             with self.subTest(kind):
                 self.forget_all()
                 name = f"{PLAIN}/{kind}:1"
                 docker(BERTH, "pull", "-q", name)
-                yield kind, name, seen(BERTH, name)
+                follow(kind, name, seen(BERTH, name))
 
     def test_made_so(self):
         """The images are what they are taken for here."""
-        for kind, name, (identity, layers) in self.each():
+        def follow(kind, name, image):
+            identity, layers = image
             data, media = registries.manifest(PLAIN, kind, "1")
             value = json.loads(data)
             if "manifests" in value:
@@ -210,7 +211,7 @@ class RoundTrips(unittest.TestCase):
                 self.assertEqual(media, "application/vnd.docker.distribution.manifest.list.v2+json" if kind == "podman-list"
                                  else registries.INDEX_OCI)
                 self.assertEqual(docker(BERTH, "inspect", "-f", '{{index .Config.Labels "for"}}', name), "amd64\n")
-                continue
+                return
             docker_format = kind in ("v2s2", "changed", "hundred", "none", "podman-v2s2")
             self.assertEqual(media, registries.MANIFEST_DOCKER if docker_format else registries.MANIFEST_OCI)
             self.assertEqual(value["config"]["digest"], identity)
@@ -220,8 +221,10 @@ class RoundTrips(unittest.TestCase):
             self.assertEqual(len(layers), {"v2s2": 4, "oci": 4, "zstd": 4, "plain": 1, "changed": 3, "hundred": 100, "none": 0,
                                            "podman-hundred": 100}.get(kind, 3))
 
+        self.each(follow)
+
     def test_dockerd(self):
-        for kind, name, image in self.each():
+        def follow(kind, name, image):
             archive, theirs, back = "/root/trip.tar", "/root/theirs.tar", f"{PLAIN}/back/{kind}:1"
             docker(BERTH, "save", "-o", archive, name)
             docker(REFERENCE, "load", "-q", "-i", archive)
@@ -247,6 +250,8 @@ class RoundTrips(unittest.TestCase):
             docker(REFERENCE, "pull", "-q", f"{PLAIN}/pushed/{kind}:1")
             self.assertEqual(seen(REFERENCE, f"{PLAIN}/pushed/{kind}:1"), image)
 
+        self.each(follow)
+
     @staticmethod
     def blobs(path):
         """The content of an archive by digest: configurations and layers."""
@@ -257,7 +262,7 @@ class RoundTrips(unittest.TestCase):
 
     def test_daemon_to_daemon(self):
         """Skopeo speaks to both daemons as a client."""
-        for kind, name, image in self.each():
+        def follow(kind, name, image):
             skopeo("copy", "-q", "--src-daemon-host", f"unix://{BERTH}", "--dest-daemon-host", f"unix://{REFERENCE}",
                    f"docker-daemon:{name}", f"docker-daemon:{name}")
             self.assertEqual(seen(REFERENCE, name), image)
@@ -266,9 +271,11 @@ class RoundTrips(unittest.TestCase):
                    f"docker-daemon:{name}", f"docker-daemon:{name}")
             self.assertEqual(seen(BERTH, name), image)
 
+        self.each(follow)
+
     @unittest.skipUnless(PODMAN, "no podman")
     def test_podman(self):
-        for kind, name, image in self.each():
+        def follow(kind, name, image):
             archive, theirs, back = "/root/trip.tar", "/root/theirs.tar", f"{PLAIN}/podman-back/{kind}:1"
             docker(BERTH, "save", "-o", archive, name)
             podman("load", "-q", "-i", archive)
@@ -294,6 +301,8 @@ class RoundTrips(unittest.TestCase):
             forget_podman()
             podman("pull", "-q", "--tls-verify=false", name)
             self.assertEqual(seen_by_podman(name), image)
+
+        self.each(follow)
 
 
 if __name__ == "__main__":
