@@ -34,7 +34,7 @@ was up, 125 when the machine ended before the script did.
   --disk FILE           use this disk and keep it: made if it does not exist, else booted as the last run left it (then
                         --suite must be the same and --with is not looked at)
   --cut TEXT            cut the power, as soon as a line with this text comes from the script; exits with 0 then
-  --data FILE           a second disk, /dev/vdc, that is there already and stays
+  --data FILE           a second disk, /dev/disk/by-id/virtio-data, that is there already and stays
   --record FILE         all that is written to it is recorded here, flushes too, in the format of the kernel's dm-log-writes
 END
 }
@@ -97,7 +97,8 @@ make_payload() {
     tar -C "$work/payload" --owner=0 --group=0 -b 2048 -cf "$work/payload.tar" .
 }
 
-# The second disk. Only the machine's power is cut, never this one's: nothing has to be flushed out here.
+# The second disk. It is behind the others on the bus, as the first one is the root. Only the power of the machine is cut,
+# never of this one: nothing has to be flushed out here.
 data_options() {
     local node=data-file
     [[ -n $data ]] || return 0
@@ -108,7 +109,7 @@ data_options() {
             -blockdev driver=blklogwrites,file=data-file,log=record-file,log-sector-size=512,node-name=recorded
         node=recorded
     fi
-    printf '%s\n' -device "virtio-blk-pci,drive=$node"
+    printf '%s\n' -device "virtio-blk-pci,drive=$node,serial=data,addr=0x1e"
 }
 
 start_machine() {

@@ -176,7 +176,15 @@ def start_on(disk, use, compare):
         run("umount", ROOT)
 
 
+def make_loop_devices():
+    """The host's devices are not all that the kernel has."""
+    for name, mode, device in [("loop-control", 0o20600, (10, 237)), *((f"loop{i}", 0o60600, (7, i)) for i in range(64))]:
+        if not os.path.exists(f"/dev/{name}"):
+            os.mknod(f"/dev/{name}", mode, os.makedev(*device))
+
+
 def main():
+    make_loop_devices()
     os.chdir(sys.argv[1])
     with open("/root/cut.json", "w", encoding="ascii") as out:
         json.dump({"data-root": ROOT, "exec-root": "/run/berth-cut", "idle-timeout": -1}, out)

@@ -18,7 +18,7 @@ import tarfile
 import threading
 import time
 
-DISK = "/dev/vdc"
+DISK = "/dev/disk/by-id/virtio-data"
 NOTE_AT, NOTE_SIZE = 248 << 20, 16384  # the file system ends at 240 MiB
 HERE = os.path.dirname(os.path.abspath(__file__))
 REGISTRY = "127.0.0.1:5000"
