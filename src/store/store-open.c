@@ -5,7 +5,9 @@
  * before the job changes anything, and goes when all that it did is. Trash is moved aside at once and removed by a
  * worker at leisure. */
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "berth/file.h"
@@ -23,6 +25,18 @@ static int open_directory(int dirfd, const char *path, int *ret_fd)
                 return -errno;
         *ret_fd = fd;
         return 0;
+}
+
+/* Jobs have nothing to do with each other: ext4 is to give each its own part of the disk, and not to look for room amid
+ * what was removed a moment ago. Only a hint, which other file systems refuse. */
+static void spread_jobs(int staging_fd)
+{
+        int flags;
+
+        if (ioctl(staging_fd, FS_IOC_GETFLAGS, &flags) < 0 || (flags & FS_TOPDIR_FL))
+                return;
+        flags |= FS_TOPDIR_FL;
+        (void) ioctl(staging_fd, FS_IOC_SETFLAGS, &flags);
 }
 
 int store_staging_name(const char *prefix, char **ret_name)
@@ -136,8 +150,10 @@ int store_open(const char *root, Store **ret_store)
                 r = open_directory(store->root_fd, "layer", &store->layer_fd);
         if (r >= 0)
                 r = open_directory(store->root_fd, "staging", &store->staging_fd);
-        if (r >= 0)
+        if (r >= 0) {
+                spread_jobs(store->staging_fd);
                 r = recover(store);
+        }
         if (r < 0) {
                 store_free(store);
                 return r;
