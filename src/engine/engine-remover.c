@@ -4,6 +4,7 @@
  * takes its place. Where the engine ended first, its next start finds what is left. */
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 
 #include "berth/file.h"
 #include "berth/log.h"
@@ -13,6 +14,7 @@
 #define INLINE_MAX 128u
 /* Of processes in a row: whatever ends them so often has to be over first. */
 #define DEATHS_MAX 10u
+#define REMOVER_NICE 19
 
 struct Removal {
         LIST_ENTRY(Removal) link;
@@ -37,6 +39,8 @@ static int run(void *userdata, int result_fd)
         char *const *paths = userdata;
         int r = 0;
 
+        /* Nobody waits for it, but somebody may for what runs beside it. */
+        (void) setpriority(PRIO_PROCESS, 0, REMOVER_NICE);
         for (; paths && *paths; paths++)
                 r = MIN(r, path_remove_tree_at(AT_FDCWD, *paths));
         /* What cannot be removed now is no reason to begin anew. */
@@ -120,16 +124,29 @@ void engine_removals_free(Engine *engine)
                 removal_free(LIST_FIRST(&engine->removals));
 }
 
+static bool is_being_removed(const Engine *engine, const char *path)
+{
+        const Removal *removal;
+
+        LIST_FOREACH(removal, &engine->removals, link)
+                if (strv_contains(removal->paths, path))
+                        return true;
+        return false;
+}
+
 void engine_sweep(Engine *engine)
 {
-        CLEANUP_STRV char **paths = NULL;
+        CLEANUP_STRV char **paths = NULL, **rest = NULL;
 
         if (engine->n_readers > 0)
                 return;
         /* By name: what is moved there from now on may be what a worker that has yet to start reads. */
         int r = store_trash_paths(engine->store, &paths);
+        for (size_t i = 0; r >= 0 && paths && paths[i]; i++)
+                if (!is_being_removed(engine, paths[i]))
+                        r = strv_append(&rest, paths[i]);
         if (r >= 0)
-                r = engine_remove_trees(engine, TAKE_PTR(paths));
+                r = engine_remove_trees(engine, TAKE_PTR(rest));
         if (r < 0)
                 log_warning_errno(r, "Cannot remove layers that are no longer used");
 }
