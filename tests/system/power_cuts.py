@@ -7,7 +7,7 @@ has to have what a client was told it had, and nothing that belongs to nothing. 
 the last one. Runs as root in a test host; see power_cuts.sh.
 
 usage: power_cuts.py DIRECTORY    (with base.img, the disk before; record; data.img, the disk as the killed emulator left it)
-BERTH_POWER_CUTS  moments (20)
+BERTH_POWER_CUTS  moments (12)
 BERTH_SEED        of the choice of moments (1)"""
 import bisect
 import json
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 
-CUTS = int(os.environ.get("BERTH_POWER_CUTS", "20"))
+CUTS = int(os.environ.get("BERTH_POWER_CUTS", "12"))
 SEED = int(os.environ.get("BERTH_SEED", "1"))
 BERTHD = "/usr/libexec/berth/berthd"
 ROOT = "/root/cut"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Power cuts at BERTH_POWER_CUTS (20) random moments of pulls, loads, commits, removals and prunes: a QEMU machine does these
-# things (BERTH_ROUNDS, 2, of them) and is killed, with every write to its store's disk recorded; then each moment's disk is
+# Power cuts at BERTH_POWER_CUTS (12) random moments of pulls, loads, commits, removals and prunes: a QEMU machine does these
+# things (BERTH_ROUNDS, 1, of them) and is killed, with every write to its store's disk recorded; then each moment's disk is
 # made again from the record and berthd started on it, in a host at native speed. BERTH_SEED chooses the moments. With
 # BERTH_POWER_RECORD=DIRECTORY the disks and the record are kept there, and taken from there if there are any.
 set -euo pipefail
@@ -28,7 +28,7 @@ run_machine() {
     truncate -s 256M "$record/data.img"
     mke2fs -q -F -t ext4 -m 0 -E lazy_itable_init=0,lazy_journal_init=0 "$record/data.img" 240M
     cp --sparse=always "$record/data.img" "$record/base.img"
-    printf '{"Rounds": %d}\n' "${BERTH_ROUNDS:-2}" >"$work/power_cuts.json"
+    printf '{"Rounds": %d}\n' "${BERTH_ROUNDS:-1}" >"$work/power_cuts.json"
     bash tests/host/vm.sh run --script tests/system/vm_power_cuts.py --with "$staging/root:/" --file "$images/busybox.tar" \
         --file "$work/power_cuts.json" --data "$record/data.img" --record "$record/record" --cut "THE POWER MAY GO" \
         --timeout "${VM_TIMEOUT:-900}" &
@@ -39,5 +39,5 @@ run_machine() {
 
 [[ -e $record/record ]] || run_machine
 bash "$host" put "$name" "$record"/{base.img,data.img,record} tests/system/power_cuts.py "$images/busybox.tar" /root/
-bash "$host" run "$name" -- env BERTH_POWER_CUTS="${BERTH_POWER_CUTS:-20}" BERTH_SEED="${BERTH_SEED:-1}" \
+bash "$host" run "$name" -- env BERTH_POWER_CUTS="${BERTH_POWER_CUTS:-12}" BERTH_SEED="${BERTH_SEED:-1}" \
     python3 /root/power_cuts.py /root

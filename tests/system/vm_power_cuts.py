@@ -188,7 +188,7 @@ def main():
             time.sleep(number % 2)
         number += 1
         if number == rounds:
-            threading.Timer(random.uniform(0, 15), print, ["THE POWER MAY GO"], {"flush": True}).start()
+            threading.Timer(random.uniform(0, 8), print, ["THE POWER MAY GO"], {"flush": True}).start()
 
 
 if __name__ == "__main__":
