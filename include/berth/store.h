@@ -66,6 +66,8 @@ char *store_reference_familiar_name(const StoreReference *reference);
 
 /* The parts "repo" and "tag" of an API query (tag may be empty, or a digest), as one reference with a tag or digest. */
 int store_reference_from_query(const char *repo, const char *tag, StoreReference *ret, Error *error);
+/* The same for a name that an image is to get: digests are refused. */
+int store_reference_for_name(const char *repo, const char *tag, StoreReference *ret, Error *error);
 
 /* --- Finding ------------------------------------------------------------------------------------------------------ */
 

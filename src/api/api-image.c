@@ -126,11 +126,11 @@ static void create(ApiCall *call)
                 return;
         }
         for (size_t i = 0; (value = http_request_query_nth(request, "changes", i)); i++)
-                if (*value)
-                        strv_append(&changes, value);
+                strv_append(&changes, value);
         repository = strdup(http_request_query(request, "repo") ?: "");
         tag_text = strdup(http_request_query(request, "tag") ?: "");
-        message = strdup(http_request_query(request, "message") ?: "");
+        value = http_request_query(request, "message");
+        message = str_empty(value) ? str_printf("Imported from %s", source) : strdup(value);
         platform = strdup(http_request_query(request, "platform") ?: "");
         ImageImport import = { repository, tag_text, message, platform, changes };
         int r = engine_image_import_check(&import, &error);

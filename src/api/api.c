@@ -121,6 +121,41 @@ int api_query_size(const ApiCall *call, int64_t *ret_rows, int64_t *ret_columns)
         return r < 0 ? r : api_query_int(call, "w", 0, ret_columns);
 }
 
+/* ["a", "b"] */
+static bool json_is_texts(const json_t *value)
+{
+        const json_t *item;
+        size_t i;
+
+        json_array_foreach(value, i, item)
+                if (!json_is_string(item))
+                        return false;
+        return json_is_array(value);
+}
+
+/* {"a": true, "b": true} */
+static bool json_is_flags(const json_t *value)
+{
+        const char *key;
+        json_t *item;
+
+        json_object_foreach((json_t *) value, key, item)
+                if (!json_is_boolean(item))
+                        return false;
+        return json_is_object(value);
+}
+
+static bool values_are(const json_t *filters, bool (*test)(const json_t *value))
+{
+        const char *key;
+        json_t *value;
+
+        json_object_foreach((json_t *) filters, key, value)
+                if (!*key || !test(value))
+                        return false;
+        return true;
+}
+
 int api_query_filters(const ApiCall *call, json_t **ret_filters)
 {
         const char *text = http_request_query(call->request, "filters");
@@ -129,8 +164,12 @@ int api_query_filters(const ApiCall *call, json_t **ret_filters)
                 *ret_filters = json_object();
                 return 0;
         }
-        CLEANUP_JSON json_t *filters = json_loads(text, 0, NULL);
-        if (json_is_object(filters)) {
+        CLEANUP_JSON json_t *filters = json_loads(text, JSON_DECODE_ANY, NULL);
+        if (json_is_null(filters)) {
+                *ret_filters = json_object();
+                return 0;
+        }
+        if (json_is_object(filters) && (values_are(filters, json_is_texts) || values_are(filters, json_is_flags))) {
                 *ret_filters = TAKE_PTR(filters);
                 return 0;
         }

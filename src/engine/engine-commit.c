@@ -133,7 +133,7 @@ static int make_config(Commit *commit, const Container *container, const json_t 
         const json_t *own = container_config(container);
         int r = 0;
 
-        if (json_is_object(body))
+        if (json_object_size(body) > 0)
                 r = fields_normalise("Config", body, &commit->config, error);
         else
                 commit->config = json_deep_copy(own);
@@ -263,11 +263,9 @@ static int parse_reference(const ContainerCommit *request, char **ret, Error *er
 
         if (str_empty(request->repository))
                 return 0;
-        int r = store_reference_from_query(request->repository, request->tag ?: "", &reference, error);
+        int r = store_reference_for_name(request->repository, request->tag ?: "", &reference, error);
         if (r != 0)
                 return r;
-        if (reference.digest)
-                return error_set(error, OUTCOME_BAD_REQUEST, "cannot import digest reference");
         *ret = store_reference_normal(&reference);
         return *ret ? 0 : -ENOMEM;
 }
@@ -309,6 +307,8 @@ void engine_container_commit(Engine *engine, const ContainerCommit *request, con
                 *commit = (Commit) { .engine = engine, .staging_fd = -EBADF, .upper_fd = -EBADF };
                 r = parse_reference(request, &commit->reference, &error);
         }
+        if (r == 0 && str_empty(request->container))
+                r = error_set(&error, OUTCOME_BAD_REQUEST, "invalid name or ID supplied: \"\"");
         if (r == 0)
                 r = engine_container_find(engine, request->container ?: "", &container, &error);
         if (r == 0)

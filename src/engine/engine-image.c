@@ -5,6 +5,7 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "berth/log.h"
+#include "berth/platform.h"
 #include "engine-private.h"
 
 static bool uses_image(const Container *container, const char *image_id)
@@ -101,12 +102,13 @@ int engine_image_tag(Engine *engine, const char *name, const char *repository, c
 {
         CLEANUP_REFERENCE StoreReference reference = { 0 };
         CLEANUP_FREE char *id = NULL, *normal = NULL;
-        int r = store_resolve(engine->store, name, &id, error);
+        int r = store_reference_for_name(repository ? repository : "", tag ? tag : "", &reference, error);
 
-        if (r == 0)
-                r = store_reference_from_query(repository ? repository : "", tag ? tag : "", &reference, error);
         if (r != 0)
                 return r;
+        r = store_resolve(engine->store, name, &id, error);
+        if (r != 0) /* whatever is wrong with the name of the one that is there to be named */
+                return r == OUTCOME_BAD_REQUEST ? OUTCOME_NOT_FOUND : r;
         normal = store_reference_normal(&reference);
         r = normal ? store_tag(engine->store, id, normal, error) : -ENOMEM;
         CLEANUP_FREE char *familiar = r == 0 ? store_reference_familiar(&reference) : NULL;
@@ -332,6 +334,8 @@ static int import_config(const ImageImport *import, json_t **ret_config, Error *
 
         if (r == 0)
                 r = change_apply(config, import->changes, error);
+        if (r == 0 && json_object_size(json_object_get(config, "Labels")) == 0)
+                json_object_del(config, "Labels");
         if (r == 0)
                 *ret_config = TAKE_PTR(config);
         return r;
@@ -343,9 +347,7 @@ static int import_reference(const ImageImport *import, char **ret_name, Error *e
 
         if (str_empty(import->repository))
                 return 0;
-        int r = store_reference_from_query(import->repository, import->tag ? import->tag : "", &reference, error);
-        if (r == 0 && reference.digest)
-                r = error_set(error, OUTCOME_BAD_REQUEST, "cannot import digest reference");
+        int r = store_reference_for_name(import->repository, import->tag ? import->tag : "", &reference, error);
         if (r != 0)
                 return r;
         *ret_name = store_reference_normal(&reference);
@@ -355,7 +357,13 @@ static int import_reference(const ImageImport *import, char **ret_name, Error *e
 int engine_import_prepare(const ImageImport *import, char **ret_reference, json_t **ret_config, Error *error)
 {
         CLEANUP_FREE char *name = NULL;
-        int r = import_reference(import, &name, error);
+        StorePlatform platform;
+        int r = store_platform_parse(import->platform, &platform, error);
+
+        if (r == 0 && !str_equal(platform.os, "linux"))
+                r = error_set(error, OUTCOME_BAD_REQUEST, "operating system is not supported");
+        if (r == 0)
+                r = import_reference(import, &name, error);
 
         if (r == 0)
                 r = import_config(import, ret_config, error);

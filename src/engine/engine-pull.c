@@ -250,6 +250,9 @@ static int parse_reference(const ImagePull *request, StoreReference *ret, Error 
         }
         if (r != 0)
                 return r;
+        CLEANUP_FREE char *familiar = store_reference_familiar_name(&reference);
+        if (str_equal(familiar, "scratch"))
+                return error_set(error, OUTCOME_FORBIDDEN, "'scratch' is a reserved name");
         if (reference.digest)
                 free(TAKE_PTR(reference.tag));
         *ret = reference;

@@ -487,25 +487,11 @@ static int pull_from_endpoints(Pull *pull)
         }
 }
 
-static int check_platform(const char *text, Error *error)
-{
-        size_t parts = 1;
-
-        for (const char *p = text; p && *p; p++)
-                parts += *p == '/';
-        return parts > 3 ? error_set(error, OUTCOME_BAD_REQUEST,
-                                     "\"%s\": cannot parse platform specifier: invalid argument", text)
-                         : 0;
-}
-
 int registry_pull(const RegistryPull *request, json_t **ret_result, Error *error)
 {
         CLEANUP(pull_clear) Pull pull = { .request = request, .unpacker.socket = -EBADF, .error = error };
         const StoreReference *reference = request->reference;
-        int r = check_platform(request->platform, error);
-
-        if (r == 0)
-                r = store_platform_parse(request->platform, &pull.platform, error);
+        int r = store_platform_parse(request->platform, &pull.platform, error);
 
         pull.layer_root = path_join(request->root, "layer");
         pull.result = json_pack("{s[] s[] s[] s[]}", "Layers", "Images", "Pulled", "Sources");

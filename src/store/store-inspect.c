@@ -68,7 +68,9 @@ static int graph_driver(Store *store, const char *image_id, json_t **ret)
 
 static json_t *root_fs(const json_t *record)
 {
-        return json_pack("{s:s, s:O?}", "Type", "layers", "Layers", json_get_array(record, "Layers"));
+        json_t *layers = json_get_array(record, "Layers");
+
+        return json_pack("{s:s, s:O*}", "Type", "layers", "Layers", json_array_size(layers) > 0 ? layers : NULL);
 }
 
 static const char *comment_of(const json_t *config)

@@ -68,21 +68,6 @@ static int filter_until(List *list, const char *value)
         return 0;
 }
 
-static int filter_dangling(List *list, const char *value)
-{
-        static const char *const words[] = { "0", "f", "F", "false", "FALSE", "False",
-                                             "1", "t", "T", "true",  "TRUE",  "True" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-                if (!str_equal(value, words[i]))
-                        continue;
-                list->has_dangling = true;
-                list->dangling = i >= ARRAY_SIZE(words) / 2;
-                return 0;
-        }
-        return error_set(list->error, OUTCOME_BAD_REQUEST, "invalid filter 'dangling=[%s]'", value);
-}
-
 static int filter_label(List *list, const char *value)
 {
         return strv_append(&list->labels, value);
@@ -116,8 +101,8 @@ static const struct {
         const char *name;
         int (*add)(List *list, const char *value);
 } filters[] = {
-        { "before", filter_before },       { "dangling", filter_dangling }, { "label", filter_label },
-        { "reference", filter_reference }, { "since", filter_since },       { "until", filter_until },
+        { "before", filter_before }, { "label", filter_label }, { "reference", filter_reference },
+        { "since", filter_since },   { "until", filter_until },
 };
 
 /* Values come as an array, or as the keys of an object. */
@@ -154,6 +139,13 @@ static int add_filters(List *list)
                 size_t i;
                 int r;
 
+                if (str_equal(name, "dangling")) {
+                        r = store_filter_bool(name, values, &list->dangling, list->error);
+                        if (r != 0)
+                                return r;
+                        list->has_dangling = true;
+                        continue;
+                }
                 for (i = 0; i < ARRAY_SIZE(filters); i++)
                         if (str_equal(name, filters[i].name))
                                 break;

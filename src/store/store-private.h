@@ -65,6 +65,11 @@ int store_references_replace(Store *store, json_t *references);
  * a value is the layer's size. */
 int store_index_used(Store *store, const char *except_id, const char *member, json_t **ret_used);
 
+/* A filter's values, owned by the caller / the one truth value that they are, as Docker reads them: OUTCOME_BAD_REQUEST
+ * where they are none, or contradict each other. */
+int store_filter_values(const json_t *values, char ***ret);
+int store_filter_bool(const char *name, const json_t *values, bool *ret, Error *error);
+
 /* The number of images whose parent it is. */
 int store_index_children(Store *store, const char *id, size_t *ret_count);
 

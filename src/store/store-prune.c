@@ -22,55 +22,10 @@ static void prune_clear(Prune *prune)
         strv_free(prune->names);
 }
 
-/* The values of a filter, in both forms that clients send: owned by the caller. */
-static int filter_values(const json_t *values, char ***ret)
-{
-        char **result CLEANUP_STRV = calloc(1, sizeof(char *));
-        const char *key;
-        json_t *item;
-        size_t i;
-
-        if (!result)
-                return -ENOMEM;
-        if (json_is_array(values))
-                json_array_foreach(values, i, item)
-                        if (strv_append(&result, json_string_value(item) ?: "") < 0)
-                                return -ENOMEM;
-        json_object_foreach((json_t *) values, key, item)
-                if (json_is_true(item) && strv_append(&result, key) < 0)
-                        return -ENOMEM;
-        *ret = TAKE_PTR(result);
-        return 0;
-}
-
-static int read_dangling(Prune *prune, const json_t *values, Error *error)
-{
-        static const char *const words[] = { "0", "f", "F", "false", "FALSE", "False",
-                                             "1", "t", "T", "true",  "TRUE",  "True" };
-        char **given CLEANUP_STRV = NULL;
-        Buffer joined CLEANUP_BUFFER = {};
-        size_t i = 0;
-        int r = filter_values(values, &given);
-
-        if (r < 0)
-                return r;
-        if (strv_length(given) == 1)
-                while (i < ARRAY_SIZE(words) && !str_equal(words[i], given[0]))
-                        i++;
-        if (strv_length(given) == 1 && i < ARRAY_SIZE(words)) {
-                prune->dangling = i >= ARRAY_SIZE(words) / 2;
-                return 0;
-        }
-        r = buffer_append_string(&joined, "");
-        for (i = 0; r >= 0 && given[i]; i++)
-                r = buffer_printf(&joined, "%s%s", i > 0 ? " " : "", given[i]);
-        return r < 0 ? r : error_set(error, OUTCOME_BAD_REQUEST, "invalid filter 'dangling=[%s]'", joined.data);
-}
-
 static int read_until(Prune *prune, const json_t *values, Error *error)
 {
         char **given CLEANUP_STRV = NULL;
-        int r = filter_values(values, &given);
+        int r = store_filter_values(values, &given);
 
         if (r < 0)
                 return r;
@@ -93,13 +48,13 @@ static int read_filters(Prune *prune, const json_t *filters, Error *error)
 
         json_object_foreach((json_t *) filters, name, values) {
                 if (str_equal(name, "dangling"))
-                        r = read_dangling(prune, values, error);
+                        r = store_filter_bool(name, values, &prune->dangling, error);
                 else if (str_equal(name, "until"))
                         r = read_until(prune, values, error);
                 else if (str_equal(name, "label"))
-                        r = filter_values(values, &prune->labels);
+                        r = store_filter_values(values, &prune->labels);
                 else if (str_equal(name, "label!"))
-                        r = filter_values(values, &prune->labels_not);
+                        r = store_filter_values(values, &prune->labels_not);
                 else
                         r = error_set(error, OUTCOME_BAD_REQUEST, "invalid filter '%s'", name);
                 if (r != 0)

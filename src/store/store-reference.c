@@ -287,6 +287,24 @@ int store_reference_set_tag(StoreReference *reference, const char *tag, Error *e
         return 0;
 }
 
+int store_reference_for_name(const char *repo, const char *tag, StoreReference *ret, Error *error)
+{
+        StoreReference reference CLEANUP_REFERENCE = {};
+        int r = store_reference_parse(repo, &reference, error);
+
+        if (r == 0 && reference.digest)
+                r = error_set(error, OUTCOME_BAD_REQUEST, "cannot import digest reference");
+        if (r == 0 && !str_empty(tag))
+                r = store_reference_set_tag(&reference, tag, error);
+        if (r == 0)
+                r = store_reference_default_tag(&reference);
+        if (r != 0)
+                return r;
+        *ret = reference;
+        reference = (StoreReference) {};
+        return 0;
+}
+
 int store_reference_from_query(const char *repo, const char *tag, StoreReference *ret, Error *error)
 {
         StoreReference reference CLEANUP_REFERENCE = {};
@@ -296,8 +314,10 @@ int store_reference_from_query(const char *repo, const char *tag, StoreReference
         if (r == 0 && !str_empty(tag)) {
                 if (strchr(tag, ':')) {
                         r = check_digest(tag, error);
+                        if (r > 0)
+                                error_clear(error);
                         if (r != 0)
-                                return r;
+                                return r < 0 ? r : error_set(error, OUTCOME_BAD_REQUEST, "invalid tag format");
                         free(reference.digest);
                         reference.digest = strdup(tag);
                         if (!reference.digest)

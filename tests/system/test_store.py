@@ -272,7 +272,7 @@ class TestRemovers(unittest.TestCase):
     def test_container_and_volume(self):
         run("docker", "volume", "create", "many")
         self.addCleanup(run, "docker", "volume", "rm", "-f", "many")
-        script = f"for d in /many /volume; do i=0; while [ $i -lt {self.FILES} ]; do : >$d/$i; i=$((i+1)); done; done"
+        script = f"for d in /many /volume; do i=0; while [ $i -lt {self.FILES // 3} ]; do : >$d/$i; i=$((i+1)); done; done"
         run("docker", "run", "--network", "none", "--name", "many", "-v", "many:/volume", "busybox", "sh", "-c", "mkdir /many; " + script,
             timeout=120)
         container = run("docker", "inspect", "-f", "{{.Id}}", "many").strip()
