@@ -366,6 +366,21 @@ static void share_file(StorePack *pack)
         pack->cloned = true;
 }
 
+bool store_pack_clones(StorePack *pack)
+{
+        static const char block[4096];
+        int from CLEANUP_CLOSE = -EBADF;
+        int to CLEANUP_CLOSE = -EBADF;
+
+        if (!pack->clones)
+                return false;
+        from = openat(pack->options.clone_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        to = openat(pack->options.clone_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        pack->clones = from >= 0 && to >= 0 && write(from, block, sizeof(block)) == sizeof(block) &&
+                       ioctl(to, FICLONE, from) >= 0;
+        return pack->clones;
+}
+
 bool store_pack_clone(StorePack *pack, int fd)
 {
         return pack->cloned && ioctl(fd, FICLONE, pack->file_fd) >= 0;

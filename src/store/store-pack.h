@@ -31,5 +31,9 @@ DEFINE_CLEANUP(cleanup_store_pack_ptr, StorePack *, store_pack_free)
 /* The working directory of the process changes as the stream is read. */
 StoreStream *store_pack_stream(StorePack *pack);
 
+/* Whether files can share their blocks with copies. Where they cannot, the stream needs no other function of this
+ * header but the last, and may be read by another thread; the working directory is that one's then. */
+bool store_pack_clones(StorePack *pack);
+
 /* Between a file's headers and its content: shares the content with FD, an empty file. True where that was done. */
 bool store_pack_clone(StorePack *pack, int fd);

@@ -158,6 +158,18 @@ int store_stage_stream(StoreStream *stream, const StoreInput *input, const char 
         return r;
 }
 
+/* What shares no blocks has to be copied: it is read by one thread while another writes it. */
+static int unpack_copied(StorePack *pack, const StoreInput *input, int layer_fd, const char *staged, json_t **ret_layer,
+                         Error *error)
+{
+        StoreAhead *ahead CLEANUP_AHEAD = NULL;
+        int r;
+
+        r = store_ahead_new(store_pack_stream(pack), &ahead);
+        return r < 0 ? r
+                     : unpack_stream(store_ahead_stream(ahead), NULL, input, layer_fd, staged, "", 0, ret_layer, error);
+}
+
 int store_stage_pack(StorePack *pack, const StoreInput *input, const char *staged, json_t **ret_layer, Error *error)
 {
         int fd CLEANUP_CLOSE = make_layer(input, staged);
@@ -165,7 +177,10 @@ int store_stage_pack(StorePack *pack, const StoreInput *input, const char *stage
 
         if (fd < 0)
                 return fd;
-        r = unpack_stream(store_pack_stream(pack), pack, input, fd, staged, "", 0, ret_layer, error);
+        if (store_pack_clones(pack))
+                r = unpack_stream(store_pack_stream(pack), pack, input, fd, staged, "", 0, ret_layer, error);
+        else
+                r = unpack_copied(pack, input, fd, staged, ret_layer, error);
         if (r != 0)
                 (void) path_remove_tree_at(input->staging_fd, staged);
         return r;
