@@ -31,7 +31,6 @@ ALWAYS, UNLESS, FAILURE = (("--restart", policy) for policy in ("always", "unles
 CONTAINERS = [
     ("always-1", ALWAYS, IDLE, False, True),
     ("always-2", ALWAYS, ends_with(0), False, True),
-    ("always-3", ALWAYS, ends_with(3), False, True),
     ("always-stopped", ALWAYS, ends_with(0), True, True),
     ("unless-1", UNLESS, IDLE, False, True),
     ("unless-2", UNLESS, ends_with(0), False, True),
@@ -40,7 +39,9 @@ CONTAINERS = [
     ("failure-1", FAILURE, IDLE, False, True),
     ("failure-2", FAILURE, ends_with(3), False, True),
     ("failure-ended", FAILURE, ("true",), False, False),
-    ("failure-stopped", FAILURE, ends_with(3), True, False),
+    # As with dockerd, what was stopped by hand ended in failure all the same.
+    ("failure-stopped", FAILURE, ends_with(3), True, True),
+    ("failure-stopped-well", FAILURE, ends_with(0), True, False),
     ("no-1", (), IDLE, False, False),
     ("no-2", (), ends_with(0), False, False),
     ("slow", ("--stop-timeout", "60", "-v", "/srv/mark:/mark"), ("sh", "-c", SLOW_STOP), False, False),
@@ -137,8 +138,10 @@ class Rebooted(unittest.TestCase):
         """Each had its stop signal and its time; how it ended is known."""
         found = inspect()
         self.assertTrue(os.path.exists("/srv/mark/done"))
-        self.assertEqual({name: found[name]["State"]["ExitCode"] for name in ("slow", "no-1", "no-2", "failure-ended")},
-                         {"slow": 0, "no-1": 137, "no-2": 0, "failure-ended": 0})
+        self.assertEqual({name: found[name]["State"]["ExitCode"] for name in ("slow", "no-2", "failure-ended")},
+                         {"slow": 0, "no-2": 0, "failure-ended": 0})
+        # At the end of the stop timeout systemd kills the monitor with it, so that it may be unknown how it ended.
+        self.assertIn(found["no-1"]["State"]["ExitCode"], (137, 255))
 
     def test_6_and_everything_can_go(self):
         run("docker", "rm", "-f", *(name for name, *_ in CONTAINERS))
