@@ -222,7 +222,8 @@ int container_log_check(const json_t *log, json_t *warnings, Error *error)
         json_t *value;
 
         if (!driver)
-                return error_set(error, OUTCOME_BAD_REQUEST, "logger: no log driver named '%s' is registered", type);
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "error looking up logging plugin %s: plugin \"%s\" not found", type, type);
         if (!driver->options)
                 return 0;
         json_object_foreach((json_t *) options, name, value) {
