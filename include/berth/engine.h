@@ -131,13 +131,18 @@ int container_attach_check(Container *container, Error *error);
 /* Hands a raw stream to the container's monitor, or keeps it until the container starts. Takes FD and the bytes already
  * RECEIVED from it over, in any case. */
 int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received, Error *error);
+/* The same for a stream of WebSocket frames: a process of its own translates, and goes on without this one. Output comes
+ * as messages of text or of bytes. */
+int container_attach_websocket(Container *container, const ContainerAttach *attach, bool text, int fd, Buffer *received,
+                               Error *error);
 
 /* --- Exec: further processes in a running container --------------------------------------------------------------- */
 
 typedef struct Exec Exec;
 
-/* BODY is POST /containers/ID/exec's. Answers {"Id"}. */
-int container_exec_create(Container *container, const json_t *body, json_t **ret_response, Error *error);
+/* BODY is POST /containers/ID/exec's; REFERENCE is how the client named the container. Answers {"Id"}. */
+int container_exec_create(Container *container, const char *reference, const json_t *body, json_t **ret_response,
+                          Error *error);
 
 /* By full ID. "No such exec instance: X". */
 int engine_exec_find(Engine *engine, const char *id, Exec **ret_exec, Error *error);
@@ -188,6 +193,7 @@ void container_wait(Container *container, int condition, Stream *stream);
 
 typedef struct ContainerLogs {
         bool follow, standard_output, standard_error, timestamps, details;
+        bool raw; /* never multiplexed */
         int64_t since_ns, until_ns, tail;
 } ContainerLogs;
 
@@ -227,6 +233,8 @@ void container_archive_put(Container *container, const ContainerArchive *archive
 /* A worker writes the log to the stream, which is taken over. */
 int container_logs_check(Container *container, Error *error);
 int container_logs(Container *container, const ContainerLogs *logs, Stream *stream);
+/* The container's log so far as a WebSocket's frames; see container_attach_websocket(). */
+int container_logs_websocket(Container *container, const ContainerLogs *logs, bool text, int fd, Buffer *received);
 
 /* --- Images ------------------------------------------------------------------------------------------------------- */
 

@@ -89,6 +89,12 @@ int http_request_detach(HttpRequest *request, int *ret_fd, Buffer *ret_received,
  * length; then detaches as above. */
 int http_request_hijack(HttpRequest *request, const char *content_type, int *ret_fd, Buffer *ret_received);
 
+/* Why a request can not become a WebSocket, as Docker words it, or NULL where it can. */
+const char *http_request_websocket_refusal(HttpRequest *request);
+/* Answers "101 Switching Protocols" to a request without a refusal, then detaches as above: what follows are frames
+ * (include/berth/websocket.h). Frees the request in any case. */
+int http_request_websocket(HttpRequest *request, int *ret_fd, Buffer *ret_received);
+
 /* Takes the exchange over as a stream: the request's body, where it was asked for as a stream, and an answer of
  * unknown length that closes the connection at its end. Nothing is sent yet. Frees the request. */
 int http_request_stream(HttpRequest *request, int status, const char *content_type, Stream *ret_stream);

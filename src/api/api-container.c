@@ -350,6 +350,7 @@ const ApiRoute api_container_routes[] = {
         { "POST", "/containers/{id}/rename", rename_container, false, false },
         { "POST", "/containers/{id}/resize", resize, false, false },
         { "POST", "/containers/{id}/attach", attach, false, false },
+        { "GET", "/containers/{id}/attach/ws", api_attach_websocket, false, false },
         { "POST", "/containers/{id}/wait", wait_container, false, false },
         { "DELETE", "/containers/{id}", remove_container, false, false },
         { NULL, NULL, NULL, false, false },

@@ -12,7 +12,7 @@ static void create(ApiCall *call)
                 return;
         if (call->minor < 42 && json_is_object(call->body))
                 json_object_del(call->body, "ConsoleSize");
-        int r = container_exec_create(container, call->body, &response, &error);
+        int r = container_exec_create(container, call->name, call->body, &response, &error);
         api_answer(call->request, 201, r, response, &error);
 }
 

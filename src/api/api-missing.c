@@ -3,7 +3,6 @@
 #include "api-private.h"
 
 const ApiRoute api_missing_routes[] = {
-        { "GET", "/containers/{id}/attach/ws", NULL, false, false },
         { "POST", "/session", NULL, false, false },
         { NULL, NULL, NULL, false, false },
 };

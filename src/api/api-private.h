@@ -47,6 +47,8 @@ void api_answer_later(int result, json_t *object, const Error *error, void *user
 Container *api_find_container(ApiCall *call);
 
 bool api_query_bool(const ApiCall *call, const char *name);
+/* api-websocket.c: GET /containers/ID/attach/ws */
+void api_attach_websocket(ApiCall *call);
 
 /* {"os":..., "architecture":..., "variant":...} as "os/architecture/variant", owned by the caller. OUTCOME_BAD_REQUEST.
  */

@@ -308,13 +308,17 @@ void container_execs_remove(Container *container)
 
 /* --- Creation ----------------------------------------------------------------------------------------------------- */
 
-static int container_refusal(const Container *container, Error *error)
+/* REFERENCE is what the caller names it by. */
+static int container_refusal(const Container *container, const char *reference, Error *error)
 {
         if (container->restarting)
                 return container_restarting_refusal(container, error);
         if (!container_is_running(container))
                 return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
-        return container_paused_refusal(container, "exec", error);
+        return container_is_paused(container)
+                       ? error_set(error, OUTCOME_CONFLICT,
+                                   "Container %s is paused, unpause the container before exec", reference)
+                       : 0;
 }
 
 int exec_refusal(Exec *exec, Error *error)
@@ -323,7 +327,7 @@ int exec_refusal(Exec *exec, Error *error)
 
         if (!container || !container_ensure(container))
                 return error_set(error, OUTCOME_NOT_FOUND, "No such exec instance: %s", exec->id);
-        return container_refusal(container, error);
+        return container_refusal(container, container->id, error);
 }
 
 static int check_console_size(const json_t *size, const char *path, Error *error)
@@ -389,7 +393,8 @@ static int exec_save(const Exec *exec)
         return json_write_volatile_at(AT_FDCWD, path, exec->record, 0600);
 }
 
-int container_exec_create(Container *container, const json_t *body, json_t **ret_response, Error *error)
+int container_exec_create(Container *container, const char *reference, const json_t *body, json_t **ret_response,
+                          Error *error)
 {
         CLEANUP_JSON json_t *record = NULL;
         char id[ID_LENGTH + 1];
@@ -397,7 +402,7 @@ int container_exec_create(Container *container, const json_t *body, json_t **ret
         int r = make_record(container, body, &record, error);
 
         if (r == 0)
-                r = container_refusal(container, error);
+                r = container_refusal(container, reference, error);
         if (r == 0)
                 r = id_generate(id);
         if (r != 0)

@@ -175,7 +175,7 @@ int container_logs(Container *container, const ContainerLogs *logs, Stream *stre
                                   .ended_fd = container->monitor_fd,
                                   .client_fd = stream->fd,
                                   .spool_path = spool },
-                       .multiplexed = !container_has_terminal(container),
+                       .multiplexed = !logs->raw && !container_has_terminal(container),
                        .timestamps = logs->timestamps };
         int keep[2] = { stream->fd, container->monitor_fd };
 
