@@ -131,8 +131,8 @@ int container_attach_check(Container *container, Error *error);
 /* Hands a raw stream to the container's monitor, or keeps it until the container starts. Takes FD and the bytes already
  * RECEIVED from it over, in any case. */
 int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received, Error *error);
-/* The same for a stream of WebSocket frames: a process of its own translates, and goes on without this one. Output comes
- * as messages of text or of bytes. */
+/* The same for a stream of WebSocket frames: a process of its own translates, and goes on without this one. Output
+ * comes as messages of text or of bytes. */
 int container_attach_websocket(Container *container, const ContainerAttach *attach, bool text, int fd, Buffer *received,
                                Error *error);
 

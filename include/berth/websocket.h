@@ -30,11 +30,11 @@ typedef enum WebsocketOpcode {
  * however long a frame is. */
 typedef struct WebsocketReader {
         uint8_t head[WEBSOCKET_HEAD_MAX];
-        size_t n_head;      /* so much of it has come; 0 between frames */
-        bool in_payload;    /* the head is whole, and not all behind it has come */
-        uint64_t left;      /* bytes of the payload */
-        unsigned n_masked;  /* bytes of the mask that were used, modulo 4 */
-        bool in_message;    /* the next data frame goes on with a message */
+        size_t n_head;     /* so much of it has come; 0 between frames */
+        bool in_payload;   /* the head is whole, and not all behind it has come */
+        uint64_t left;     /* bytes of the payload */
+        unsigned n_masked; /* bytes of the mask that were used, modulo 4 */
+        bool in_message;   /* the next data frame goes on with a message */
         uint8_t control[WEBSOCKET_CONTROL_MAX];
         size_t n_control;
         bool ended; /* nothing counts any more */

@@ -316,8 +316,8 @@ static int container_refusal(const Container *container, const char *reference, 
         if (!container_is_running(container))
                 return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
         return container_is_paused(container)
-                       ? error_set(error, OUTCOME_CONFLICT,
-                                   "Container %s is paused, unpause the container before exec", reference)
+                       ? error_set(error, OUTCOME_CONFLICT, "Container %s is paused, unpause the container before exec",
+                                   reference)
                        : 0;
 }
 

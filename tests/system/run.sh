@@ -28,7 +28,7 @@ settings=(BERTH_LINES="${BERTH_LINES:-100000}" BERTH_ROUNDS="${BERTH_ROUNDS:-200
     BERTH_CUTS="${BERTH_CUTS:-15}" BERTH_KILLS="${BERTH_KILLS:-15}" BERTH_HOSTILE="${BERTH_HOSTILE:-}"
     BERTH_LARGE="${BERTH_LARGE:-}")
 start_installed "check$$" "${BERTH_PROFILE:-test}"
-bash "$host" put "$name" "$images"/busybox*.tar "$images/debian.tar" "$images/layers.tar" tests/system/*.py tests/api/engine.py /root/
+bash "$host" put "$name" "$images"/busybox*.tar "$images/debian.tar" "$images/layers.tar" tests/system/*.py tests/api/engine.py tests/api/websocket.py /root/
 for test in "${tests[@]}"; do
     run_test "$test" "/root/$test" "${settings[@]}"
 done
