@@ -152,12 +152,12 @@ fuzz: ## runs each fuzz target for FUZZ_SECONDS (5)
 	$(MAKE) -s FUZZ=1 fuzz-targets
 	bash tests/fuzz/run.sh $(patsubst tests/fuzz/%.c,build/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz-*.c)))
 
-# What runs inside test containers: one static program, so that it needs no image around it.
-$(B)/tests/payload: tests/payload/payload.c
+# What runs inside test containers: static programs, so that they need no image around them.
+$(B)/tests/payload $(B)/tests/reaper: $(B)/tests/%: tests/payload/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 -D_GNU_SOURCE -O2 $(WARNINGS) -static $< -o $@
 
-tests: $(UNIT_TESTS) $(B)/tests/payload ## builds the unit tests
+tests: $(UNIT_TESTS) $(B)/tests/payload $(B)/tests/reaper ## builds the unit tests
 
 check-unit: $(UNIT_TESTS) ## runs the unit tests
 	@for test in $(UNIT_TESTS); do echo "== $${test##*/}"; $$test; done

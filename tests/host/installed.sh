@@ -7,7 +7,8 @@
 host=tests/host/nspawn.sh
 reports=/var/log/sanitizers
 
-# start_installed NAME PROFILE: boots it and sets $images to the directory of the images. The host goes when the caller ends.
+# start_installed NAME PROFILE [OPTION...]: boots it, with further options of nspawn.sh's start, and sets $images to the
+# directory of the images. The host goes when the caller ends.
 start_installed() {
     name=$1
     staging=$(mktemp -d)
@@ -18,7 +19,7 @@ start_installed() {
     [[ -z ${SAN:-} ]] || add_sanitizer_settings
     # shellcheck disable=SC2034
     images=$(bash tests/host/images.sh | tail -n 1)
-    bash "$host" start "$name" --profile "$2" --with "$staging/root:/"
+    bash "$host" start "$name" --profile "$2" "${@:3}" --with "$staging/root:/"
     bash "$host" run "$name" -- sh -c 'systemd-sysusers && systemd-tmpfiles --create berth.conf && systemctl daemon-reload &&
         systemctl enable --quiet --now berth.socket' 2>/dev/null
 }
@@ -31,14 +32,15 @@ add_sanitizer_settings() {
         "$reports" "$reports" >"$unit/sanitizers.conf"
 }
 
-# run_test LABEL FILE [VARIABLE=VALUE...]: a Python file of the host's; a failure is kept in $failed.
+# run_test LABEL FILE [VARIABLE=VALUE...]: a Python file of the host's, or one of Node.js's tests; a failure is kept in $failed.
 failed=()
 run_test() {
-    local label=$1 file=$2 start=$SECONDS settings=(PYTHONDONTWRITEBYTECODE=1)
+    local label=$1 file=$2 start=$SECONDS program=(python3) settings=(PYTHONDONTWRITEBYTECODE=1)
     shift 2
+    [[ $file != *.js ]] || program=(node --test --test-reporter=spec)
     [[ -z ${SAN:-} ]] || settings+=("ASAN_OPTIONS=log_path=$reports/client" "UBSAN_OPTIONS=log_path=$reports/client")
     printf -- '-- %s\n' "$label"
-    bash "$host" run "$name" -- env "${settings[@]}" "$@" python3 "$file" || failed+=("$label")
+    bash "$host" run "$name" -- env "${settings[@]}" "$@" "${program[@]}" "$file" || failed+=("$label")
     printf -- '-- %s: %d s\n' "$label" "$((SECONDS - start))"
 }
 
