@@ -57,7 +57,7 @@
                        "Limit bytes written a second to a device (path:rate)", NULL, client_check_rate),            \
                 OPTION(0, "device-write-iops", LIST, "list", NULL, "Limit writes a second to a device (path:rate)", \
                        NULL, client_check_throttle),                                                                \
-                HIDDEN(0, "disable-content-trust", BOOL, NULL, "true", "Accepted for compatibility", NULL, NULL),   \
+                OPTION(0, "disable-content-trust", BOOL, NULL, "true", "Do not ask for signatures", NULL, NULL),    \
                 OPTION(0, "dns", LIST, "list", NULL, "Name servers", "HostConfig.Dns", client_check_address),       \
                 HIDDEN(0, "dns-opt", LIST, "list", NULL, "Old name of --dns-option", NULL, NULL),                   \
                 OPTION(0, "dns-option", LIST, "list", NULL, "Resolver options", NULL, NULL),                        \
