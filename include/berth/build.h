@@ -19,11 +19,20 @@
 int build_find_sources(int root_fd, const json_t *step, char ***ret_paths, Error *error);
 
 /* A digest ("file:HEX", "dir:HEX", "multi:HEX") of the sources' names, kinds, modes, contents and attributes; times and
- * owners do not count. With "Inline" files counted in. */
-int build_sum_sources(int root_fd, char *const *paths, const json_t *step, char **ret_sum, Error *error);
+ * owners do not count. With "Inline" files counted in. A source that the step's "Fetched" ({"URL": path}) names is
+ * below FETCHED_FD, which is negative where there are none. */
+int build_sum_sources(int root_fd, int fetched_fd, char *const *paths, const json_t *step, char **ret_sum,
+                      Error *error);
+
+/* What a file that was fetched from an URL is called: the last name of the URL's path, else the one that the header
+ * Content-Disposition (which may be NULL) has; "" where neither has one. -ENOMEM. */
+int build_url_name(const char *url, const char *disposition, char **ret_name);
+
+bool build_is_url(const char *source);
 
 typedef struct BuildCopy {
         int source_fd;      /* root of the sources, borrowed as all is */
+        int fetched_fd;     /* root of what "Fetched" names; negative: nothing */
         int root_fd;        /* root that is copied into */
         int staging_fd;     /* where archives are unpacked */
         int owner_fd;       /* root whose users and groups have names */

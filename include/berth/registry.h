@@ -101,9 +101,10 @@ int registry_inspect(const RegistryConfig *config, const RegistryAuth *auth, con
 
 /* A process of its own, without privileges, gets an URL. The empty value is REGISTRY_GET_NONE. */
 typedef struct RegistryGet {
-        int data_fd;    /* owned; its bytes */
-        int status_fd;  /* owned */
-        int64_t length; /* 0: not said */
+        int data_fd;                  /* owned; its bytes */
+        int status_fd;                /* owned */
+        int64_t length;               /* 0: not said */
+        char *modified, *disposition; /* the headers Last-Modified and Content-Disposition; owned, NULL: not there */
 } RegistryGet;
 
 #define REGISTRY_GET_NONE ((RegistryGet) { .data_fd = -EBADF, .status_fd = -EBADF })

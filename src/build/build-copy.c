@@ -411,8 +411,9 @@ static int copy_tree(Copier *copier, int from, const char *source)
         return r == 0 && made ? apply_attributes(copier, from, readable, &st) : r;
 }
 
-/* An archive given to ADD is unpacked; anything else, also a compressed file that is no archive, is a file. */
-static int unpack(Copier *copier, int from, bool *ret_unpacked)
+/* An archive given to ADD is unpacked, one that was fetched only where that is asked for; anything else, also a
+ * compressed file that is no archive, is a file. */
+static int unpack(Copier *copier, int from, bool fetched, bool *ret_unpacked)
 {
         const json_t *wanted = json_object_get(copier->copy->step, "Unpack");
         CLEANUP_JSON json_t *layer = NULL;
@@ -422,7 +423,8 @@ static int unpack(Copier *copier, int from, bool *ret_unpacked)
         int r;
 
         *ret_unpacked = false;
-        if (!json_get_bool(copier->copy->step, "Add") || json_is_false(wanted) || pread(from, head, 8, 0) < 8)
+        if (!json_get_bool(copier->copy->step, "Add") || json_is_false(wanted) || (fetched && !wanted) ||
+            pread(from, head, 8, 0) < 8)
                 return 0;
         r = store_stage_layer(&input, "archive-0", NULL, NULL, &layer, &error);
         if (lseek(from, 0, SEEK_SET) < 0)
@@ -449,15 +451,17 @@ static int copy_source(Copier *copier, const char *source)
 {
         bool parents = json_get_bool(copier->copy->step, "Parents"), unpacked = false;
         CLEANUP_FREE char *directory = NULL, *name = NULL, *path = NULL;
+        int root = build_source_root(copier->copy->step, copier->copy->source_fd, copier->copy->fetched_fd, source,
+                                     &source);
         struct stat st;
         int r;
 
-        CLEANUP_CLOSE int from = build_open_source(copier->copy->source_fd, source, &st);
+        CLEANUP_CLOSE int from = build_open_source(root, source, &st);
         if (from < 0)
                 return from;
         if (S_ISDIR(st.st_mode))
                 return copy_tree(copier, from, parents && !str_equal(source, ".") ? source : "");
-        r = S_ISREG(st.st_mode) ? unpack(copier, from, &unpacked) : 0;
+        r = S_ISREG(st.st_mode) ? unpack(copier, from, root == copier->copy->fetched_fd, &unpacked) : 0;
         if (r != 0 || unpacked)
                 return r;
         r = split_target(copier, source, &directory, &name);

@@ -96,11 +96,6 @@ static char *clean(const char *text)
         return copy && parts && buffer_append_string(&path, "") >= 0 ? buffer_take(&path) : NULL;
 }
 
-static bool is_url(const char *source)
-{
-        return str_after_prefix(source, "http://") || str_after_prefix(source, "https://");
-}
-
 int build_find_sources(int root_fd, const json_t *step, char ***ret_paths, Error *error)
 {
         CLEANUP_STRV char **paths = calloc(1, sizeof(char *));
@@ -110,14 +105,15 @@ int build_find_sources(int root_fd, const json_t *step, char ***ret_paths, Error
 
         json_array_foreach(json_get_array(step, "Sources"), i, source) {
                 const char *text = json_string_value(source);
+                bool fetched = json_object_get(json_get_object(step, "Fetched"), text);
                 CLEANUP_FREE char *path = clean(text);
                 Find state = { .root_fd = root_fd, .paths = TAKE_PTR(paths) };
 
-                if (r == 0 && is_url(text))
+                if (r == 0 && fetched)
                         r = strv_append(&state.paths, text);
                 else if (r == 0)
                         r = !path ? -ENOMEM : *path ? find(&state, "", path) : strv_append(&state.paths, ".");
-                bool found = is_url(text) || !path || !*path || state.n_paths > 0;
+                bool found = fetched || !path || !*path || state.n_paths > 0;
                 paths = state.paths;
                 if (r == 0 && !found && !strpbrk(path, "*?["))
                         return error_set(

@@ -117,7 +117,7 @@ static int sum_source(Sum *sum, int root_fd, const char *path, bool *ret_directo
         return r < 0 || !S_ISREG(st.st_mode) ? r : put_file(sum, fd);
 }
 
-int build_sum_sources(int root_fd, char *const *paths, const json_t *step, char **ret_sum, Error *error)
+int build_sum_sources(int root_fd, int fetched_fd, char *const *paths, const json_t *step, char **ret_sum, Error *error)
 {
         CLEANUP(sum_clear) Sum sum = { .piece = malloc(PIECE_SIZE) };
         CLEANUP_DOCKERIGNORE DockerIgnore *exclude = NULL;
@@ -131,8 +131,10 @@ int build_sum_sources(int root_fd, char *const *paths, const json_t *step, char 
                 r = build_exclude(step, &exclude, error);
         sum.exclude = exclude;
         for (; r == 0 && paths[n]; n++) {
-                r = strstr(paths[n], "://") ? put(&sum, paths[n], strlen(paths[n]))
-                                            : sum_source(&sum, root_fd, paths[n], &directory);
+                const char *path;
+                int root = build_source_root(step, root_fd, fetched_fd, paths[n], &path);
+
+                r = sum_source(&sum, root, path, &directory);
                 if (r < 0)
                         return error_set(error, OUTCOME_BAD_REQUEST, "cannot read %s: %s", paths[n], strerror(-r));
         }

@@ -15,6 +15,7 @@ typedef struct FilesJob {
         const json_t *step, *paths;
         const char *created_by;
         const WorkState *state, *source; /* source NULL: the context */
+        int fetched_fd;                  /* borrowed; negative: nothing was */
         bool link;
         char *staging;  /* its path; owned */
         int staging_fd; /* owned */
@@ -91,6 +92,7 @@ static int change_files(const FilesJob *job, int source_fd, int root_fd, int own
                 return build_make_directory(root_fd, json_get_string_or(job->step, "Path", "/"), error);
         CLEANUP_STRV char **paths = json_to_strv(job->paths);
         BuildCopy copy = { .source_fd = source_fd,
+                           .fetched_fd = job->fetched_fd,
                            .root_fd = root_fd,
                            .staging_fd = job->staging_fd,
                            .owner_fd = owner_fd,
@@ -118,7 +120,8 @@ static int run_files(void *userdata, int result_fd, json_t **ret, Error *error)
         if (r != 0)
                 return r;
         int owner_fd = base_fd >= 0 ? base_fd : root_fd;
-        int keep[] = { source_fd, root_fd, upper_fd, owner_fd, result_fd };
+        int keep[] = { source_fd, root_fd,   upper_fd,
+                       owner_fd,  result_fd, job->fetched_fd >= 0 ? job->fetched_fd : result_fd };
         engine_worker_raise_files();
         r = store_worker_confine(job->staging_fd, keep, ARRAY_SIZE(keep));
         if (r >= 0)
@@ -133,14 +136,14 @@ static int run_files(void *userdata, int result_fd, json_t **ret, Error *error)
 
 /* --- What is copied ----------------------------------------------------------------------------------------------- */
 
-static int sum_of(int source_fd, const json_t *step, json_t **ret, Error *error)
+static int sum_of(int source_fd, int fetched_fd, const json_t *step, json_t **ret, Error *error)
 {
         CLEANUP_STRV char **paths = NULL;
         CLEANUP_FREE char *sum = NULL;
         int r = build_find_sources(source_fd, step, &paths, error);
 
         if (r == 0)
-                r = build_sum_sources(source_fd, paths, step, &sum, error);
+                r = build_sum_sources(source_fd, fetched_fd, paths, step, &sum, error);
         if (r != 0)
                 return r;
         *ret = json_pack("{ss so}", "Sum", sum, "Paths", json_from_strv(paths));
@@ -156,7 +159,7 @@ static int run_sum(void *userdata, int result_fd, json_t **ret, Error *error)
         if (r < 0)
                 return r;
         CLEANUP_CLOSE int source_fd = open_image(job, job->source, "source", error);
-        return source_fd < 0 ? source_fd : sum_of(source_fd, job->step, ret, error);
+        return source_fd < 0 ? source_fd : sum_of(source_fd, job->fetched_fd, job->step, ret, error);
 }
 
 int work_find_source(BuildWork *work, const json_t *object, WorkState *image, const WorkState **ret, Error *error)
@@ -185,26 +188,28 @@ static int job_prepare(FilesJob *job, char **ret_name, Error *error)
         return r != 0 ? r : job->staging ? 0 : -ENOMEM;
 }
 
-int work_copy_sum(BuildWork *work, const json_t *step, json_t **ret_sum, Error *error)
+int work_copy_sum(BuildWork *work, const json_t *step, int fetched_fd, json_t **ret_sum, Error *error)
 {
-        CLEANUP(files_clear) FilesJob job = { .work = work, .step = step, .staging_fd = -EBADF };
+        CLEANUP(files_clear)
+        FilesJob job = { .work = work, .step = step, .fetched_fd = fetched_fd, .staging_fd = -EBADF };
         CLEANUP(work_state_clear) WorkState image = { 0 };
         CLEANUP_FREE char *name = NULL;
         int r = work_find_source(work, step, &image, &job.source, error);
 
         if (r != 0 || !job.source)
-                return r != 0 ? r : sum_of(work->context_fd, step, ret_sum, error);
+                return r != 0 ? r : sum_of(work->context_fd, fetched_fd, step, ret_sum, error);
         r = job_prepare(&job, &name, error);
         return r == 0 ? work_in_child(work, run_sum, &job, ret_sum, error) : r;
 }
 
-int work_files(BuildWork *work, const json_t *step, const json_t *paths, const char *created_by, const char *key,
-               WorkState *state, Error *error)
+int work_files(BuildWork *work, const json_t *step, const json_t *paths, int fetched_fd, const char *created_by,
+               const char *key, WorkState *state, Error *error)
 {
         CLEANUP(files_clear)
         FilesJob job = { .work = work,
                          .step = step,
                          .paths = paths,
+                         .fetched_fd = fetched_fd,
                          .created_by = created_by,
                          .state = state,
                          .link = json_get_bool(step, "Link"),
@@ -246,6 +251,7 @@ static int run_tree(void *userdata, int result_fd, json_t **ret, Error *error)
         if (r >= 0)
                 r = build_find_sources(source_fd, job->step, &paths, error);
         BuildCopy copy = { .source_fd = source_fd,
+                           .fetched_fd = -EBADF,
                            .root_fd = root_fd,
                            .staging_fd = job->staging_fd,
                            .owner_fd = root_fd,
@@ -267,7 +273,8 @@ int work_copy_tree(BuildWork *work, const WorkState *source, const char *path, c
 {
         CLEANUP_JSON json_t *step = json_pack("{ss sb s[s] s[] s[] ss}", "Kind", "copy", "Add", 0, "Sources", path,
                                               "Inline", "Exclude", "Target", "/");
-        CLEANUP(files_clear) FilesJob job = { .work = work, .step = step, .source = source, .staging_fd = -EBADF };
+        CLEANUP(files_clear)
+        FilesJob job = { .work = work, .step = step, .source = source, .fetched_fd = -EBADF, .staging_fd = -EBADF };
         CLEANUP_FREE char *name = NULL, *tree = NULL;
         const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
         CLEANUP_JSON json_t *result = NULL;

@@ -165,52 +165,41 @@ static int copied_by(const json_t *step, const json_t *sum, char **ret)
         return *ret ? 0 : -ENOMEM;
 }
 
-static bool is_repository(const char *source)
+/* COPY and ADD. The cache goes by what is copied, wherever it came from. */
+static int step_copy(BuildWork *work, const json_t *given, WorkState *state, Error *error)
 {
-        return str_after_prefix(source, "git@") || str_after_prefix(source, "git://") ||
-               str_after_prefix(source, "ssh://") || (strstr(source, "://") && strstr(source, ".git"));
-}
+        CLEANUP_JSON json_t *step = NULL, *sum = NULL;
+        CLEANUP_FREE char *created_by = NULL;
+        CLEANUP_CLOSE int fetched_fd = -EBADF;
+        char key[ID_LENGTH + 1];
+        int r = work_fetch_sources(work, given, &step, &fetched_fd, error);
 
-/* What is asked of a copy that it cannot have. */
-static int check_copy(BuildWork *work, const json_t *step, Error *error)
-{
-        json_t *source;
-        size_t i;
-
-        json_array_foreach(json_get_array(step, "Sources"), i, source) {
-                const char *text = json_string_value(source);
-                if (json_get_bool(step, "Add") && (is_repository(text) || strstr(text, "://")))
-                        return error_set(error, OUTCOME_NOT_IMPLEMENTED,
-                                         "ADD of %s %s is not supported by this version of berth: fetch it into the "
-                                         "context, or in a RUN step",
-                                         is_repository(text) ? "the Git repository" : "the URL", text);
+        if (r == 0)
+                r = work_copy_sum(work, step, fetched_fd, &sum, error);
+        if (r == 0)
+                r = copied_by(step, sum, &created_by);
+        if (r == 0)
+                r = step_key(state, step, created_by, key);
+        if (r == 0)
+                r = look_up(work, key, state, error);
+        if (r > 0 && !error->message) {
+                work_say(work, " ---> Using cache\n");
+                return 0;
         }
-        if (json_get_string(step, "Checksum"))
-                return error_set(error, OUTCOME_BAD_REQUEST, "checksum can't be specified for non-HTTP(S) sources");
-        if (json_get_bool(step, "KeepGit"))
-                work_say(work, "[Warning] --keep-git-dir has no effect: no source is a Git repository\n");
-        return 0;
+        return r != 0 ? r
+                      : work_files(work, step, json_get_array(sum, "Paths"), fetched_fd, created_by, key, state, error);
 }
 
 int work_step(BuildWork *work, const json_t *step, WorkState *state, Error *error)
 {
-        const char *kind = json_get_string_or(step, "Kind", "");
+        const char *kind = json_get_string_or(step, "Kind", ""), *by = json_get_string_or(step, "CreatedBy", "");
+        char key[ID_LENGTH + 1], id[ID_LENGTH + 1] = "";
+
         if (str_equal(kind, "refusal"))
                 return error_set(error, OUTCOME_BAD_REQUEST, "%s", json_get_string_or(step, "Message", ""));
-        bool copies = str_equal(kind, "copy"), runs = str_equal(kind, "run");
-        CLEANUP_FREE char *created_by = NULL;
-        CLEANUP_JSON json_t *sum = NULL;
-        char key[ID_LENGTH + 1], id[ID_LENGTH + 1] = "";
-        int r = copies ? check_copy(work, step, error) : 0;
-
-        if (r == 0 && copies)
-                r = work_copy_sum(work, step, &sum, error);
-
-        if (r == 0 && copies)
-                r = copied_by(step, sum, &created_by);
-        const char *by = copies ? created_by : json_get_string_or(step, "CreatedBy", "");
-        if (r == 0)
-                r = step_key(state, step, by ?: "", key);
+        if (str_equal(kind, "copy"))
+                return step_copy(work, step, state, error);
+        int r = step_key(state, step, by, key);
         if (r == 0)
                 r = look_up(work, key, state, error);
         if (r > 0 && !error->message) {
@@ -219,12 +208,10 @@ int work_step(BuildWork *work, const json_t *step, WorkState *state, Error *erro
         }
         if (r != 0)
                 return r;
-        if (runs)
+        if (str_equal(kind, "run"))
                 return work_run(work, step, key, state, error);
-        if (copies)
-                return work_files(work, step, json_get_array(sum, "Paths"), created_by, key, state, error);
         say_container(work, true, id);
-        r = str_equal(kind, "workdir") ? work_files(work, step, NULL, by, key, state, error)
+        r = str_equal(kind, "workdir") ? work_files(work, step, NULL, -EBADF, by, key, state, error)
                                        : step_config(work, step, key, state, error);
         if (r == 0)
                 say_container(work, false, id);

@@ -80,14 +80,20 @@ int work_commit(BuildWork *work, const char *staging, const json_t *result, cons
 StoreChild work_child(const BuildWork *work, const WorkState *state, const json_t *step, const char *created_by);
 
 /* engine-build-files.c: COPY, ADD and WORKDIR */
-int work_copy_sum(BuildWork *work, const json_t *step, json_t **ret_sum, Error *error);
-int work_files(BuildWork *work, const json_t *step, const json_t *paths, const char *created_by, const char *key,
-               WorkState *state, Error *error);
+/* FETCHED_FD, which may be negative, has what "Fetched" of the step names. */
+int work_copy_sum(BuildWork *work, const json_t *step, int fetched_fd, json_t **ret_sum, Error *error);
+int work_files(BuildWork *work, const json_t *step, const json_t *paths, int fetched_fd, const char *created_by,
+               const char *key, WorkState *state, Error *error);
 
 /* The stage or image that "FromStage" or "From" of a step or mount names; NULL for the context. IMAGE keeps it. */
 int work_find_source(BuildWork *work, const json_t *object, WorkState *image, const WorkState **ret, Error *error);
 /* Copies PATH of that to a directory or file of the staging area, whose path the caller owns. */
 int work_copy_tree(BuildWork *work, const WorkState *source, const char *path, char **ret_path, Error *error);
+
+/* engine-build-remote.c */
+/* What an ADD names that is not in the context: fetched to a directory, with "Fetched" in the step of RET_STEP, both
+ * owned by the caller. Where there is nothing of that kind RET_FD is -EBADF. */
+int work_fetch_sources(BuildWork *work, const json_t *step, json_t **ret_step, int *ret_fd, Error *error);
 
 /* engine-build-mount.c: the mounts of a RUN. The empty value is {}. */
 typedef struct WorkMounts {

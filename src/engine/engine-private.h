@@ -507,6 +507,8 @@ typedef struct RegistryWork {
         bool begun;    /* something was sent: what fails from now on is a message of the stream */
         int result_fd; /* in the worker */
 } RegistryWork;
+/* Of borrowed strings. */
+RegistryConfig engine_registry_config(const Engine *engine);
 int registry_work_init(RegistryWork *work, Engine *engine, Stream *stream, const char *auth, RegistryRefuse refuse);
 void registry_work_clear(RegistryWork *work);
 /* In the worker: the job's common part, and its result or failure. */

@@ -15,21 +15,25 @@ static unsigned slots_of(uint32_t number)
         return number == 0 || number > SLOTS_MAX ? SLOTS_MAX : number;
 }
 
-int registry_work_init(RegistryWork *work, Engine *engine, Stream *stream, const char *auth, RegistryRefuse refuse)
+RegistryConfig engine_registry_config(const Engine *engine)
 {
         const Config *config = engine->config;
 
-        *work = (RegistryWork) { .refuse = refuse, .result_fd = -EBADF };
+        return (RegistryConfig) { .insecure = config->insecure_registries,
+                                  .mirrors = config->registry_mirrors,
+                                  .http_proxy = config->http_proxy,
+                                  .https_proxy = config->https_proxy,
+                                  .no_proxy = config->no_proxy,
+                                  .search_endpoint = config->search_endpoint,
+                                  .downloads = slots_of(config->downloads),
+                                  .uploads = slots_of(config->uploads),
+                                  .attempts = config->download_attempts };
+}
+
+int registry_work_init(RegistryWork *work, Engine *engine, Stream *stream, const char *auth, RegistryRefuse refuse)
+{
+        *work = (RegistryWork) { .refuse = refuse, .result_fd = -EBADF, .config = engine_registry_config(engine) };
         stream_move(&work->stream, stream);
-        work->config = (RegistryConfig) { .insecure = config->insecure_registries,
-                                          .mirrors = config->registry_mirrors,
-                                          .http_proxy = config->http_proxy,
-                                          .https_proxy = config->https_proxy,
-                                          .no_proxy = config->no_proxy,
-                                          .search_endpoint = config->search_endpoint,
-                                          .downloads = slots_of(config->downloads),
-                                          .uploads = slots_of(config->uploads),
-                                          .attempts = config->download_attempts };
         /* As with Docker a header that makes no sense is nobody's. */
         CLEANUP_ERROR Error ignored = { 0 };
         int r = registry_auth_decode(auth, &work->auth, &ignored);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The getting process has the network and no privileges. Its bytes go into a pipe; how it began and how it ended are a
- * line of JSON each, {"Length":n} and {"Outcome","Message"} with outcome 0 for a good end, on another. */
+ * line of JSON each, {"Length":n,"Modified","Disposition"} and {"Outcome","Message"} with outcome 0 for a good end, on
+ * another. */
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -24,6 +25,8 @@ void registry_get_clear(RegistryGet *get)
 {
         fd_close(get->data_fd);
         fd_close(get->status_fd);
+        free(get->modified);
+        free(get->disposition);
         *get = REGISTRY_GET_NONE;
 }
 
@@ -41,7 +44,13 @@ static int say(int fd, json_t *what)
 static int begin(Get *get, const RegistryResponse *response)
 {
         get->begun = true;
-        return say(get->status_fd, json_pack("{sI}", "Length", (json_int_t) response->length));
+        json_t *line = json_pack("{sI}", "Length", (json_int_t) response->length);
+        /* A header that is no text is as good as none. */
+        if (line && response->modified)
+                json_object_set_new(line, "Modified", json_string(response->modified));
+        if (line && response->disposition)
+                json_object_set_new(line, "Disposition", json_string(response->disposition));
+        return say(get->status_fd, line);
 }
 
 static int pass_on(void *userdata, const RegistryResponse *response, const void *data, size_t size)
@@ -137,6 +146,13 @@ static int outcome_of(const json_t *line, Error *error)
                                   json_get_string_or(line, "Message", "the process that fetches ended early"));
 }
 
+static char *copy_text(const json_t *line, const char *key)
+{
+        const char *text = json_get_string(line, key);
+
+        return text ? strdup(text) : NULL;
+}
+
 int registry_get_start(const RegistryConfig *config, const char *url, RegistryGet *ret, Error *error)
 {
         CLEANUP(registry_get_clear) RegistryGet get = REGISTRY_GET_NONE;
@@ -163,6 +179,8 @@ int registry_get_start(const RegistryConfig *config, const char *url, RegistryGe
         if (read_line(get.status_fd, &line) < 0 || !json_object_get(line, "Length"))
                 return outcome_of(line, error);
         get.length = MAX(json_get_int(line, "Length", 0), (int64_t) 0);
+        get.modified = copy_text(line, "Modified");
+        get.disposition = copy_text(line, "Disposition");
         *ret = get;
         get = REGISTRY_GET_NONE;
         return 0;

@@ -51,6 +51,8 @@ void registry_response_clear(RegistryResponse *response)
         free(response->chunk_min);
         free(response->link);
         free(response->token);
+        free(response->modified);
+        free(response->disposition);
         buffer_clear(&response->body);
         *response = (RegistryResponse) { .length = -1 };
 }
@@ -76,7 +78,9 @@ static void take_header(RegistryResponse *response, const char *name, size_t nam
                       { "range", &response->range },
                       { "oci-chunk-min-length", &response->chunk_min },
                       { "link", &response->link },
-                      { "x-docker-token", &response->token } };
+                      { "x-docker-token", &response->token },
+                      { "last-modified", &response->modified },
+                      { "content-disposition", &response->disposition } };
 
         for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
                 if (strlen(known[i].name) != name_size || strncasecmp(known[i].name, name, name_size) != 0)

@@ -13,9 +13,10 @@ typedef struct RegistryResponse {
         int status;      /* 0: none came */
         char reason[64]; /* with the status in front: "404 Not Found" */
         char *type, *location, *digest, *challenge, *retry_after, *content_range, *link, *token; /* owned */
-        char *range, *chunk_min; /* owned; of an upload: what has arrived, the least size of a chunk */
-        int64_t length;          /* negative: not said */
-        Buffer body;             /* unless it went to the request's write() */
+        char *range, *chunk_min;      /* owned; of an upload: what has arrived, the least size of a chunk */
+        char *modified, *disposition; /* owned; Last-Modified, Content-Disposition */
+        int64_t length;               /* negative: not said */
+        Buffer body;                  /* unless it went to the request's write() */
 } RegistryResponse;
 
 void registry_response_clear(RegistryResponse *response);
