@@ -228,7 +228,7 @@ DEPS := build-essential pkg-config libsystemd-dev libmount-dev libjansson-dev li
 	libcap-dev libhttp-parser-dev libmnl-dev libssl-dev libisal-dev libcurl4-openssl-dev python3 systemd-dev \
 	gcc-12 clang libclang-rt-dev clang-format-19
 DEPS_HOST := systemd-container mmdebstrap debian-archive-keyring dbus busybox-static nftables iproute2 util-linux tar gzip zstd \
-	qemu-system-x86 e2fsprogs
+	qemu-system-x86 e2fsprogs $(if $(shell command -v npm),,npm)
 
 deps: ## installs the Debian packages the build and the tests need
 	apt-get update -qq

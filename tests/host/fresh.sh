@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # The newcomer's path: clones the last commit in a fresh Debian tree that has make and git and nothing else of use, and runs
-# the README's commands there. Nothing but the kernel, the network and apt's sources is this machine's.
+# the README's commands there. Nothing but the kernel, the network, apt's sources and whom to trust is this machine's.
 #
 # Without arguments, or with targets of the Makefile:  tests/host/fresh.sh [--suite bookworm] [quickstart] [check]
 set -euo pipefail
@@ -30,7 +30,7 @@ mount -t tmpfs -o mode=755 run "$tree/run"
 # Not chroot alone: hosts that are booted in there are entered by the root of their mount namespace.
 cd "$tree"
 pivot_root . mnt
-exec env -i HOME=/root TERM=dumb LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+exec env -i HOME=/root NODE_EXTRA_CA_CERTS=/etc/ssl/machine.crt TERM=dumb LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     chroot . bash -euc "
         umount -l /mnt
         git clone -q /root/berth.bundle /root/berth
@@ -67,6 +67,8 @@ main() {
     cp /etc/resolv.conf "$work/tree/etc/resolv.conf"
     "$here/tree.sh" --suite "$suite" --print-sources >"$work/tree/etc/apt/sources.list"
     rm -f "$work/tree/etc/apt/sources.list.d"/*
+    mkdir -p "$work/tree/etc/ssl"
+    cat /etc/ssl/certs/ca-certificates.crt >"$work/tree/etc/ssl/machine.crt" || true
     "$here/tree.sh" --print-apt-options >"$work/tree/etc/apt/apt.conf.d/90machine"
     git -C "$here/../.." bundle create -q "$work/tree/root/berth.bundle" HEAD
     unshare --mount --pid --fork --kill-child --propagation private bash -c "$INSIDE" - "$work/tree" "$@"
