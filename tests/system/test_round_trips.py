@@ -56,7 +56,7 @@ def seen_in_layout(path):
             return json.loads(data)
         manifest = blob(json.load(archive.extractfile("index.json"))["manifests"][0]["digest"])
         digest = manifest["config"]["digest"]
-        return digest, blob(digest)["rootfs"]["diff_ids"] or []
+        return digest, blob(digest)["rootfs"].get("diff_ids") or []
 
 
 def forget(server):
@@ -235,7 +235,8 @@ class RoundTrips(unittest.TestCase):
             self.assertEqual(seen(REFERENCE, name), image)
             docker(REFERENCE, "tag", name, back)
             docker(REFERENCE, "push", "-q", back)
-            docker(REFERENCE, "save", "-o", theirs, name)
+            # It refuses to save an image that has no layer.
+            docker(*(REFERENCE, "save", "-o", theirs) if image[1] else (BERTH, "save", "-o", theirs), name)
             forget(BERTH)
             docker(BERTH, "pull", "-q", back)
             self.assertEqual(seen(BERTH, back), image)
@@ -270,6 +271,8 @@ class RoundTrips(unittest.TestCase):
             skopeo("copy", "-q", "--src-daemon-host", f"unix://{BERTH}", "--dest-daemon-host", f"unix://{REFERENCE}",
                    f"docker-daemon:{name}", f"docker-daemon:{name}")
             self.assertEqual(seen(REFERENCE, name), image)
+            if not image[1]:
+                return  # dockerd refuses to save it
             forget(BERTH)
             skopeo("copy", "-q", "--src-daemon-host", f"unix://{REFERENCE}", "--dest-daemon-host", f"unix://{BERTH}",
                    f"docker-daemon:{name}", f"docker-daemon:{name}")

@@ -21,7 +21,7 @@ def docker(*arguments, server=BERTH, **options):
 
 
 def extents(path):
-    """Where a sparse file has data, and what; holes are of no interest."""
+    """Where a sparse file has other data than zeros, and what, block by block."""
     found = []
     with open(path, "rb") as file:
         end = at = 0
@@ -33,7 +33,8 @@ def extents(path):
                 break
             end = os.lseek(file.fileno(), at, os.SEEK_HOLE)
             file.seek(at)
-            found.append((at, file.read(end - at)))
+            data = file.read(end - at)
+            found += [(at + i, data[i:i + 4096]) for i in range(0, len(data), 4096) if any(data[i:i + 4096])]
     return size, found
 
 
