@@ -77,7 +77,6 @@ class Confinement(unittest.TestCase):
     def begin(self, path, data):
         """A request whose body stops in the middle."""
         connection = socket.socket(socket.AF_UNIX)
-        self.addCleanup(connection.close)
         connection.connect(BERTH)
         head = hosted.build("POST", path, b"", (f"Content-Length: {len(data) * 2}", "Content-Type: application/x-tar"))
         connection.sendall(head + data)
@@ -91,12 +90,13 @@ class Confinement(unittest.TestCase):
             data = file.read()[:600000]
         for path in ("/images/load", "/images/create?fromSrc=-&repo=x", "/build?dockerfile=Dockerfile"):
             with self.subTest(path):
-                connection = self.begin(path, data)
-                wait_until(lambda: jobs() and self.confined(), 15, "a worker at its work")
-                for process in helpers():
-                    self.check_confined(process)
-                connection.close()
-                wait_until(lambda: not helpers(), 15, "the worker gone")
+                with self.begin(path, data):
+                    wait_until(lambda: jobs() and self.confined(), 30, "a worker at its work")
+                    for process in self.confined():
+                        self.check_confined(process)
+                    # A build's coordinator reads nothing itself.
+                    self.assertEqual(len(helpers()) - len(self.confined()), int(path.startswith("/build")))
+                wait_until(lambda: not helpers(), 30, "the worker gone")
 
     def test_pull(self):
         registry = registries.Registry(5000)
