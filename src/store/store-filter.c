@@ -7,7 +7,7 @@
 #include "berth/string.h"
 #include "store-private.h"
 
-int store_filter_values(const json_t *values, char ***ret)
+static int read_values(const json_t *values, bool all, char ***ret)
 {
         char **result CLEANUP_STRV = calloc(1, sizeof(char *));
         const char *key;
@@ -21,18 +21,25 @@ int store_filter_values(const json_t *values, char ***ret)
                         if (strv_append(&result, json_string_value(item) ?: "") < 0)
                                 return -ENOMEM;
         json_object_foreach((json_t *) values, key, item)
-                if (json_is_true(item) && strv_append(&result, key) < 0)
+                if ((all || json_is_true(item)) && strv_append(&result, key) < 0)
                         return -ENOMEM;
         *ret = TAKE_PTR(result);
         return 0;
 }
 
+int store_filter_values(const json_t *values, char ***ret)
+{
+        return read_values(values, false, ret);
+}
+
 int store_filter_bool(const char *name, const json_t *values, bool *ret, Error *error)
 {
-        char **given CLEANUP_STRV = NULL;
+        char **given CLEANUP_STRV = NULL, **named CLEANUP_STRV = NULL;
         Buffer joined CLEANUP_BUFFER = {};
-        int r = store_filter_values(values, &given);
+        int r = read_values(values, false, &given);
 
+        if (r >= 0)
+                r = read_values(values, true, &named);
         if (r < 0)
                 return r;
         bool yes = strv_contains(given, "1") || strv_contains(given, "true"),
@@ -41,10 +48,10 @@ int store_filter_bool(const char *name, const json_t *values, bool *ret, Error *
                 *ret = yes;
                 return 0;
         }
-        if (!*given)
+        if (!*named)
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid filter '%s'", name);
-        for (size_t i = 0; given[i]; i++)
-                if (buffer_printf(&joined, "%s%s", i > 0 ? " " : "", given[i]) < 0)
+        for (size_t i = 0; named[i]; i++)
+                if (buffer_printf(&joined, "%s%s", i > 0 ? " " : "", named[i]) < 0)
                         return -ENOMEM;
         return error_set(error, OUTCOME_BAD_REQUEST, "invalid filter '%s=[%s]'", name, joined.data);
 }
