@@ -34,7 +34,11 @@ int registry_refuse_read(const RegistryResponse *response, const StoreReference 
         bool denied = str_equal(code, "denied"), manifest = str_equal(code, "manifest unknown"),
              repository = str_equal(code, "name unknown");
         if (!denied && !manifest && !repository)
-                return error_set(error, OUTCOME_FAILED, "%s", text);
+                return error_set(error,
+                                 !reference && str_equal(code, "unauthorized") ? OUTCOME_UNAUTHORIZED : OUTCOME_FAILED,
+                                 "%s", text);
+        if (!reference && denied)
+                return error_set(error, OUTCOME_FORBIDDEN, "%s", text);
         if (!reference)
                 return error_set(error, OUTCOME_NOT_FOUND, "%s", text);
         if (denied)
@@ -156,6 +160,8 @@ int registry_fetch_tags(RegistrySession *session, const StoreReference *referenc
                 RegistryRequest request = { .method = "GET", .url = path };
 
                 r = registry_session_send_patiently(session, &request, &response, error);
+                if (r == OUTCOME_UNAUTHORIZED)
+                        r = refuse_anonymous(session, path, true, error);
                 if (r == 0)
                         r = response.status == 200 ? take_tags(&response, &tags, error)
                                                    : registry_refuse_read(&response, reference, error);

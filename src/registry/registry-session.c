@@ -298,6 +298,12 @@ int registry_refusal(const RegistryResponse *response, char **ret_code, char **r
         const char *code = json_get_string(first, "code") ?: default_code(response->status);
         const char *message = json_get_string(first, "message");
 
+        /* A token that does not reach so far is a refusal of access, whatever the body says. */
+        if (response->status >= 400 && response->status < 500 && response->challenge &&
+            strstr(response->challenge, "error=\"insufficient_scope\"")) {
+                code = default_code(403);
+                message = default_message(403);
+        }
         if (str_empty(message))
                 message = json_get_string(body, "details");
         if (str_empty(message))
