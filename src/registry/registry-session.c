@@ -235,6 +235,11 @@ static int ping(RegistrySession *session, Error *error)
         if (r == 0 && session->challenge.scheme != REGISTRY_NO_SCHEME && session->repository &&
             (session->challenge.scheme == REGISTRY_BEARER || session->auth->username || session->auth->registry_token))
                 r = registry_session_authorize(session, error);
+        /* Likewise what the issuer of tokens refuses: that is where Docker's users meet it. */
+        if (r == OUTCOME_UNAUTHORIZED) {
+                error_clear(error);
+                return 0;
+        }
         return r;
 }
 

@@ -613,6 +613,9 @@ class TestTrust(RegistryTest):
                 for name, tag in (("three", "latest"), ("three", self.digest), ("three", ""), ("three", "nosuch"), ("three", zero), ("nosuch", "1"),
                                   ("nosuch", ""), ("foreign", "all")):
                     with self.subTest(f"{host} {auth} {name} {tag}"):
+                        remove_images()
+                        for image in set(run("docker", "-H", f"unix://{hosted.REFERENCE}", "images", "-aq", "--no-trunc").split()):
+                            run("docker", "-H", f"unix://{hosted.REFERENCE}", "rmi", "-f", image, status=None)
                         found = [last(server, "POST", f"/images/create?fromImage={host}/{name}&tag={tag}", auth)
                                  for server in (hosted.BERTH, hosted.REFERENCE)]
                         self.assertEqual(found[0], found[1])
