@@ -14,7 +14,7 @@
 #define INLINE_MAX 128u
 /* Of processes in a row: whatever ends them so often has to be over first. */
 #define DEATHS_MAX 10u
-#define REMOVER_NICE 19
+#define REMOVER_NICE 5
 
 struct Removal {
         LIST_ENTRY(Removal) link;

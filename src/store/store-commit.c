@@ -21,6 +21,7 @@ typedef struct Commit {
         const json_t *result;
         json_t *references; /* owned; as they are going to be */
         json_t *sizes;      /* owned; diff ID to size, of the staged layers */
+        json_t *records;    /* owned; of the images, in their order */
         json_t *done;       /* owned; what is returned */
         Error *error;
 } Commit;
@@ -30,6 +31,7 @@ static void commit_clear(Commit *commit)
         fd_close(commit->staging_fd);
         json_decref(commit->references);
         json_decref(commit->sizes);
+        json_decref(commit->records);
         json_decref(commit->done);
 }
 
@@ -237,10 +239,7 @@ static int image_blobs(const Commit *commit, const json_t *image)
                 if (r != 0)
                         return r;
         }
-        r = move_blob(commit, json_get_object(image, "Config"));
-        if (r < 0)
-                return r;
-        return fsync(commit->store->blob_fd) < 0 ? -errno : 0;
+        return move_blob(commit, json_get_object(image, "Config"));
 }
 
 static bool array_has(const json_t *array, const json_t *value)
@@ -279,16 +278,15 @@ static int commit_record(const Commit *commit, const char *id, json_t *record)
         return json_equal(merged, present) && !image->removed ? 0 : store_index_put(commit->store, id, merged);
 }
 
-static int commit_image(Commit *commit, const json_t *image)
+/* Moves an image's blobs in, and works its record out. */
+static int prepare_image(Commit *commit, const json_t *image)
 {
-        json_t *config CLEANUP_JSON = NULL, *record CLEANUP_JSON = NULL, *blob = json_get_object(image, "Config"),
-                       *done;
-        const char *id = json_get_string(blob, "Digest");
+        json_t *config CLEANUP_JSON = NULL, *record CLEANUP_JSON = NULL;
         char *data CLEANUP_FREE = NULL;
         size_t size;
         int r;
 
-        r = read_blob(commit, blob, &data, &size);
+        r = read_blob(commit, json_get_object(image, "Config"), &data, &size);
         if (r != 0)
                 return r;
         config = json_loadb(data, size, 0, NULL);
@@ -299,6 +297,15 @@ static int commit_image(Commit *commit, const json_t *image)
                 r = image_blobs(commit, image);
         if (r != 0)
                 return r;
+        return json_array_append(commit->records, record) < 0 ? -ENOMEM : 0;
+}
+
+static int commit_image(Commit *commit, const json_t *image, json_t *record)
+{
+        const char *id = json_get_string(json_get_object(image, "Config"), "Digest");
+        json_t *done;
+        int r;
+
         r = commit_record(commit, id, record);
         if (r < 0)
                 return r;
@@ -310,15 +317,22 @@ static int commit_image(Commit *commit, const json_t *image)
 
 static int commit_all(Commit *commit)
 {
-        json_t *image;
+        json_t *images = json_get_array(commit->result, "Images"), *image;
         size_t i;
         int r;
 
         r = commit_layers(commit);
-        json_array_foreach(json_get_array(commit->result, "Images"), i, image) {
+        json_array_foreach(images, i, image) {
                 if (r != 0)
                         return r;
-                r = commit_image(commit, image);
+                r = prepare_image(commit, image);
+        }
+        if (r == 0 && i > 0 && fsync(commit->store->blob_fd) < 0)
+                r = -errno;
+        json_array_foreach(images, i, image) {
+                if (r != 0)
+                        return r;
+                r = commit_image(commit, image, json_array_get(commit->records, i));
         }
         if (r != 0 || json_equal(commit->references, commit->store->references))
                 return r;
@@ -340,8 +354,9 @@ int store_commit(Store *store, const char *staging_name, const json_t *result, j
                 return r;
         commit.references = json_copy(store->references);
         commit.sizes = json_object();
+        commit.records = json_array();
         commit.done = json_array();
-        if (!commit.references || !commit.sizes || !commit.done)
+        if (!commit.references || !commit.sizes || !commit.records || !commit.done)
                 return -ENOMEM;
         commit.staging_fd = openat(store->staging_fd, staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (commit.staging_fd < 0)

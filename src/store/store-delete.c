@@ -139,6 +139,7 @@ static int untag(Delete *delete, const json_t *names)
 static int remove_layers(Delete *delete, const json_t *record)
 {
         json_t *used CLEANUP_JSON = NULL, *layers = json_get_array(record, "Layers");
+        bool any = false;
         int r;
 
         r = store_index_used(delete->store, NULL, "Layers", &used);
@@ -154,6 +155,7 @@ static int remove_layers(Delete *delete, const json_t *record)
                 r = store_trash(delete->store, delete->store->layer_fd, name);
                 if (r == -ENOENT)
                         continue;
+                any = true;
                 if (r >= 0)
                         r = store_chain_id(layers, i + 1, chain_id);
                 if (r < 0)
@@ -161,7 +163,8 @@ static int remove_layers(Delete *delete, const json_t *record)
                 if (json_array_append_new(delete->items, json_pack("{s:s}", "Deleted", chain_id)) < 0)
                         return -ENOMEM;
         }
-        return 0;
+        /* Before the job that removed them is over. */
+        return any && fsync(delete->store->layer_fd) < 0 ? -errno : 0;
 }
 
 static int remove_blobs(Delete *delete, const json_t *record)
@@ -180,7 +183,7 @@ static int remove_blobs(Delete *delete, const json_t *record)
                     unlinkat(delete->store->blob_fd, store_digest_hex(digest), 0) < 0 && errno != ENOENT)
                         return -errno;
         }
-        return 0;
+        return fsync(delete->store->blob_fd) < 0 ? -errno : 0;
 }
 
 static int remove_image(Delete *delete, const char *id, char **ret_parent)
@@ -213,8 +216,6 @@ static int remove_image(Delete *delete, const char *id, char **ret_parent)
                 r = remove_layers(delete, record);
         if (r >= 0)
                 r = remove_blobs(delete, record);
-        if (r >= 0)
-                r = store_sync_removals(delete->store);
         if (r < 0)
                 return r;
         *ret_parent = TAKE_PTR(parent);

@@ -234,11 +234,6 @@ int store_trash_paths(const Store *store, char ***ret_paths)
         return 0;
 }
 
-int store_sync_removals(const Store *store)
-{
-        return fsync(store->layer_fd) < 0 || fsync(store->blob_fd) < 0 ? -errno : 0;
-}
-
 static int collect_layers(Store *store, const json_t *used)
 {
         json_t *names CLEANUP_JSON = json_object(), *value;
@@ -299,5 +294,7 @@ int store_collect(Store *store)
                 r = collect_layers(store, layers);
         if (r >= 0)
                 r = collect_blobs(store, blobs);
-        return r < 0 ? r : store_sync_removals(store);
+        if (r >= 0 && (fsync(store->layer_fd) < 0 || fsync(store->blob_fd) < 0))
+                r = -errno;
+        return r;
 }

@@ -88,8 +88,5 @@ int store_staging_make(const Store *store, const char *prefix, char **ret_name);
 /* Moves DIRFD/NAME into the trash. */
 int store_trash(const Store *store, int dirfd, const char *name);
 
-/* Makes durable that layers and blobs have gone, before the job that removed them is over. */
-int store_sync_removals(const Store *store);
-
 /* A reference's text for people ("busybox:latest") from its normal form, owned by the caller. */
 char *store_familiar(const char *normal);
