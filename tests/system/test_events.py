@@ -3,12 +3,14 @@
 """Events on a booted host: journal entries with their callers, followers that outlive the daemon. Runs as root in the host."""
 import json
 import os
+import socket
 import subprocess
 import time
 import unittest
 
 from hosted import call, daemon_pid, load_images, remove_all, run, wait_until
 
+SO_SNDBUFFORCE = 32
 MESSAGE_ID = "6e1f4b0c52d94f5f8a9d1c7be3a0d4c2"
 
 
@@ -86,6 +88,27 @@ class Events(unittest.TestCase):
                     break
                 time.sleep(0.5)
             self.assertIn(f"name={name}", text)
+
+    def test_the_past_while_journald_is_slow(self):
+        """What the engine could not hand over yet, because journald's queue is full, is waited for."""
+        since = f"{time.time():.6f}"
+        names = [f"made{number}" for number in range(5)]
+        run("systemctl", "kill", "--signal=STOP", "systemd-journald.service")
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as filler:
+                filler.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 26)
+                filler.connect("/run/systemd/journal/socket")
+                with self.assertRaises(BlockingIOError):
+                    while True:
+                        filler.send(b"")
+                for name in names:
+                    run("docker", "create", "--name", name, "busybox", "true")
+                asked = subprocess.Popen(["docker", "events", "--since", since, "--until", f"{time.time():.6f}", "--filter", "event=create",
+                                          "--format", "{{.Actor.Attributes.name}}"], stdout=subprocess.PIPE, text=True)
+                time.sleep(0.5)
+        finally:
+            run("systemctl", "kill", "--signal=CONT", "systemd-journald.service")
+        self.assertEqual([name for name in asked.communicate(timeout=60)[0].split() if name in names], names)
 
     def test_a_follower_outlives_the_daemon(self):
         for client in ("docker", "berth"):
