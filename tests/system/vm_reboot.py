@@ -49,7 +49,7 @@ CONTAINERS = [
     ("shop-cache", (*ALWAYS, *compose("cache", "db")), IDLE, False, True),
     ("shop-db", (*ALWAYS, *compose("db")), IDLE, False, True),
     ("late", (*ALWAYS, "-p", f"{LATE}:8080:80"), IDLE, False, True),
-    ("healthy", (*ALWAYS, "--health-cmd", "test -e /etc/passwd", "--health-interval", "1s"), IDLE, False, True),
+    ("healthy", (*ALWAYS, "--health-cmd", "test -e /etc/passwd", "--health-interval", "5s"), IDLE, False, True),
 ]
 
 
@@ -62,7 +62,7 @@ def run(*command, status=0):
 
 def inspect():
     """All containers by name."""
-    found = json.loads(run("docker", "inspect", *run("docker", "ps", "-aq", "--no-trunc").split()))
+    found = json.loads(run("berth", "inspect", *run("berth", "ps", "-aq", "--no-trunc").split()))
     return {container["Name"][1:]: container for container in found}
 
 
@@ -71,7 +71,7 @@ def wait_for(what, condition, seconds=120):
     while not condition():
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(0.3)
+        time.sleep(1)
 
 
 def make():
@@ -79,16 +79,16 @@ def make():
     run("systemd-tmpfiles", "--create", "berth.conf")
     run("systemctl", "daemon-reload")
     run("systemctl", "enable", "--now", "berth.socket")
-    run("docker", "load", "-i", "/var/lib/vm/busybox.tar")
+    run("berth", "load", "-i", "/var/lib/vm/busybox.tar")
     os.makedirs("/srv/mark")
     run("ip", "address", "add", f"{LATE}/32", "dev", "lo")
     for name, options, command, stopped, _ in CONTAINERS:
         network = () if "-p" in options else ("--network", "none")
         # A short stop timeout for those that do not listen to SIGTERM.
         timeout = () if "--stop-timeout" in options else ("--stop-timeout", "1")
-        run("docker", "run", "-d", "--name", name, *network, *timeout, *options, "busybox", *command)
+        run("berth", "run", "-d", "--name", name, *network, *timeout, *options, "busybox", *command)
         if stopped:
-            run("docker", "stop", name)
+            run("berth", "stop", name)
     wait_for("the end of the short one", lambda: inspect()["failure-ended"]["State"]["Status"] == "exited")
     assert len(CONTAINERS) == 20
     running = sorted(name for name, container in inspect().items() if container["State"]["Running"])
@@ -112,7 +112,7 @@ class Rebooted(unittest.TestCase):
         self.assertFalse(inspect()["late"]["State"]["Running"])
         run("ip", "address", "add", f"{LATE}/32", "dev", "lo")
         wait_for("the late one runs", lambda: inspect()["late"]["State"]["Running"])
-        self.assertIn(f"{LATE}:8080->80/tcp", run("docker", "ps", "--filter", "name=late"))
+        self.assertIn(f"{LATE}:8080->80/tcp", run("berth", "ps", "--filter", "name=late"))
 
     def test_2_those_that_are_due_run(self):
         found = inspect()
@@ -144,7 +144,7 @@ class Rebooted(unittest.TestCase):
         self.assertIn(found["no-1"]["State"]["ExitCode"], (137, 255))
 
     def test_6_and_everything_can_go(self):
-        run("docker", "rm", "-f", *(name for name, *_ in CONTAINERS))
+        run("berth", "rm", "-f", *(name for name, *_ in CONTAINERS))
         self.assertEqual(run("systemctl", "list-units", "--no-legend", "berth-*.scope"), "")
         self.assertEqual(os.listdir("/var/lib/berth/autostart"), [])
 
