@@ -9,6 +9,7 @@ cd "$(dirname "$0")/../.."
 
 # BERTH_PROFILE is another profile of hosts than "test": test_round_trips.py, which takes minutes, wants "bench" for podman.
 #
+# In no group, as it takes a minute, and with BERTH_LOG_SECONDS=600 half an hour: test_long_logs.py.
 # test_containers.py first: it wants to make the first connection. test_logs_monitor.py needs no engine, but a build tree.
 declare -A groups=(
     [engine]="test_containers.py test_requests.py test_archives.py test_hostile.py test_faults.py test_output.py test_spool.py
@@ -29,7 +30,7 @@ tests=("$@")
 [[ -z ${groups[$1]:-} ]] || read -r -d '' -a tests <<<"${groups[$1]}" || true
 settings=(BERTH_LINES="${BERTH_LINES:-100000}" BERTH_ROUNDS="${BERTH_ROUNDS:-200}" BERTH_SEED="${BERTH_SEED:-1}"
     BERTH_CUTS="${BERTH_CUTS:-15}" BERTH_KILLS="${BERTH_KILLS:-15}" BERTH_HOSTILE="${BERTH_HOSTILE:-}"
-    BERTH_LARGE="${BERTH_LARGE:-}")
+    BERTH_LARGE="${BERTH_LARGE:-}" BERTH_LOG_SECONDS="${BERTH_LOG_SECONDS:-15}")
 start_installed "check$$" "${BERTH_PROFILE:-test}"
 bash "$host" put "$name" "$images"/busybox*.tar "$images/debian.tar" "$images/layers.tar" tests/system/*.py tests/api/engine.py tests/api/websocket.py /root/
 for test in "${tests[@]}"; do
