@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Further processes in containers: on terminals, over the daemon's death, refused, and many at once. Runs as root in a booted
-host."""
+"""Further processes in containers: on terminals, over the daemon's death, refused, and many at once (BERTH_MANY, 100). Runs as
+root in a booted host; too long for a group of run.sh: "bash tests/system/run.sh test_exec.py"."""
 import concurrent.futures
 import json
 import os

@@ -106,9 +106,13 @@ class Limits(unittest.TestCase):
 
     def test_daemon_reload(self):
         """What systemd writes again on a reload is what was there."""
-        _, unit, group = self.start("-m", "64m", "--cpus", "0.5", "--pids-limit", "20", "busybox", "sleep", "1000")
+        limits = ("-m", "64m", "--memory-swap", "96m", "--memory-reservation", "32m", "--cpus", "0.5", "--pids-limit", "20", "--blkio-weight", "300",
+                  "--cpuset-cpus", "0")
+        identity, unit, group = self.start(*limits, "busybox", "sleep", "1000")
+        run("docker", "update", "--pids-limit", "33", "-m", "80m", identity)
         scope = os.path.dirname(group)
-        names = ("memory.max", "memory.swap.max", "cpu.max", "pids.max", "cgroup.subtree_control", "cgroup.procs")
+        names = ("memory.max", "memory.high", "memory.low", "memory.swap.max", "cpu.max", "cpu.weight", "cpuset.cpus", "pids.max", "io.max", "io.weight",
+                 "io.bfq.weight", "cgroup.subtree_control", "cgroup.procs")
 
         def look():
             return {path: open(path, encoding="ascii").read() for folder in (scope, group, scope + "/monitor") for name in names
@@ -116,10 +120,10 @@ class Limits(unittest.TestCase):
 
         before = look()
         self.assertGreater(len(before), 6)
-        for _ in range(10):
-            run("systemctl", "daemon-reload")
+        self.assertEqual((before[scope + "/pids.max"], before[scope + "/memory.max"]), ("33\n", "83886080\n"))
+        subprocess.run(["sh", "-ec", "for i in $(seq 100); do systemctl daemon-reload; done"], check=True, timeout=500)
         self.assertEqual(look(), before)
-        self.assertIn("MemoryMax=67108864", run("systemctl", "show", unit, "-p", "MemoryMax"))
+        self.assertIn("MemoryMax=83886080", run("systemctl", "show", unit, "-p", "MemoryMax"))
 
     def test_limits_are_visible(self):
         limits = ("-m", "64m", "--cpus", "0.5", "--pids-limit", "20")
