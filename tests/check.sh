@@ -69,7 +69,7 @@ check 'system: registries and the client' bash tests/system/run.sh registries
 check 'system: life, options, volumes, networks' bash tests/system/run.sh options
 check 'system: applications of Compose' bash tests/system/compose.sh
 check 'system: images between engines' env BERTH_PROFILE=bench bash tests/system/run.sh test_round_trips.py
-check 'system: scenarios of client libraries' bash tests/system/node.sh
+check 'system: clients for Node.js and Python' bash tests/system/node.sh
 check 'api: Berth and dockerd on one host' bash tests/api/run.sh
 check 'sanitized system: containers on a booted systemd host' env SAN=1 bash tests/system/run.sh test_containers.py
 check 'sanitized api: Berth' env SAN=1 bash tests/api/run.sh --berth

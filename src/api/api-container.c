@@ -29,14 +29,27 @@ static void list(ApiCall *call)
         api_answer(call->request, 200, r, containers, &error);
 }
 
+/* An image that is here, but not of the wanted platform, is one to pull. */
+static int check_platform(const ApiCall *call, Error *error)
+{
+        const char *platform = call->minor >= 41 ? http_request_query(call->request, "platform") : NULL;
+        const char *image = json_get_string(call->body, "Image");
+
+        return str_empty(platform) || str_empty(image)
+                       ? 0
+                       : engine_image_check_platform(call->engine, image, platform, error);
+}
+
 static void create(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
         json_t *response = NULL;
 
         api_shape_create(call->body, call->minor);
-        int r = engine_container_create(call->engine, http_request_query(call->request, "name"), call->body, &response,
-                                        &error);
+        int r = check_platform(call, &error);
+        if (r == 0)
+                r = engine_container_create(call->engine, http_request_query(call->request, "name"), call->body,
+                                            &response, &error);
 
         api_answer(call->request, 201, r, response, &error);
 }

@@ -253,8 +253,8 @@ test('an image is built, committed, tagged, saved and loaded, with progress to f
 
 test('what is wrong is refused with a status and a reason', async () => {
     await assert.rejects(create({ Image: 'none:none' }), (error) => error.statusCode === 404 && /No such image/.test(error.message));
-    await assert.rejects(docker.getContainer('none').start(), (error) => error.statusCode === 404 && /No such container/.test(error.reason + error.message));
-    await assert.rejects(docker.getNetwork('none').inspect(), { statusCode: 404 });
+    await assert.rejects(docker.getContainer('nosuch').start(), (error) => error.statusCode === 404 && /No such container/.test(error.reason + error.message));
+    await assert.rejects(docker.getNetwork('nosuch').inspect(), { statusCode: 404 });
     const container = await create({ name: 'node-twice' });
     await assert.rejects(create({ name: 'node-twice' }), { statusCode: 409 });
     await container.remove();

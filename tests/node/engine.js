@@ -2,6 +2,7 @@
 // What the scenarios share. $DOCKER_HOST says whose socket; nothing else in them knows which engine answers.
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import Docker from 'dockerode';
 import tar from 'tar-stream';
 
@@ -37,10 +38,11 @@ export function archive(files) {
 
 export async function unpack(stream) {
     const files = {};
-    const extract = stream.pipe(tar.extract());
-    for await (const entry of extract) {
-        files[entry.header.name] = await text(entry);
-    }
+    const extract = tar.extract();
+    extract.on('entry', (header, content, next) => {
+        text(content).then((whole) => { files[header.name] = whole; next(); }, next);
+    });
+    await pipeline(stream, extract);
     return files;
 }
 

@@ -83,7 +83,7 @@ test('binds, tmpfs, limits, capabilities, hosts, user and names are there inside
         .withExtraHosts([{ host: 'elsewhere', ipAddress: '192.0.2.9' }]).withUser('33:33').withWorkingDir('/bound')
         .withSharedMemorySize(8 << 20).withLabels({ kind: 'test' }));
     const said = async (command) => (await container.exec(['sh', '-c', command])).stdout.trim();
-    assert.equal(container.getName(), 'node-named');
+    assert.equal(container.getName(), '/node-named');
     assert.equal(container.getLabels().kind, 'test');
     assert.equal(await said('hostname; ulimit -n; id -u; pwd'), 'inner\n77\n33\n/bound');
     assert.match(await said('grep elsewhere /etc/hosts'), /^192\.0\.2\.9/);
@@ -127,12 +127,15 @@ test('an image is built from a Dockerfile, and a container committed', async (t)
     t.after(() => rmSync(context, { recursive: true }));
     writeFileSync(`${context}/Dockerfile`, `FROM ${IMAGE}\nARG WORD\nRUN echo $WORD >/word\nCMD ["sleep", "600"]\n`);
     const image = await GenericContainer.fromDockerfile(context).withBuildArgs({ WORD: 'argued' }).build('node-tc-built:1');
-    t.after(() => docker.getImage('node-tc-built:1').remove({ force: true }));
+    const remove = (name) => docker.getImage(name).remove({ force: true });
     const container = await started(t, image);
     assert.equal((await container.exec(['cat', '/word'])).stdout, 'argued\n');
     await container.exec(['sh', '-c', 'echo committed >/word']);
     const id = await container.commit({ repo: 'node-tc-committed', tag: '1' });
-    t.after(() => docker.getImage(id).remove({ force: true }));
     const again = await started(t, new GenericContainer('node-tc-committed:1'));
     assert.equal((await again.exec(['cat', '/word'])).stdout, 'committed\n');
+    await again.stop({ timeout: 0 });
+    await container.stop({ timeout: 0 });
+    await remove(id);
+    await remove('node-tc-built:1');
 });
