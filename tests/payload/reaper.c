@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Plays the part of testcontainers' reaper in an image made here: clients connect to port 8080, send one
  * "label=NAME=VALUE" a line, each answered by "ACK", and when no client has been connected for REAPER_SECONDS (2),
- * every container, network and volume that bears one of the labels goes, by way of the engine's socket in
+ * every other container, network and volume that bears one of the labels goes, by way of the engine's socket in
  * /var/run/docker.sock. */
 #include <arpa/inet.h>
 #include <err.h>
@@ -60,12 +60,15 @@ static void filter_of(const char *label, char *ret, size_t size)
 static void reap(const char *label)
 {
         static char answer[1 << 20], ignored[4096];
-        char filter[2048], path[2200], *id;
+        char filter[2048], path[2200], self[65] = "", *id;
 
+        gethostname(self, sizeof(self) - 1);
         filter_of(label, filter, sizeof(filter));
         snprintf(path, sizeof(path), "/containers/json?all=1&filters=%s", filter);
         ask_engine("GET", path, answer, sizeof(answer));
         for (id = answer; (id = strstr(id, "\"Id\":\"")); id++) {
+                if (strncmp(id + strlen("\"Id\":\""), self, strlen(self)) == 0)
+                        continue; /* its own end comes last, and removes it */
                 snprintf(path, sizeof(path), "/containers/%.64s?force=1&v=1", id + strlen("\"Id\":\""));
                 ask_engine("DELETE", path, ignored, sizeof(ignored));
         }
