@@ -11,7 +11,7 @@ typedef struct StorePlatform {
         char os[32], architecture[32], variant[16]; /* variant empty where there is none, or any will do */
 } StorePlatform;
 
-/* TEXT, or this machine's for NULL and "". */
+/* TEXT, or this machine's for NULL and "". OUTCOME_BAD_REQUEST where it is none. */
 int store_platform_parse(const char *text, StorePlatform *ret, Error *error);
 
 /* How well an OCI platform object (or a configuration) fits: 0 not at all, higher is better. */

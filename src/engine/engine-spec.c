@@ -481,6 +481,18 @@ static int group_names(const Spec *spec, Buffer *names)
         return r;
 }
 
+/* For other runtimes. Names of ours stay ours. */
+static int add_annotations(const Spec *spec, json_t *config)
+{
+        json_t *annotations = json_get_object(config, "annotations"), *value;
+        const char *name;
+
+        json_object_foreach(json_get_object(spec->host, "Annotations"), name, value)
+                if (!str_after_prefix(name, "berth.") && json_object_set(annotations, name, value) < 0)
+                        return -ENOMEM;
+        return 0;
+}
+
 static int build(Spec *spec, json_t **ret_config)
 {
         CLEANUP_JSON json_t *config = NULL, *limits = NULL;
@@ -502,7 +514,7 @@ static int build(Spec *spec, json_t **ret_config)
                            paths(spec, "MaskedPaths", masked_paths, ARRAY_SIZE(masked_paths)), "readonlyPaths",
                            paths(spec, "ReadonlyPaths", readonly_paths, ARRAY_SIZE(readonly_paths)), "devices",
                            spec->devices, "sysctl", sysctls(spec), "rootfsPropagation", spec->propagation);
-        if (!config)
+        if (!config || add_annotations(spec, config) < 0)
                 return -ENOMEM;
         *ret_config = TAKE_PTR(config);
         return 0;
