@@ -91,7 +91,7 @@ class DockerPy(unittest.TestCase):
     def test_options_of_a_container_are_there_inside(self):
         output = self.run_once(
             ["sh", "-c", "hostname; id -u; pwd; echo $A; ulimit -n; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; "
-             "grep ' /t ' /proc/mounts; grep NoNewPrivs /proc/self/status; grep ' elsewhere' /etc/hosts; touch /x 2>&1; "
+             "grep ' /t ' /proc/mounts; grep NoNewPrivs /proc/self/status; grep elsewhere /etc/hosts; touch /x 2>&1; "
              "grep CapBnd /proc/self/status"],
             hostname="inner", user="33:33", working_dir="/tmp", environment={"A": "a"},
             ulimits=[Ulimit(name="nofile", soft=77, hard=78)], sysctls={"net.ipv4.ip_unprivileged_port_start": 5},
@@ -131,7 +131,7 @@ class DockerPy(unittest.TestCase):
         connection._sock.sendall(b"through\n")
         self.assertTrue(connection.read(16).endswith(b"through\n"))
         connection.close()
-        self.assertIsNone(container.exec_run(["touch", "/detached"], detach=True).exit_code)
+        container.exec_run(["touch", "/detached"], detach=True)
         wait_until(lambda: container.exec_run(["ls", "/detached"]).exit_code == 0, "the file of the detached command")
 
     def test_archives_go_in_and_out(self):
