@@ -9,6 +9,7 @@ HEALTH = "test_cli_options.py:test_health"
 HERE = "test_cli_options.py:"
 LIMITS = "vm_limits.py:test_limits_are_visible"
 DEVICES = "vm_limits.py:test_block_devices"
+QUOTA = "vm_limits.py:test_quota"
 UPDATED = "vm_limits.py:test_update"
 WINDOWS = "- it is of Windows alone"
 REALTIME = "- no Debian kernel has real-time groups: refused, test_options.py:test_refusals"
@@ -18,9 +19,9 @@ CREATE = {
     "--add-host": EFFECTS, "--annotation": HERE + "test_annotation", "--attach": HERE + "test_attach",
     "--blkio-weight": WEIGHTS, "--blkio-weight-device": WEIGHTS, "--cap-add": EFFECTS, "--cap-drop": EFFECTS,
     "--cgroup-parent": EFFECTS, "--cgroupns": EFFECTS, "--cidfile": FILES, "--cpu-count": WINDOWS, "--cpu-percent": WINDOWS,
-    "--cpu-period": HERE + "test_quota", "--cpu-quota": HERE + "test_quota", "--cpu-rt-period": REALTIME,
+    "--cpu-period": QUOTA, "--cpu-quota": QUOTA, "--cpu-rt-period": REALTIME,
     "--cpu-rt-runtime": REALTIME, "--cpu-shares": DEVICES, "--cpus": LIMITS, "--cpuset-cpus": DEVICES,
-    "--cpuset-mems": HERE + "test_quota", "--device": EFFECTS, "--device-cgroup-rule": EFFECTS, "--device-read-bps": DEVICES,
+    "--cpuset-mems": QUOTA, "--device": EFFECTS, "--device-cgroup-rule": EFFECTS, "--device-read-bps": DEVICES,
     "--device-read-iops": DEVICES, "--device-write-bps": DEVICES, "--device-write-iops": DEVICES,
     "--disable-content-trust": HERE + "test_images", "--dns": EFFECTS, "--dns-option": EFFECTS, "--dns-search": EFFECTS,
     "--domainname": EFFECTS, "--entrypoint": EFFECTS, "--env": EFFECTS, "--env-file": FILES, "--expose": HERE + "test_ports",
@@ -58,8 +59,8 @@ EXEC = dict.fromkeys(("--detach", "--env", "--env-file", "--interactive", "--pri
 
 UPDATE = dict.fromkeys(("--cpus", "--cpu-shares", "--cpuset-cpus", "--memory", "--memory-reservation", "--memory-swap", "--pids-limit"),
                        UPDATED) | {
-    "--blkio-weight": WEIGHTS, "--cpu-rt-period": REALTIME, "--cpu-rt-runtime": REALTIME, "--cpu-period": HERE + "test_quota",
-    "--cpu-quota": HERE + "test_quota", "--cpuset-mems": HERE + "test_quota", "--restart": HERE + "test_restart",
+    "--blkio-weight": WEIGHTS, "--cpu-rt-period": REALTIME, "--cpu-rt-runtime": REALTIME, "--cpu-period": QUOTA,
+    "--cpu-quota": QUOTA, "--cpuset-mems": QUOTA, "--restart": HERE + "test_restart",
 }
 
 TABLE = {

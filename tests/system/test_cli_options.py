@@ -10,7 +10,7 @@ import time
 import unittest
 
 from cli_options import TABLE
-from hosted import RUNTIME, SLICE, Terminal, load_images, remove_all, run, wait_until
+from hosted import RUNTIME, Terminal, load_images, remove_all, run, wait_until
 
 CLIENTS = ("docker", "berth")
 SLEEP = ("busybox", "sleep", "600")
@@ -24,11 +24,6 @@ def listed(client, command):
 
 def look(name):
     return json.loads(run("docker", "inspect", name))[0]
-
-
-def controllers():
-    with open("/sys/fs/cgroup/cgroup.controllers", encoding="ascii") as file:
-        return file.read().split()
 
 
 class Table(unittest.TestCase):
@@ -236,24 +231,6 @@ class Effects(unittest.TestCase):
                                   timeout=60, check=False)
             self.assertEqual(done.returncode, 125)
             self.assertIn(b"nosuch", done.stderr)
-
-    def test_quota(self):
-        """Where the host has the controllers, else that the clients tell what is discarded."""
-        if "cpuset" not in controllers() or "cpu" not in controllers():
-            for client in CLIENTS:
-                for options, wanted in ((("--cpu-period", "50000", "--cpu-quota", "20000"), "CPU CFS"), (("--cpuset-mems", "0"), "cpuset")):
-                    done = subprocess.run([client, "create", *options, "busybox"], capture_output=True, timeout=60, check=True)
-                    self.assertIn(wanted, done.stderr.decode())
-            return
-        for client in CLIENTS:
-            name = self.background(client, "--cpu-period", "50000", "--cpu-quota", "20000", "--cpuset-mems", "0", *SLEEP)
-
-            def read(file, name=name):
-                with open(f"{SLICE}/berth-{name}.scope/payload/{file}", encoding="ascii") as text:
-                    return text.read().strip()
-            self.assertEqual((read("cpu.max"), read("cpuset.mems")), ("20000 50000", "0"))
-            run(client, "update", "--cpu-period", "40000", "--cpu-quota", "10000", "--cpuset-mems", "0", name)
-            self.assertEqual((read("cpu.max"), read("cpuset.mems")), ("10000 40000", "0"))
 
     # --- exec ----------------------------------------------------------------------------------------------------------
 

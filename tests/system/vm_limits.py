@@ -178,6 +178,21 @@ class Limits(unittest.TestCase):
             files(memory_swap_max="max", memory_max=str(96 * MEBI), cpu_max="150000 100000", cpuset_cpus="0")
             run(client, "rm", "-f", identity)
 
+    def test_quota(self):
+        """Quota, period and memory nodes, at the start and updated."""
+        for client in ("docker", "berth"):
+            identity, _, group = self.start_by(client, "--cpu-period", "50000", "--cpu-quota", "20000", "--cpuset-mems", "0", "busybox",
+                                               "sleep", "1000")
+
+            def values(group=group):
+                with open(f"{group}/cpu.max", encoding="ascii") as quota, open(f"{group}/cpuset.mems", encoding="ascii") as nodes:
+                    return quota.read().strip(), nodes.read().strip()
+
+            self.assertEqual(values(), ("20000 50000", "0"))
+            run(client, "update", "--cpu-period", "40000", "--cpu-quota", "10000", "--cpuset-mems", "0", identity)
+            self.assertEqual(values(), ("10000 40000", "0"))
+            run(client, "rm", "-f", identity)
+
     def test_update_refused(self):
         """What one part refuses changes nothing: the record, the scope and the files stay as they were."""
         identity, unit, group = self.start("-m", "64m", "busybox", "sleep", "1000")
