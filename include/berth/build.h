@@ -30,6 +30,19 @@ int build_url_name(const char *url, const char *disposition, char **ret_name);
 
 bool build_is_url(const char *source);
 
+/* A Git repository as a source. The empty value is {}. */
+typedef struct BuildGit {
+        char *remote;       /* http, https or git; all owned */
+        char *ref;          /* "HEAD" where none was named */
+        char *subdirectory; /* "" for all of it; not to be trusted */
+} BuildGit;
+
+void build_git_clear(BuildGit *git);
+/* Whether docker takes it for one; before build_is_url() is asked. */
+bool build_is_git(const char *source);
+/* OUTCOME_BAD_REQUEST. */
+int build_git_parse(const char *source, BuildGit *ret, Error *error);
+
 typedef struct BuildCopy {
         int source_fd;      /* root of the sources, borrowed as all is */
         int fetched_fd;     /* root of what "Fetched" names; negative: nothing */

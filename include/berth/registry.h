@@ -116,6 +116,17 @@ int registry_get_start(const RegistryConfig *config, const char *url, RegistryGe
 int registry_get_finish(RegistryGet *get, Error *error);
 void registry_get_clear(RegistryGet *get);
 
+/* A Git repository. Everything is borrowed; nothing of it may be taken for an option (see build_git_parse()). */
+typedef struct RegistryGit {
+        const char *remote, *ref;
+        const char *directory; /* absolute; empty, and afterwards the checkout with its .git, owned by nobody */
+} RegistryGit;
+
+/* Fetches one commit of it and its submodules with the host's git, and checks that out. For a process of its own: it is
+ * nobody afterwards, in a mount namespace with that directory as /tmp and as the current one. OUTCOME_FAILED with git's
+ * words, or where there is no git. */
+int registry_git(const RegistryConfig *config, const RegistryGit *git, Error *error);
+
 /* GET /images/search: checks, asks and filters. */
 int registry_search_check(const char *term, const json_t *filters, Error *error);
 int registry_search(const RegistryConfig *config, const RegistryAuth *auth, const char *term, int64_t limit,

@@ -129,14 +129,32 @@ static int read_dockerfile(BuildWork *work, Error *error)
         return r == 0 ? hide_own_files(work, name, error) : r;
 }
 
+static int parse_text(BuildWork *work, const char *text, Error *error)
+{
+        return *text ? dockerfile_parse(text, strlen(text), &work->file, error)
+                     : error_set(error, OUTCOME_BAD_REQUEST, "the Dockerfile (Dockerfile) cannot be empty");
+}
+
 int work_read_context(BuildWork *work, Error *error)
 {
-        CLEANUP_FREE char *path = work_path(work, "staging/%s/layer-0/fs", work->build->context);
-        CLEANUP_JSON json_t *layer = NULL;
-        int r = path ? work_in_child(work, unpack_context, work, &layer, error) : -ENOMEM;
+        const char *remote = json_get_string(work->options, "remote");
+        CLEANUP_FREE char *path = work_path(work, "staging/%s", work->build->context);
+        CLEANUP_CLOSE int staging_fd = -EBADF;
+        CLEANUP_JSON json_t *context = NULL;
+        int r = !path ? -ENOMEM
+                : str_empty(remote) || str_equal(remote, "client-session")
+                        ? work_in_child(work, unpack_context, work, &context, error)
+                        : work_remote_context(work, remote, &context, error);
 
         if (r != 0)
                 return r;
-        work->context_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return work->context_fd < 0 ? -errno : read_dockerfile(work, error);
+        staging_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (staging_fd < 0)
+                return -errno;
+        const char *text = json_get_string(context, "Dockerfile");
+        work->context_fd =
+                mount_path_open(staging_fd, json_get_string_or(context, "Path", "layer-0/fs"), O_RDONLY | O_DIRECTORY);
+        if (work->context_fd < 0)
+                return work->context_fd;
+        return text ? parse_text(work, text, error) : read_dockerfile(work, error);
 }

@@ -130,10 +130,9 @@ static int run_fetch(void *userdata, int result_fd, json_t **ret, Error *error)
 
 /* --- What may be asked for ---------------------------------------------------------------------------------------- */
 
-static bool is_repository(const char *source)
+static bool is_elsewhere(const char *source)
 {
-        return str_after_prefix(source, "git@") || str_after_prefix(source, "git://") ||
-               str_after_prefix(source, "ssh://") || (strstr(source, "://") && strstr(source, ".git"));
+        return build_is_git(source) || build_is_url(source);
 }
 
 static int check_checksum(const json_t *step, Error *error)
@@ -144,6 +143,8 @@ static int check_checksum(const json_t *step, Error *error)
 
         if (!checksum)
                 return 0;
+        if (build_is_git(first) && json_array_size(sources) == 1)
+                return work_check_commit(checksum, error);
         if (!strchr(checksum, ':'))
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid checksum digest format");
         if (!str_after_prefix(checksum, STORE_DIGEST_PREFIX))
@@ -157,9 +158,9 @@ static int check_checksum(const json_t *step, Error *error)
         return 0;
 }
 
-static int check_sources(BuildWork *work, const json_t *step, size_t *ret_urls, Error *error)
+static int check_sources(BuildWork *work, const json_t *step, size_t *ret_elsewhere, Error *error)
 {
-        bool add = json_get_bool(step, "Add");
+        bool add = json_get_bool(step, "Add"), repository = false;
         json_t *source;
         size_t i;
 
@@ -168,33 +169,40 @@ static int check_sources(BuildWork *work, const json_t *step, size_t *ret_urls, 
 
                 if (!add && build_is_url(text))
                         return error_set(error, OUTCOME_BAD_REQUEST, "source can't be a URL for COPY");
-                if (add && is_repository(text))
-                        return error_set(error, OUTCOME_NOT_IMPLEMENTED,
-                                         "ADD of the Git repository %s is not supported by this version of berth: "
-                                         "fetch it into the context, or in a RUN step",
-                                         text);
-                *ret_urls += add && build_is_url(text);
+                *ret_elsewhere += add && is_elsewhere(text);
+                repository = repository || (add && build_is_git(text));
         }
-        if (json_get_bool(step, "KeepGit"))
+        if (json_get_bool(step, "KeepGit") && !repository)
                 work_say(work, "[Warning] --keep-git-dir has no effect: no source is a Git repository\n");
         return check_checksum(step, error);
 }
 
-static int fetch(FetchJob *job, const json_t *step, json_t *fetched, Error *error)
+static int fetch_url(FetchJob *job, const char *checksum, char **ret_path, Error *error)
 {
-        const char *checksum = json_get_string(step, "Checksum");
         CLEANUP_JSON json_t *result = NULL;
-        int r;
+        int r = work_in_child(job->work, run_fetch, job, &result, error);
 
-        if (json_object_get(fetched, job->url))
-                return 0;
-        r = work_in_child(job->work, run_fetch, job, &result, error);
         if (r != 0)
                 return r;
         const char *digest = json_get_string_or(result, "Digest", "");
         if (checksum && !str_equal(digest, checksum))
                 return error_set(error, OUTCOME_FAILED, "digest mismatch %s: %s", digest, checksum);
-        return json_set_string(fetched, job->url, json_get_string_or(result, "Path", ""));
+        *ret_path = strdup(json_get_string_or(result, "Path", ""));
+        return *ret_path ? 0 : -ENOMEM;
+}
+
+static int fetch(FetchJob *job, const json_t *step, const char *staging, json_t *fetched, Error *error)
+{
+        const char *checksum = json_get_string(step, "Checksum");
+        CLEANUP_FREE char *path = NULL;
+        int r;
+
+        if (json_object_get(fetched, job->url))
+                return 0;
+        r = build_is_git(job->url) ? work_git(job->work, job->url, staging, job->directory,
+                                              json_get_bool(step, "KeepGit"), checksum, &path, error)
+                                   : fetch_url(job, checksum, &path, error);
+        return r == 0 ? json_set_string(fetched, job->url, path) : r;
 }
 
 int work_fetch_sources(BuildWork *work, const json_t *step, json_t **ret_step, int *ret_fd, Error *error)
@@ -202,11 +210,11 @@ int work_fetch_sources(BuildWork *work, const json_t *step, json_t **ret_step, i
         CLEANUP_JSON json_t *own = json_copy((json_t *) step), *fetched = json_object();
         CLEANUP_CLOSE int staging_fd = -EBADF;
         CLEANUP_FREE char *name = NULL;
-        size_t i, n_urls = 0;
+        size_t i, n = 0;
         json_t *source;
-        int r = own && fetched ? check_sources(work, step, &n_urls, error) : -ENOMEM;
+        int r = own && fetched ? check_sources(work, step, &n, error) : -ENOMEM;
 
-        if (r == 0 && n_urls > 0)
+        if (r == 0 && n > 0)
                 r = work_stage_directory(work, &name, &staging_fd, error);
         json_array_foreach(json_get_array(step, "Sources"), i, source) {
                 FetchJob job = { .work = work,
@@ -215,10 +223,10 @@ int work_fetch_sources(BuildWork *work, const json_t *step, json_t **ret_step, i
                                  .staging_fd = staging_fd };
 
                 snprintf(job.directory, sizeof(job.directory), "%zu", i);
-                if (r == 0 && n_urls > 0 && build_is_url(job.url))
-                        r = fetch(&job, step, fetched, error);
+                if (r == 0 && n > 0 && is_elsewhere(job.url))
+                        r = fetch(&job, step, name, fetched, error);
         }
-        if (r == 0 && n_urls > 0 && json_object_set(own, "Fetched", fetched) < 0)
+        if (r == 0 && n > 0 && json_object_set(own, "Fetched", fetched) < 0)
                 r = -ENOMEM;
         if (r != 0)
                 return r;

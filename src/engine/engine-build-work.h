@@ -95,6 +95,16 @@ int work_copy_tree(BuildWork *work, const WorkState *source, const char *path, c
  * owned by the caller. Where there is nothing of that kind RET_FD is -EBADF. */
 int work_fetch_sources(BuildWork *work, const json_t *step, json_t **ret_step, int *ret_fd, Error *error);
 
+/* engine-build-git.c: checks a repository out at AT of a staging directory; the result's path, owned by the caller,
+ * begins with AT. CHECKSUM, which may be NULL, begins its commit. */
+int work_git(BuildWork *work, const char *source, const char *staging, const char *at, bool keep, const char *checksum,
+             char **ret_path, Error *error);
+int work_check_commit(const char *checksum, Error *error);
+
+/* engine-build-download.c: gets the context that REMOTE names. {"Path"} is where it is below its staging directory, if
+ * not where an archive's is; {"Dockerfile"} its text, where that is all there is. */
+int work_remote_context(BuildWork *work, const char *remote, json_t **ret, Error *error);
+
 /* engine-build-mount.c: the mounts of a RUN. The empty value is {}. */
 typedef struct WorkMounts {
         json_t *list;    /* HostConfig.Mounts; all owned */

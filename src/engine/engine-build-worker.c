@@ -89,10 +89,6 @@ static int begin(BuildWork *work, json_t *tags, Error *error)
 {
         int r = check_tags(work, tags, error);
 
-        if (r == 0 && !str_empty(json_get_string(work->options, "remote")) &&
-            !str_equal(json_get_string(work->options, "remote"), "client-session"))
-                r = error_set(error, OUTCOME_NOT_IMPLEMENTED,
-                              "building from a URL is not supported by this version of berth; send the context");
         if (r == 0)
                 r = take_epoch(work, error);
         if (r == 0)

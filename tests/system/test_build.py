@@ -92,8 +92,6 @@ class Build(unittest.TestCase):
         self.assertEqual(run("docker", "ps", "-aq"), "")
 
     def test_what_is_not_done_is_said(self):
-        self.write("FROM busybox\nADD https://localhost/x.git /x\n")
-        self.assertIn("ADD of the Git repository", build("berth", str(self.context), status=1))
         self.write("FROM busybox\nADD --checksum=sha256:" + "0" * 64 + " a.txt /x\n", a_txt="a")
         self.assertIn("non-HTTP(S) sources", build("berth", str(self.context), status=1))
         self.write("FROM busybox\nADD --keep-git-dir a.txt /x\n", a_txt="a")

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Builds with something from elsewhere: ADD of URLs."""
+"""Builds with something from elsewhere: ADD of URLs and Git repositories, and contexts that are one. What is about Git needs a
+host with git (a tree with "--add git"); without, that its absence is said."""
 import hashlib
 import http.server
 import io
 import os
 import pathlib
+import shutil
 import socketserver
 import subprocess
 import tarfile
@@ -17,6 +19,7 @@ import hosted
 from hosted import run
 
 PORT = 5081
+GIT_PORT = 5082
 AT = f"http://127.0.0.1:{PORT}"
 CLIENTS = ("docker", "berth")
 MODIFIED = "Sat, 14 Mar 2015 09:26:53 GMT"
@@ -69,12 +72,13 @@ def build(client, *arguments, stdin=None, status=0):
     return text
 
 
-class Remote(unittest.TestCase):
+class Hosted(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         run("docker", "load", "-q", "-i", "/root/busybox.tar")
         cls.server = Server(("127.0.0.1", PORT), Files)
         threading.Thread(target=cls.server.serve_forever, daemon=True).start()
+        cls.addClassCleanup(cls.server.server_close)
         cls.addClassCleanup(cls.server.shutdown)
 
     def setUp(self):
@@ -99,6 +103,8 @@ class Remote(unittest.TestCase):
     def look(self, command):
         return run("docker", "run", "--rm", "remote:made", "sh", "-c", command)
 
+
+class Remote(Hosted):
     def test_a_file_has_its_name_mode_and_time(self):
         for client in CLIENTS:
             self.write(f"ADD {AT}/dir/file?x=/y {AT}/a%20b {AT}/dir/ own /got/\nADD {AT}/ /other\nADD {AT}/moved /last", own="own\n")
@@ -143,6 +149,138 @@ class Remote(unittest.TestCase):
                 (f"ADD --checksum=sha256:{other} own /x", "checksum can't be specified for non-HTTP(S) sources")):
             self.write(line, own="own")
             self.assertIn(words, build("berth", str(self.context), status=1))
+
+    def test_contexts(self):
+        text = b"FROM busybox\nRUN echo plain >/x\n"
+        tar = tar_of(Dockerfile="FROM busybox\nCOPY own /x\n", own="in the tar\n", Other="FROM busybox\nRUN echo other >/x\n")
+        Files.files |= {"/text": (text, {"Content-Type": "text/plain"}), "/x.tgz": (tar, {}), "/empty": (b"", {})}
+        for client in CLIENTS:
+            for arguments, words in (((f"{AT}/text",), "plain\n"), ((f"{AT}/x.tgz",), "in the tar\n"),
+                                     (("-f", "Other", f"{AT}/x.tgz"), "other\n")):
+                build(client, "-t", "remote:made", *arguments)
+                self.assertEqual(self.look("cat /x"), words)
+            self.assertIn("404 Not Found", build(client, f"{AT}/none", status=1))
+            self.assertIn("cannot be empty", build(client, f"{AT}/empty", status=1))
+        answer = hosted.call("POST", "/build?remote=ftp://x/y")
+        self.assertEqual((answer.status, answer.json()["message"]),
+                         (400, "remoteURL (ftp://x/y) could not be recognized as URL"))
+        answer = hosted.call("POST", f"/build?remote={AT}/none")
+        self.assertEqual((answer.status, answer.json()["message"]),
+                         (404, f"error downloading remote context {AT}/none: failed to GET {AT}/none with status "
+                               "404 Not Found: nothing here"))
+        Files.files["/text"] = (b"FROM busybox\nCOPY . /all\nRUN ls -A /all | wc -l >/x\n", {})
+        build("berth", "-t", "remote:made", f"{AT}/text")
+        self.assertEqual(self.look("cat /x"), "0\n")
+
+
+def git(directory, *arguments):
+    return subprocess.run(("git", "-c", "user.name=t", "-c", "user.email=t@t", "-c", "protocol.file.allow=always", "-C",
+                           directory, *arguments), check=True, capture_output=True, timeout=60).stdout.decode().strip()
+
+
+class Git(Hosted):
+    """Repositories by git's own server and as plain files of a web server."""
+    def setUp(self):
+        super().setUp()
+        if not shutil.which("git"):
+            return
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.base = pathlib.Path(directory.name)
+        self.base.chmod(0o755)
+        self.commit = self.make("lib", {"part": "of the library\n"})
+        self.first = self.make("main", {"Dockerfile": "FROM busybox\nCOPY . /got\n", "file": "first\n"})
+        work = self.base / "main"
+        git(work, "tag", "v1")
+        git(work, "checkout", "-q", "-b", "next")
+        (work / "sub").mkdir()
+        (work / "sub/Dockerfile").write_text("FROM busybox\nCOPY . /got\n")
+        (work / "file").write_text("next\n")
+        git(work, "submodule", "add", "-q", str(self.base / "lib.git"), "lib")
+        git(work, "config", "-f", ".gitmodules", "submodule.lib.url", "../lib.git")
+        git(work, "add", ".")
+        git(work, "commit", "-q", "-m", "next")
+        self.next = git(work, "rev-parse", "HEAD")
+        self.publish("main")
+        for path in self.base.rglob("*"):
+            if path.is_file() and ".git/" in str(path):
+                Files.files[f"/{path.relative_to(self.base)}"] = (path.read_bytes(), {})
+        daemon = subprocess.Popen(("git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1",
+                                   f"--port={GIT_PORT}", f"--base-path={self.base}", self.base), start_new_session=True)
+        self.addCleanup(daemon.wait, 30)
+        self.addCleanup(os.killpg, daemon.pid, 15)
+        hosted.wait_until(self.answers, 30, "git daemon", 0.1)
+
+    def answers(self):
+        return subprocess.run(("git", "ls-remote", f"git://127.0.0.1:{GIT_PORT}/main.git"), capture_output=True,
+                              check=False).returncode == 0
+
+    def make(self, name, files):
+        work = self.base / name
+        work.mkdir()
+        git(work, "init", "-q", "-b", "trunk")
+        for path, text in files.items():
+            (work / path).write_text(text)
+        git(work, "add", ".")
+        git(work, "commit", "-q", "-m", name)
+        self.publish(name)
+        return git(work, "rev-parse", "HEAD")
+
+    def publish(self, name):
+        shutil.rmtree(self.base / f"{name}.git", ignore_errors=True)
+        git(self.base, "clone", "-q", "--bare", name, f"{name}.git")
+        git(self.base / f"{name}.git", "symbolic-ref", "HEAD", "refs/heads/trunk")
+        git(self.base / f"{name}.git", "update-server-info")
+
+    @unittest.skipIf(shutil.which("git"), "there is a git")
+    def test_without_git_that_is_said(self):
+        self.assertIn("executable file not found in $PATH: Git repositories need the program git on this host",
+                      build("berth", f"{AT}/main.git", status=1))
+
+    @unittest.skipUnless(shutil.which("git"), "needs git")
+    def test_git_contexts(self):
+        for at in (f"git://127.0.0.1:{GIT_PORT}/main.git", f"{AT}/main.git"):
+            for client in CLIENTS:
+                build(client, "-t", "remote:made", at) if client == "berth" else self.post(at)
+                self.assertEqual(self.look("ls -A /got; cat /got/file"), "Dockerfile\nfile\nfirst\n")
+            build("berth", "-t", "remote:made", f"{at}#next")
+            self.assertEqual(self.look("cat /got/file /got/lib/part; stat -c %u:%g /got/file"),
+                             "next\nof the library\n0:0\n")
+            build("berth", "-t", "remote:made", f"{at}#v1")
+            self.assertEqual(self.look("cat /got/file"), "first\n")
+            build("berth", "-t", "remote:made", f"{at}#next:sub")
+            self.assertEqual(self.look("ls -A /got"), "Dockerfile\n")
+            self.assertIn("Using cache", build("berth", f"{at}#next:sub"))
+            build("berth", "-t", "remote:made", "--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1", at)
+            self.assertIn(".git\n", self.look("ls -A /got"))
+
+    def post(self, remote):
+        answer = hosted.Answer(hosted.send_raw(hosted.BERTH, hosted.build(
+            "POST", f"/v1.45/build?t=remote:made&remote={remote}"), 60))
+        self.assertIn("Successfully built", answer.body.decode())
+
+    @unittest.skipUnless(shutil.which("git"), "needs git")
+    def test_adding_repositories(self):
+        at = f"git://127.0.0.1:{GIT_PORT}/main.git"
+        self.write(f"ADD --checksum={self.next[:12]} {at}#next /a\nADD --keep-git-dir {at}#v1 /b\n"
+                   f"ADD {at}#next:lib own {AT}/dir/file /c/\n", own="own\n")
+        self.made("berth")
+        self.assertEqual(self.look("cat /a/file /a/lib/part /b/file /c/part /c/own /c/file; ls -d /a/.git /b/.git 2>&1; true"),
+                         "next\nof the library\nfirst\nof the library\nown\nthe file\n"
+                         "ls: /a/.git: No such file or directory\n/b/.git\n")
+
+    @unittest.skipUnless(shutil.which("git"), "needs git")
+    def test_what_git_refuses(self):
+        at = f"git://127.0.0.1:{GIT_PORT}/main.git"
+        for source, words in ((f"{at}#--upload-pack=x", "invalid refspec: --upload-pack=x"),
+                              (f"{at}#none", "error fetching"), (f"{at}#v1:none", "not within git root"),
+                              (f"{at}#v1:../../etc", "not within git root"), ("git://-x/y.git", "invalid URL"),
+                              ("git@localhost:x.git", "without keys")):
+            self.write(f"ADD {source} /x\n")
+            self.assertIn(words, build("berth", str(self.context), status=1))
+        self.write(f"ADD --checksum={self.commit} {at} /x\n")
+        self.assertIn(f"expected checksum to match {self.commit}, got {self.first}",
+                      build("berth", str(self.context), status=1))
 
 
 if __name__ == "__main__":
