@@ -91,7 +91,13 @@ typedef struct RuntimeExec {
         void *userdata;
 } RuntimeExec;
 
-/* Runs in the forked child as runtime_container_main() does, and ends as berth-monitor in the scope's monitor group. */
+/* fork(2) of a process without threads, whose child is born in the monitor group of the scope with the cgroup directory
+ * SCOPE: to be moved there costs a grace period of the kernel's, which is most of an exec's time. The child's 0, the
+ * parent's pid of it, or a negative errno: -ENOENT or -ENODEV when the scope has gone. */
+pid_t runtime_exec_fork(const char *scope);
+
+/* Runs in the child of that as runtime_container_main() does, and ends as berth-monitor in the scope's monitor group.
+ */
 _Noreturn void runtime_exec_main(const RuntimeExec *exec);
 
 /* --- In the monitor ----------------------------------------------------------------------------------------------- */

@@ -129,6 +129,11 @@ static int prepare_config(ExecPlan *plan, Error *error)
         return engine_prepare_seccomp(plan->exec->engine, plan->config, error);
 }
 
+static int not_running(const Container *container, Error *error)
+{
+        return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
+}
+
 static int prepare(ExecPlan *plan, Error *error)
 {
         int r = prepare_config(plan, error);
@@ -142,7 +147,7 @@ static int prepare(ExecPlan *plan, Error *error)
                 return -ENOMEM;
         plan->container_fd = process_open(plan->container->pid, plan->container->start_time);
         if (plan->container_fd == -ESRCH)
-                return error_set(error, OUTCOME_CONFLICT, "container %s is not running", plan->container->id);
+                return not_running(plan->container, error);
         if (plan->container_fd < 0)
                 return plan->container_fd;
         plan->listen_fd = socket_listen_unix(plan->socket_path, SOCK_SEQPACKET, 0600);
@@ -357,7 +362,7 @@ static int send_client(const ExecPlan *plan, int fd, const Buffer *received)
         return MIN(r, 0);
 }
 
-static int launch(ExecPlan *plan, ExecLaunch *launch)
+static int launch(ExecPlan *plan, ExecLaunch *launch, Error *error)
 {
         int fds[2];
         int r = socket_pair(SOCK_SEQPACKET, fds);
@@ -369,12 +374,12 @@ static int launch(ExecPlan *plan, ExecLaunch *launch)
         r = sd_event_add_io(plan->exec->engine->event, &launch->report, launch->control, EPOLLIN, on_report, launch);
         if (r < 0)
                 return r;
-        launch->child = fork();
-        if (launch->child < 0)
-                return -errno;
+        launch->child = runtime_exec_fork(plan->scope);
         if (launch->child == 0)
                 run_child(plan, theirs);
-        return 0;
+        if (launch->child == -ENOENT || launch->child == -ENODEV)
+                return not_running(plan->container, error);
+        return MIN(launch->child, 0);
 }
 
 static int start_refusal(const Exec *exec, Error *error)
@@ -409,8 +414,8 @@ static int begin(ExecPlan *plan, int *fd, const Buffer *received, EngineDone don
         };
         exec->launch = new_launch;
         engine_job_begin(exec->engine);
-        r = launch(plan, new_launch);
-        if (r < 0)
+        r = launch(plan, new_launch, error);
+        if (r != 0)
                 exec_launch_forget(exec);
         else
                 new_launch->client = TAKE_FD(*fd);

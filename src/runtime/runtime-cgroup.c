@@ -339,9 +339,6 @@ int runtime_cgroup_join(const char *scope, pid_t pid, RuntimeCgroup *ret, Error 
 
         if (scope_fd < 0)
                 return runtime_error(ret_error, errno, "open cgroup %s", scope);
-        r = group_write(scope_fd, "monitor/cgroup.procs", "0");
-        if (r < 0)
-                return runtime_error(ret_error, -r, "enter cgroup %s/monitor", scope);
         r = group_for_process(scope_fd, pid, &cgroup.payload_fd);
         if (r < 0)
                 return runtime_error(ret_error, -r, "open cgroup %s/payload", scope);

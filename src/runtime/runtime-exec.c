@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The parent of a further process in a container: a fork of the engine that joins the container's scope, looks at the
- * container's tree for the user and the terminal, clones the process into the container's namespaces, and becomes the
- * monitor of that one process. Killed at any point it takes the process with it. It owns every descriptor in its plan.
+/* The parent of a further process in a container: a fork of the engine, born into the container's scope, that looks at
+ * the container's tree for the user and the terminal, clones the process into the container's namespaces, and becomes
+ * the monitor of that one process. Killed at any point it takes the process with it. It owns every descriptor in its
+ * plan.
  */
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "berth/file.h"
 #include "berth/json.h"
@@ -76,6 +80,19 @@ static void tell(const RuntimeExec *exec, const RuntimeReport *report, const cha
         if (exec->started)
                 exec->started(report, text, exec->userdata);
         runtime_parent_report(exec->start.control, report, text);
+}
+
+pid_t runtime_exec_fork(const char *scope)
+{
+        CLEANUP_FREE char *path = path_join(scope, "monitor");
+        CLEANUP_CLOSE int group = path ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+        struct clone_args args = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t) group };
+
+        if (group < 0)
+                return path ? -errno : -ENOMEM;
+        /* The child has its own descriptor of the group closed with all others that nobody names. */
+        pid_t pid = (pid_t) syscall(SYS_clone3, &args, sizeof(args));
+        return pid < 0 ? -errno : pid;
 }
 
 void runtime_exec_main(const RuntimeExec *exec)

@@ -116,8 +116,8 @@ void runtime_cgroup_clear(RuntimeCgroup *cgroup);
 /* Makes the groups below the parent's own, moves the parent, and limits the payload. */
 int runtime_cgroup_setup(const json_t *resources, RuntimeCgroup *ret, Error *ret_error);
 
-/* Moves the parent into the monitor group of a scope that is there, and finds the group for a further process of the
- * container whose first process is PID. */
+/* Finds the group for a further process of the container whose first process is PID. The parent is in the scope's
+ * monitor group already. */
 int runtime_cgroup_join(const char *scope, pid_t pid, RuntimeCgroup *ret, Error *ret_error);
 
 /* --- standard streams --------------------------------------------------------------------------------------------- */

@@ -4,11 +4,12 @@
 shows the medians; the last column is Docker's divided by Berth's. Runs as root in a test host.
 
 usage: bench.py [ROW...]    rows: run crun start calls load cp exec many memory logs files pull push save commit
-                           layers images activation disk
+                           layers images activation disk parallel stats health
 BENCH_N      rounds of a quick row (15)
 BENCH_SLOW   rounds of a slow one (3)
 BENCH_MANY   containers in the row of many (50)
-BENCH_LINES  lines of the burst (200000)"""
+BENCH_LINES  lines of the burst (200000)
+BENCH_AT_ONCE, BENCH_WATCHED, BENCH_CHECKED  containers in the rows parallel, stats and health (30, 20, 100)"""
 import functools
 import glob
 import json
@@ -19,6 +20,7 @@ import sys
 import time
 
 import bench_images
+import bench_parallel
 
 N = int(os.environ.get("BENCH_N", 15))
 SLOW = int(os.environ.get("BENCH_SLOW", 3))
@@ -322,7 +324,7 @@ def row_files():
 
 ROWS = {"run": row_run, "crun": row_crun, "start": row_start, "calls": row_calls, "load": row_load, "cp": row_cp, "exec": row_exec,
         "many": row_many, "memory": row_memory, "logs": row_logs, "files": row_files}
-ROWS |= {name: functools.partial(row, sys.modules[__name__]) for name, row in bench_images.ROWS.items()}
+ROWS |= {name: functools.partial(row, sys.modules[__name__]) for name, row in (bench_images.ROWS | bench_parallel.ROWS).items()}
 
 
 def start_docker():
