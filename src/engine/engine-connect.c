@@ -244,6 +244,8 @@ static int connect_container(Engine *engine, Network *network, const json_t *bod
         if (r == 0)
                 r = endpoint_settings_normalise(fields_member(body, "EndpointConfig"), network, network->name,
                                                 &move->settings, error);
+        if (r == 0)
+                r = unhonoured_endpoint_refuse(fields_member(body, "EndpointConfig"), error);
         if (r != 0)
                 return r;
         if (container_is_running(container))

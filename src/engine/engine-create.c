@@ -210,6 +210,8 @@ static int check_networks(Creation *creation, Error *error)
 
                 (void) engine_network_find(creation->engine, wanted, &network, NULL);
                 int r = endpoint_settings_normalise(entry, network, wanted, &settings, error);
+                if (r == 0)
+                        r = unhonoured_endpoint_warn(entry, wanted, creation->warnings);
                 if (r != 0)
                         return r;
                 json_set_string(settings, "NetworkID", ""); /* the start decides, by the name */
@@ -626,6 +628,8 @@ int engine_container_create(Engine *engine, const char *name, const json_t *body
                 r = container_choose_name(engine, name, &creation.name, error);
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(checks); i++)
                 r = checks[i](&creation, error);
+        if (r == 0)
+                r = unhonoured_container_warn(fields_member(body, "HostConfig"), creation.warnings);
         if (r != 0)
                 return r;
         r = make_container(&creation, &container, error);

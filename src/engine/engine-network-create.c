@@ -533,6 +533,7 @@ static int add_network(Engine *engine, json_t *record, Network **ret_network, Er
 int engine_network_create(Engine *engine, const json_t *body, json_t **ret_response, Error *error)
 {
         CLEANUP_JSON json_t *request = NULL, *record = NULL;
+        CLEANUP_FREE char *warning = NULL;
         Network *network;
         int r = check_types(body, error);
 
@@ -554,10 +555,12 @@ int engine_network_create(Engine *engine, const json_t *body, json_t **ret_respo
         if (r == 0)
                 r = make_record(engine, request, &record, error);
         if (r == 0)
+                r = unhonoured_network_warning(record, &warning);
+        if (r == 0)
                 r = add_network(engine, record, &network, error);
         if (r != 0)
                 return r;
         network_event_emit(network, "create", NULL);
-        *ret_response = json_pack("{ss ss}", "Id", network->id, "Warning", "");
+        *ret_response = json_pack("{ss ss}", "Id", network->id, "Warning", warning);
         return *ret_response ? 0 : -ENOMEM;
 }

@@ -65,6 +65,17 @@ void network_event_emit(Network *network, const char *action, const Container *c
 int network_choose_pool(Engine *engine, NetworkSubnet *ret_subnet);
 int network_fill_bridge(Network *network, Error *error);
 
+/* --- engine-unhonoured.c --- */
+/* What a request asks for that is not done here. -ENOMEM. */
+/* Warnings about one endpoint's settings (EndpointSettings, as given), added to WARNINGS. */
+int unhonoured_endpoint_warn(const json_t *settings, const char *network, json_t *warnings);
+/* The same as an error, where an answer has no place for warnings. OUTCOME_BAD_REQUEST. */
+int unhonoured_endpoint_refuse(const json_t *settings, Error *error);
+/* Warnings about HostConfig, as given, added to WARNINGS. */
+int unhonoured_container_warn(const json_t *host, json_t *warnings);
+/* One line about a network's record, "" where there is nothing to say. */
+int unhonoured_network_warning(const json_t *record, char **ret_warning);
+
 /* --- engine-endpoint-settings.c --- */
 bool mac_parse(const char *text, uint8_t ret_mac[static 6]);
 int endpoint_settings_check(const json_t *settings, const Network *network, Error *error);
