@@ -33,7 +33,7 @@ CREATE = {
     "--isolation": "- there is one on Linux: another is refused, test_options.py:test_refusals",
     "--kernel-memory": "- kernels no longer have the limit; no API since 1.42 has the field", "--label": HERE + "test_ps",
     "--label-file": FILES, "--link": "test_dns.py:test_links",
-    "--link-local-ip": "- this version gives an interface no further addresses; sent and kept, tests/api/fake/commands.txt",
+    "--link-local-ip": "- this version gives an interface no further addresses: warned of, test_unhonoured.py",
     "--log-driver": "test_log_drivers.py:test_lines_and_pieces", "--log-opt": "test_log_drivers.py:test_rotation",
     "--mac-address": HERE + "test_addresses", "--memory": LIMITS, "--memory-reservation": DEVICES, "--memory-swap": UPDATED,
     "--memory-swappiness": "- a control of cgroups version 1: warned of, test_options.py:test_warnings", "--mount": EFFECTS,
