@@ -35,8 +35,8 @@ static int describe(const GitJob *job, json_t **ret, Error *error)
         size_t size = 0;
         int r = root_fd < 0 ? -errno : file_read_at(root_fd, ".git/HEAD", COMMIT_MAX, &commit, &size);
 
-        if (r < 0)
-                return r;
+        if (r < 0 || !commit)
+                return r < 0 ? r : -ENOMEM;
         commit[strcspn(commit, "\n")] = 0;
         if (!job->keep)
                 r = path_remove_tree_at(root_fd, ".git");
