@@ -44,7 +44,7 @@ void spec_all_capabilities(json_t *list);
 int spec_default_paths(json_t **ret_masked, json_t **ret_read_only);
 
 /* The default seccomp profile as an OCI linux.seccomp object for a process with these capabilities (NULL-terminated,
- * "CAP_..." names). */
+ * "CAP_..." names). The object is shared with later callers, and not to be changed. */
 int spec_default_seccomp(char *const *capabilities, json_t **ret_seccomp);
 
 /* The same from a profile in Docker's form ("archMap", "includes", "excludes") as text. */

@@ -144,6 +144,8 @@ struct Engine {
         uint64_t last_pull;
         EventSender *events;  /* see engine-event.c */
         Autostart *autostart; /* see engine-autostart.c; NULL but after a boot */
+        json_t *last_seccomp; /* the profile seen last, and the file of its filter: see engine-start.c */
+        char *last_seccomp_path;
         JournalCaller caller; /* whose request is being handled */
         bool booting;         /* the first look at the containers after a boot is under way */
         bool closing;         /* this process ends: what systemd keeps stays kept for the next */
@@ -363,7 +365,9 @@ void container_execs_settle(Container *container);
 void container_execs_remove(Container *container);
 
 /* engine-start.c: compiles the seccomp filter that the configuration wants, once for each, and names the file in it. */
-int engine_prepare_seccomp(const Engine *engine, json_t *config, Error *error);
+int engine_prepare_seccomp(Engine *engine, json_t *config, Error *error);
+/* Drops what it keeps of the last profile. */
+void engine_seccomp_forget(Engine *engine);
 /* What a container's processes may open unless their limit says otherwise. */
 void engine_limit_files(void);
 

@@ -97,7 +97,7 @@ static json_t *argument(int index, json_int_t value, json_int_t value_two, const
         return json_pack("{si sI sI ss}", "index", index, "value", value, "valueTwo", value_two, "op", op);
 }
 
-int spec_default_seccomp(char *const *capabilities, json_t **ret_seccomp)
+static int make_default(char *const *capabilities, json_t **ret_seccomp)
 {
         static const json_int_t personalities[] = { 0x0, 0x8, 0x20000, 0x20008, 0xffffffff };
         CLEANUP_JSON json_t *syscalls = json_array();
@@ -130,6 +130,38 @@ int spec_default_seccomp(char *const *capabilities, json_t **ret_seccomp)
         if (!seccomp)
                 return -ENOMEM;
         *ret_seccomp = seccomp;
+        return 0;
+}
+
+/* Of the capabilities, those that the profile depends on. */
+static unsigned int significant(char *const *capabilities)
+{
+        unsigned int bits = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(with_capability); i++)
+                if (strv_contains(capabilities, with_capability[i].capability))
+                        bits |= 1U << i;
+        return bits;
+}
+
+int spec_default_seccomp(char *const *capabilities, json_t **ret_seccomp)
+{
+        /* Nearly all containers have the same, of some four hundred names. */
+        static json_t *last;
+        static unsigned int last_bits;
+        unsigned int bits = significant(capabilities);
+
+        if (!last || bits != last_bits) {
+                json_t *made;
+                int r = make_default(capabilities, &made);
+
+                if (r < 0)
+                        return r;
+                json_decref(last);
+                last = made;
+                last_bits = bits;
+        }
+        *ret_seccomp = json_incref(last);
         return 0;
 }
 

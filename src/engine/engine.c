@@ -177,6 +177,7 @@ void engine_free(Engine *engine)
         engine_networks_free(engine);
         unit_manager_free(engine->units);
         store_free(engine->store);
+        engine_seccomp_forget(engine);
         free(engine->container_root);
         free(engine->runtime_root);
         free(engine->name_root);
