@@ -213,7 +213,7 @@ class LogDrivers(unittest.TestCase):
                         file.write(b"half")
                     self.assertEqual(run("docker", "logs", driver).split(), lines)
                 run("docker", "start", driver)
-                hosted.wait_until(lambda path=path: not [name for name in logs_of(path) if name[-1].isdigit() or "next" in name], 60,
+                hosted.wait_until(lambda path=path: not [name for name in logs_of(path) if name[-1].isdigit() or "next" in name], 300,
                                   "all older files compressed", 0.1)
                 self.assertEqual(run("docker", "logs", driver).split(), lines)
                 run("docker", "rm", "-f", driver)
