@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Links that containers leave. The kernel takes a pair of links with the network namespace of the one inside, but a
- * namespace lives on for minutes where a connection that was closed in it still has something to say to a peer that is
- * gone (tcp(7), tcp_orphan_retries), while its address is given to another container already. So a moment after the end
- * of a run a worker removes the link if it is still there: the kernel's own way, taken by almost all, costs nothing
- * here. */
+ * namespace lives as long as anything holds it (namespaces(7)): a descriptor, a bind mount, a process that entered it.
+ * Meanwhile its address is another container's. So a moment after the end of a run a worker removes the link if it is
+ * still there: the kernel's own way, taken by almost all, costs nothing here. */
 #include <dirent.h>
 #include <net/if.h>
 
