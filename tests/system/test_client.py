@@ -332,6 +332,7 @@ def normalise(text, name, port):
     # Each client speaks the newest version of the API that it knows.
     text = re.sub(r'"OomKillDisable": (false|null)', '"OomKillDisable": X', text)
     text = re.sub(r'\n *"GwPriority": 0,', "", text)
+    text = re.sub(r'"Containers":"(N/A|0)"', '"Containers":X', text)  # newer clients are told how many
     # 26 says "See", 28 says "Run"
     text = text.replace("See 'CLIENT", "Run 'CLIENT").replace(" :::PORT->", " [::]:PORT->").replace(" :::PORT-\\u003e", " [::]:PORT-\\u003e")
     text = text.replace('"Platform":null,', "").replace("Invalid hostPort", "invalid hostPort")

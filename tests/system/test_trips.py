@@ -90,7 +90,11 @@ class Trips(unittest.TestCase):
         before = trees_of("corpus:1")
         # There for the engine's own files only, which are no change.
         upper[1].pop(b"etc")
-        self.assertEqual([describe(layer_tree(f"corpus:{i}"), PLACES) for i in (0, 1)], upper)
+        for i, was in enumerate(upper):
+            layer = describe(layer_tree(f"corpus:{i}"), PLACES)
+            self.assertEqual(without(layer, "sparse"), without(was, "sparse"))
+            # Blocks of zeros may become holes, but no hole is written out.
+            self.assertEqual([path for path, entry in was.items() if entry.get("sparse") and not layer[path]["sparse"]], [])
         image = inspect("corpus:1")
         docker("save", "-o", "/root/corpus.tar", "corpus:1")
         docker("tag", "corpus:1", f"{REGISTRY}/corpus:1")
