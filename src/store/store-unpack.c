@@ -72,7 +72,7 @@ static int write_run(int fd, const uint8_t *data, size_t size, int64_t offset)
         while (size > 0) {
                 size_t n = MIN(size, (size_t) (HOLE_SIZE - offset % HOLE_SIZE));
 
-                if (n < HOLE_SIZE || !is_zero(data, n))
+                if (!is_zero(data, n)) /* also what is less than a whole run: the rest of it may have come before */
                         for (size_t done = 0; done < n;) {
                                 ssize_t written = pwrite(fd, data + done, n - done, offset + (int64_t) done);
 
