@@ -271,6 +271,15 @@ void monitor_file_finish(MonitorFile *file)
         put_gap(file);
 }
 
+/* Of a turn that was cut off: nothing is written into the next file before it has the name. */
+static void remove_next(const char *path)
+{
+        CLEANUP_FREE char *next = str_printf("%s" LOGFILE_NEXT, path);
+
+        if (next)
+                (void) unlink(next);
+}
+
 void monitor_file_init(MonitorFile *file, const char *path, LogfileFormat format, uint64_t limit, int64_t files,
                        const char *compress)
 {
@@ -279,6 +288,7 @@ void monitor_file_init(MonitorFile *file, const char *path, LogfileFormat format
         *file = (MonitorFile) {
                 .path = path, .fd = -EBADF, .limit = limit, .files = files, .encoder = { .format = format }
         };
+        remove_next(path);
         monitor_compress_init(&file->compress, path, compress);
         r = open_file(file);
         if (r < 0)
