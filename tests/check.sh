@@ -40,6 +40,28 @@ check() {
     tell "$name" "$status" "$((SECONDS - start))" "$log"
 }
 
+# begin NAME COMMAND...: a check that goes on beside others, until "finish NAME".
+declare -A begun=() process=()
+trap '((${#process[@]} == 0)) || kill "${process[@]}"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+begin() {
+    local name=$1 log=$logs/${1//[^a-z0-9]/-}.log
+    shift
+    is_chosen "$name" || return 0
+    begun[$name]=$SECONDS
+    "$@" >"$log" 2>&1 </dev/null &
+    process[$name]=$!
+}
+
+finish() {
+    local name=$1 log=$logs/${1//[^a-z0-9]/-}.log status=0
+    [[ -n ${process[$name]:-} ]] || return 0
+    wait "${process[$name]}" || status=$?
+    unset "process[$name]"
+    tell "$name" "$status" "$((SECONDS - begun[$name]))" "$log"
+}
+
 # The unit tests of a build, as many at a time as there are processors.
 unit_tests() {
     local kind=$1 directory=$2 name
@@ -62,18 +84,19 @@ check 'lint: analyser, format, layers, manual, completion' make -s -j"$(nproc)" 
 unit_tests plain build
 check 'sanitized build' make -s -j"$(nproc)" SAN=1 WERROR=1 all tests
 unit_tests sanitized build/san
+begin 'limits on a QEMU host' bash tests/system/vm.sh
 check 'fuzz targets' make -s fuzz
 check 'client against a false daemon' python3 tests/api/fake/test_client.py
+finish 'limits on a QEMU host'
 check 'system: the engine on a booted systemd host' bash tests/system/run.sh engine
 check 'system: registries and the client' bash tests/system/run.sh registries
 check 'system: life, options, volumes, networks' bash tests/system/run.sh options
 check 'system: applications of Compose' bash tests/system/compose.sh
-check 'system: images between engines' env BERTH_PROFILE=bench bash tests/system/run.sh test_round_trips.py
+check 'system: images between engines' env BERTH_PROFILE=bench BERTH_KINDS='v2s2 zstd none podman-attested' bash tests/system/run.sh test_round_trips.py
 check 'system: clients for Node.js and Python' bash tests/system/node.sh
 check 'api: Berth and dockerd on one host' bash tests/api/run.sh
 check 'sanitized system: containers on a booted systemd host' env SAN=1 bash tests/system/run.sh test_containers.py
 check 'sanitized api: Berth' env SAN=1 bash tests/api/run.sh --berth
-check 'limits on a QEMU host' bash tests/system/vm.sh
 check 'power cuts of a QEMU host' bash tests/system/power_cuts.sh
 if ((failed == 0 && passed > 0)); then
     printf 'check: ok, %d passed\n' "$passed"
