@@ -239,9 +239,9 @@ quickstart: deps ## builds Berth and runs a container with it
 	$(MAKE) all
 	bash tests/host/quickstart.sh
 
-check: deps ## everything that must pass
+check: deps ## everything that must pass (CHECKS="lint api" for some only)
 	$(MAKE) -j$$(nproc) WERROR=1 all tests
-	bash tests/check.sh
+	bash tests/check.sh $(CHECKS)
 
 bench: all ## measures Berth beside Docker and Podman in a host (BENCH_N rounds; ROWS="run logs" for some rows only)
 	bash tests/bench/run.sh $(ROWS)
