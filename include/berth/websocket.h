@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The frames of RFC 6455 as a server reads and writes them, and the answer to the client's key. Nothing here does any
- * input or output. */
+/* The frames of RFC 6455 as a server reads and writes them. Nothing here does any input or output. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,8 +22,6 @@ typedef enum WebsocketOpcode {
 
 #define WEBSOCKET_CONTROL_MAX 125u
 #define WEBSOCKET_HEAD_MAX 14u
-/* "Sec-WebSocket-Accept" with its terminating zero. */
-#define WEBSOCKET_ACCEPT_SIZE 29
 
 /* Where a client's bytes have led to; begins as {}. It holds no more of them than a frame's head and a control frame,
  * however long a frame is. */
@@ -54,6 +51,3 @@ int websocket_feed(WebsocketReader *reader, const uint8_t *bytes, size_t size, B
 /* A whole message in one frame, unmasked as a server's are. 0 or -ENOMEM. */
 int websocket_append(Buffer *output, WebsocketOpcode opcode, const void *data, size_t size);
 int websocket_append_close(Buffer *output, uint16_t reason);
-
-/* KEY is the request's Sec-WebSocket-Key: 16 bytes in Base64. 0, -EINVAL where it is not, or -ENOMEM. */
-int websocket_accept(const char *key, char ret_accept[static WEBSOCKET_ACCEPT_SIZE]);

@@ -80,5 +80,11 @@ void http_connection_answered(HttpConnection *connection, bool keep_alive);
 /* Gives up the descriptor and frees the connection. */
 int http_connection_release(HttpConnection *connection, Buffer *ret_received);
 
+/* http-websocket.c */
+/* "Sec-WebSocket-Accept" with its terminating zero. */
+#define HTTP_WEBSOCKET_ACCEPT_SIZE 29
+/* KEY is the request's Sec-WebSocket-Key: 16 bytes in Base64. 0, -EINVAL where it is not, or -ENOMEM. */
+int http_websocket_accept(const char *key, char ret_accept[static HTTP_WEBSOCKET_ACCEPT_SIZE]);
+
 /* http-body.c: reads the body that follows RECEIVED (emptied) on FD (borrowed), through STREAM's read functions. */
 int http_body_reader_new(int fd, const HttpBody *body, Buffer *received, Stream *stream);

@@ -2,12 +2,7 @@
 #include "berth/websocket.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include "berth/base64.h"
-#include "berth/sha1.h"
 
 #define FINAL 0x80u
 #define RESERVED 0x70u
@@ -18,7 +13,6 @@
 #define LENGTH_16 126u
 #define LENGTH_64 127u
 #define MASK_SIZE 4u
-#define KEY_SIZE 16u
 
 static bool is_control(const WebsocketReader *reader)
 {
@@ -160,26 +154,4 @@ int websocket_append_close(Buffer *output, uint16_t reason)
         const uint8_t bytes[2] = { (uint8_t) (reason >> 8), (uint8_t) reason };
 
         return websocket_append(output, WEBSOCKET_CLOSE, bytes, sizeof(bytes));
-}
-
-int websocket_accept(const char *key, char ret_accept[static WEBSOCKET_ACCEPT_SIZE])
-{
-        static const char suffix[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-        CLEANUP_FREE char *decoded = NULL;
-        uint8_t digest[SHA1_SIZE];
-        char text[24 + sizeof(suffix)];
-        size_t size;
-        int r = strlen(key) == 24 ? base64_decode(key, &decoded, &size) : -EINVAL;
-
-        if (r < 0)
-                return r;
-        if (size != KEY_SIZE)
-                return -EINVAL;
-        snprintf(text, sizeof(text), "%s%s", key, suffix);
-        sha1(text, strlen(text), digest);
-        CLEANUP_FREE char *encoded = base64_encode(digest, sizeof(digest), false);
-        if (!encoded)
-                return -ENOMEM;
-        memcpy(ret_accept, encoded, WEBSOCKET_ACCEPT_SIZE);
-        return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Frames of WebSockets in any division into reads, what may not be sent, and the key's answer. */
+/* Frames of WebSockets in any division into reads, and what may not be sent. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,6 @@
 
 #include "berth/cleanup.h"
 #include "berth/file.h"
-#include "berth/sha1.h"
 #include "berth/string.h"
 #include "berth/websocket.h"
 
@@ -125,50 +124,12 @@ static void test_output(void **state)
         assert_memory_equal(output.data, "\x88\x02\x03\xe8", 4);
 }
 
-static void test_keys(void **state)
-{
-        char accept[WEBSOCKET_ACCEPT_SIZE];
-        (void) state;
-
-        assert_int_equal(websocket_accept("dGhlIHNhbXBsZSBub25jZQ==", accept), 0); /* the RFC's own */
-        assert_string_equal(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_int_equal(websocket_accept("", accept), -EINVAL);
-        assert_int_equal(websocket_accept("dGhlIHNhbXBsZSBub25jZQ", accept), -EINVAL);
-        assert_int_equal(websocket_accept("dGhlIHNhbXBsZSBub25jZSEh", accept), -EINVAL);
-        assert_int_equal(websocket_accept("dGhlIHNhbXBsZSBub25j?Q==", accept), -EINVAL);
-}
-
-static void test_sha1(void **state)
-{
-        static const struct {
-                const char *text, *digest;
-        } known[] = {
-                { "", "da39a3ee5e6b4b0d3255bfef95601890afd80709" },
-                { "abc", "a9993e364706816aba3e25717850c26c9cd0d89d" },
-                { "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
-                  "84983e441c3bd26ebaae4aa1f95129e5e54670f1" },
-        };
-        CLEANUP_FREE char *million = malloc(1000000);
-        uint8_t digest[SHA1_SIZE];
-        char hex[2 * SHA1_SIZE + 1];
-        (void) state;
-
-        for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-                sha1(known[i].text, strlen(known[i].text), digest);
-                hex_encode(digest, sizeof(digest), hex);
-                assert_string_equal(hex, known[i].digest);
-        }
-        memset(million, 'a', 1000000);
-        sha1(million, 1000000, digest);
-        hex_encode(digest, sizeof(digest), hex);
-        assert_string_equal(hex, "34aa973cd4c4daa4f61eeb2bdbad27316534016f");
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_messages), cmocka_unit_test(test_what_breaks_it), cmocka_unit_test(test_output),
-                cmocka_unit_test(test_keys),     cmocka_unit_test(test_sha1),
+                cmocka_unit_test(test_messages),
+                cmocka_unit_test(test_what_breaks_it),
+                cmocka_unit_test(test_output),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
