@@ -68,6 +68,9 @@ typedef struct LogfileName {
         int64_t modified_ns;
 } LogfileName;
 
+/* Opens the directory that the log at PATH is in; the descriptor is the caller's. *RET_NAME is a part of PATH. */
+int logfile_open_directory(const char *path, const char **ret_name);
+
 /* The files there are, oldest first. The array is the caller's. 0 or negative errno. */
 int logfile_list(int directory, const char *name, LogfileName **ret_names, size_t *ret_n);
 

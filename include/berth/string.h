@@ -53,6 +53,9 @@ int id_generate(char ret_id[static ID_LENGTH + 1]);
 /* True for 1 to 64 lower-case hexadecimal digits. */
 bool id_is_prefix(const char *s);
 
+/* The value of a hexadecimal digit of either case, or -1. */
+int hex_digit(char c);
+
 /* Lower-case hexadecimal of SIZE bytes; RET holds 2 * SIZE + 1 bytes. */
 void hex_encode(const uint8_t *data, size_t size, char *ret);
 

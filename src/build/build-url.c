@@ -20,21 +20,14 @@ int build_source_root(const json_t *step, int root_fd, int fetched_fd, const cha
         return fetched ? fetched_fd : root_fd;
 }
 
-static int hex_value(char c)
-{
-        return isdigit((unsigned char) c)    ? c - '0'
-               : isxdigit((unsigned char) c) ? tolower((unsigned char) c) - 'a' + 10
-                                             : -1;
-}
-
 /* "%41" to "A"; what is no such escape stays. */
 static char *decode(const char *text, size_t size)
 {
         char *decoded = malloc(size + 1), *to = decoded;
 
         for (size_t i = 0; decoded && i < size; i++) {
-                int high = i + 2 < size && text[i] == '%' ? hex_value(text[i + 1]) : -1;
-                int low = high >= 0 ? hex_value(text[i + 2]) : -1;
+                int high = i + 2 < size && text[i] == '%' ? hex_digit(text[i + 1]) : -1;
+                int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
 
                 *to++ = low >= 0 ? (char) (high * 16 + low) : text[i];
                 i += low >= 0 ? 2 : 0;

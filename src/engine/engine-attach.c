@@ -162,10 +162,13 @@ char *attach_request(const ContainerAttach *attach)
 
 int container_attach_check(Container *container, Error *error)
 {
-        if (!container->restarting)
-                return container_paused_refusal(container, "attach", error);
-        return error_set(error, OUTCOME_CONFLICT, "container %s is restarting, wait until the container is running",
-                         container->id);
+        if (container->restarting)
+                return error_set(error, OUTCOME_CONFLICT,
+                                 "container %s is restarting, wait until the container is running", container->id);
+        if (container_is_paused(container))
+                return error_set(error, OUTCOME_CONFLICT, "container %s is paused, unpause the container before attach",
+                                 container->id);
+        return 0;
 }
 
 int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received, Error *error)
@@ -200,7 +203,7 @@ int container_resize(Container *container, int64_t rows, int64_t columns, Error 
         char request[64];
 
         if (!container_is_running(container))
-                return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
+                return container_not_running(container, error);
         snprintf(request, sizeof(request), "resize %lld %lld", (long long) rows, (long long) columns);
         int connection = send_request(container, request, strlen(request), -EBADF);
         if (connection < 0)

@@ -113,7 +113,7 @@ static int step_key(const WorkState *state, const json_t *step, const char *crea
         return r;
 }
 
-/* 1 where the cache had it, and the state is what it led to. */
+/* 1 where the cache had it, which is said, and the state is what it led to. */
 static int look_up(BuildWork *work, const char *key, WorkState *state, Error *error)
 {
         CLEANUP_JSON json_t *reply = NULL;
@@ -126,7 +126,10 @@ static int look_up(BuildWork *work, const char *key, WorkState *state, Error *er
         if (!json_get_string(reply, "Id"))
                 return 0;
         r = work_state_set(state, reply);
-        return r < 0 ? r : 1;
+        if (r < 0)
+                return r;
+        work_say(work, " ---> Using cache\n");
+        return 1;
 }
 
 /* --- Steps -------------------------------------------------------------------------------------------------------- */
@@ -182,10 +185,8 @@ static int step_copy(BuildWork *work, const json_t *given, WorkState *state, Err
                 r = step_key(state, step, created_by, key);
         if (r == 0)
                 r = look_up(work, key, state, error);
-        if (r > 0 && !error->message) {
-                work_say(work, " ---> Using cache\n");
+        if (r > 0 && !error->message)
                 return 0;
-        }
         return r != 0 ? r
                       : work_files(work, step, json_get_array(sum, "Paths"), fetched_fd, created_by, key, state, error);
 }
@@ -202,10 +203,8 @@ int work_step(BuildWork *work, const json_t *step, WorkState *state, Error *erro
         int r = step_key(state, step, by, key);
         if (r == 0)
                 r = look_up(work, key, state, error);
-        if (r > 0 && !error->message) {
-                work_say(work, " ---> Using cache\n");
+        if (r > 0 && !error->message)
                 return 0;
-        }
         if (r != 0)
                 return r;
         if (str_equal(kind, "run"))

@@ -77,6 +77,11 @@ bool container_is_running(const Container *container)
         return container->status == CONTAINER_RUNNING;
 }
 
+int container_not_running(const Container *container, Error *error)
+{
+        return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
+}
+
 bool container_is_up(const Container *container)
 {
         return container_is_running(container) || container->restarting;

@@ -129,11 +129,6 @@ static int prepare_config(ExecPlan *plan, Error *error)
         return engine_prepare_seccomp(plan->exec->engine, plan->config, error);
 }
 
-static int not_running(const Container *container, Error *error)
-{
-        return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
-}
-
 static int prepare(ExecPlan *plan, Error *error)
 {
         int r = prepare_config(plan, error);
@@ -147,7 +142,7 @@ static int prepare(ExecPlan *plan, Error *error)
                 return -ENOMEM;
         plan->container_fd = process_open(plan->container->pid, plan->container->start_time);
         if (plan->container_fd == -ESRCH)
-                return not_running(plan->container, error);
+                return container_not_running(plan->container, error);
         if (plan->container_fd < 0)
                 return plan->container_fd;
         plan->listen_fd = socket_listen_unix(plan->socket_path, SOCK_SEQPACKET, 0600);
@@ -378,7 +373,7 @@ static int launch(ExecPlan *plan, ExecLaunch *launch, Error *error)
         if (launch->child == 0)
                 run_child(plan, theirs);
         if (launch->child == -ENOENT || launch->child == -ENODEV)
-                return not_running(plan->container, error);
+                return container_not_running(plan->container, error);
         return MIN(launch->child, 0);
 }
 

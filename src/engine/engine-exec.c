@@ -314,7 +314,7 @@ static int container_refusal(const Container *container, const char *reference, 
         if (container->restarting)
                 return container_restarting_refusal(container, error);
         if (!container_is_running(container))
-                return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
+                return container_not_running(container, error);
         return container_is_paused(container)
                        ? error_set(error, OUTCOME_CONFLICT, "Container %s is paused, unpause the container before exec",
                                    reference)

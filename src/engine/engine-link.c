@@ -24,7 +24,7 @@ static int remove_links(void *userdata, int result_fd)
         (void) result_fd;
 
         for (size_t i = 0; names[i]; i++) {
-                int r = is_gone(names[i]) ? 0 : network_endpoint_delete(names[i]);
+                int r = network_endpoint_delete(names[i]);
                 if (r < 0)
                         result = r;
         }

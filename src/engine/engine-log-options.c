@@ -175,11 +175,6 @@ int container_log_files(const json_t *log, ContainerLogFiles *ret, Error *error)
         return r;
 }
 
-static int warn(json_t *warnings, const char *text)
-{
-        return json_array_append_new(warnings, json_string(text)) < 0 ? -ENOMEM : 0;
-}
-
 #define BUFFER_SIZE (1024 * 1024)
 
 static int check_mode(const Driver *driver, const json_t *options, json_t *warnings, Error *error)
@@ -198,8 +193,9 @@ static int check_mode(const Driver *driver, const json_t *options, json_t *warni
                                  size);
         if (waits || !driver->path)
                 return 0;
-        return warn(warnings, "The log options mode and max-buffer-size have no effect with this log driver: what a "
-                              "container writes goes into its file at once.");
+        return warnings_add(warnings,
+                            "The log options mode and max-buffer-size have no effect with this log driver: what a "
+                            "container writes goes into its file at once.");
 }
 
 int64_t container_log_buffer(const json_t *log)

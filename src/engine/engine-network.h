@@ -66,6 +66,8 @@ int network_choose_pool(Engine *engine, NetworkSubnet *ret_subnet);
 int network_fill_bridge(Network *network, Error *error);
 
 /* --- engine-unhonoured.c --- */
+/* Adds a text to an answer's array of warnings. -ENOMEM. */
+int warnings_add(json_t *warnings, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* What a request asks for that is not done here. -ENOMEM. */
 /* Warnings about one endpoint's settings (EndpointSettings, as given), added to WARNINGS. */
 int unhonoured_endpoint_warn(const json_t *settings, const char *network, json_t *warnings);

@@ -56,14 +56,6 @@ bool container_is_paused(const Container *container)
         return container_is_running(container) && container->paused;
 }
 
-int container_paused_refusal(const Container *container, const char *doing, Error *error)
-{
-        if (!container_is_paused(container))
-                return 0;
-        return error_set(error, OUTCOME_CONFLICT, "container %s is paused, unpause the container before %s",
-                         container->id, doing);
-}
-
 static int undo(Container *container)
 {
         int r = write_freeze(container, "0");
@@ -172,7 +164,7 @@ static int pause_refusal(const Container *container, Error *error)
         if (container->restarting)
                 return container_restarting_refusal(container, error);
         if (!container_is_running(container))
-                return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
+                return container_not_running(container, error);
         if (container->paused)
                 return error_set(error, OUTCOME_CONFLICT, "container %s is already paused", container->id);
         return 0;

@@ -280,8 +280,8 @@ bool container_is_running(const Container *container);
 /* engine-pause.c: the pause of a run that goes on in this daemon's life */
 void container_pause_restore(Container *container);
 bool container_is_paused(const Container *container);
-/* What a paused container does not take: DOING is "exec" or "attach". */
-int container_paused_refusal(const Container *container, const char *doing, Error *error);
+/* OUTCOME_CONFLICT: what is asked for wants a container that runs. */
+int container_not_running(const Container *container, Error *error);
 /* As a signal does: says so in an event. */
 void container_pause_end(Container *container);
 bool container_auto_remove(const Container *container);

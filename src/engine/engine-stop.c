@@ -81,7 +81,7 @@ int container_kill(Container *container, const char *signal, Error *error)
         if (result != 0)
                 return result;
         if (!container_is_up(container))
-                return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
+                return container_not_running(container, error);
         note_kill(container, number);
         if (container->restarting) {
                 container_restart_cancel(container);

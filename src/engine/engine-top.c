@@ -288,7 +288,7 @@ static int prepare(const Container *container, const char *arguments, Top *top, 
         if (container->restarting)
                 return container_restarting_refusal(container, error);
         if (!container_is_running(container))
-                return error_set(error, OUTCOME_CONFLICT, "container %s is not running", container->id);
+                return container_not_running(container, error);
         top->group = scope ? path_join(scope, "payload") : NULL;
         int r = top->group ? divide(arguments, &top->arguments) : -ENOMEM;
         return r < 0 ? r : check_arguments(top->arguments, error);

@@ -6,21 +6,14 @@
 #include "berth/json.h"
 #include "engine-private.h"
 
-static int warn(json_t *warnings, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static int warn(json_t *warnings, const char *format, ...)
+int warnings_add(json_t *warnings, const char *format, ...)
 {
-        CLEANUP_FREE char *text = NULL;
         va_list arguments;
 
         va_start(arguments, format);
-        int r = vasprintf(&text, format, arguments);
+        json_t *text = json_vsprintf(format, arguments);
         va_end(arguments);
-        if (r < 0) {
-                text = NULL;
-                return -ENOMEM;
-        }
-        return json_array_append_new(warnings, json_string(text)) < 0 ? -ENOMEM : 0;
+        return json_array_append_new(warnings, text) < 0 ? -ENOMEM : 0;
 }
 
 /* --- Endpoints ---------------------------------------------------------------------------------------------------- */
@@ -48,10 +41,11 @@ int unhonoured_endpoint_warn(const json_t *settings, const char *network, json_t
         int r = 0;
 
         if (has_link_local(settings))
-                r = warn(warnings, "Link-local addresses are not supported. Those for network %s discarded.", network);
+                r = warnings_add(warnings, "Link-local addresses are not supported. Those for network %s discarded.",
+                                 network);
         if (r == 0 && option)
-                r = warn(warnings, "Endpoint option %s is not supported. That for network %s discarded.", option,
-                         network);
+                r = warnings_add(warnings, "Endpoint option %s is not supported. That for network %s discarded.",
+                                 option, network);
         return r;
 }
 
@@ -94,9 +88,10 @@ static int warn_of_security(const json_t *host, json_t *warnings)
                 const char *label = after_name(option, "label"), *profile = after_name(option, "apparmor");
 
                 if (label && !str_equal(label, "disable"))
-                        r = warn(warnings, "SELinux labels are not supported. Label %s discarded.", label);
+                        r = warnings_add(warnings, "SELinux labels are not supported. Label %s discarded.", label);
                 if (profile && !str_equal(profile, "unconfined") && !host_has_apparmor())
-                        r = warn(warnings, "AppArmor is not enabled on this host. Profile %s discarded.", profile);
+                        r = warnings_add(warnings, "AppArmor is not enabled on this host. Profile %s discarded.",
+                                         profile);
                 if (r < 0)
                         return r;
         }
@@ -119,10 +114,11 @@ int unhonoured_container_warn(const json_t *host, json_t *warnings)
 
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(numbers); i++)
                 if (json_integer_value(fields_member(host, numbers[i].key)) > 0)
-                        r = warn(warnings, "%s", numbers[i].warning);
+                        r = warnings_add(warnings, "%s", numbers[i].warning);
         if (r == 0 && !str_empty(group))
-                r = warn(warnings, "Sharing a cgroup with another container is not supported. Cgroup %s discarded.",
-                         group);
+                r = warnings_add(warnings,
+                                 "Sharing a cgroup with another container is not supported. Cgroup %s discarded.",
+                                 group);
         return r == 0 ? warn_of_security(host, warnings) : r;
 }
 

@@ -45,12 +45,13 @@ static bool is_said(const json_t *value)
 static int warn_of_kept_fields(json_t *changes, json_t *warnings)
 {
         for (size_t i = 0; i < ARRAY_SIZE(kept_fields); i++) {
-                if (!is_said(json_object_get(changes, kept_fields[i])))
-                        continue;
-                CLEANUP_FREE char *text =
-                        str_printf("%s of a container cannot be updated. The new value is discarded.", kept_fields[i]);
-                if (!text || json_array_append_new(warnings, json_string(text)) < 0)
-                        return -ENOMEM;
+                int r = is_said(json_object_get(changes, kept_fields[i]))
+                                ? warnings_add(warnings,
+                                               "%s of a container cannot be updated. The new value is discarded.",
+                                               kept_fields[i])
+                                : 0;
+                if (r < 0)
+                        return r;
         }
         return 0;
 }

@@ -45,14 +45,6 @@ void http_request_free(HttpRequest *request)
         free(request);
 }
 
-static int hex_digit(char c)
-{
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        c = (char) tolower((unsigned char) c);
-        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool http_percent_decode(char *s, bool plus)
 {
         char *out = s;

@@ -62,6 +62,18 @@ static int add(int directory, const char *entry, LogfileName *found, LogfileName
         return 0;
 }
 
+int logfile_open_directory(const char *path, const char **ret_name)
+{
+        const char *slash = strrchr(path, '/');
+        CLEANUP_FREE char *parent = slash ? strndup(path, (size_t) (slash - path) + 1) : strdup(".");
+        int fd = parent ? open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+        if (fd < 0)
+                return parent ? -errno : -ENOMEM;
+        *ret_name = slash ? slash + 1 : path;
+        return fd;
+}
+
 int logfile_list(int directory, const char *name, LogfileName **ret_names, size_t *ret_n)
 {
         CLEANUP_CLOSE int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

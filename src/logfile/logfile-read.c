@@ -408,18 +408,13 @@ static int read_all(Reader *reader)
 
 int logfile_read(const LogfileQuery *query, int (*record)(const LogfileRecord *record, void *userdata), void *userdata)
 {
-        const char *slash = strrchr(query->path, '/');
-        CLEANUP_FREE char *parent = slash ? strndup(query->path, (size_t) (slash - query->path)) : strdup(".");
         Reader reader = { .query = query, .record = record, .userdata = userdata };
         int r;
 
-        if (!parent)
-                return -ENOMEM;
-        CLEANUP_CLOSE int directory = open(*parent ? parent : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        CLEANUP_CLOSE int directory = logfile_open_directory(query->path, &reader.name);
         if (directory < 0)
-                return -errno;
+                return directory;
         reader.directory = directory;
-        reader.name = slash ? slash + 1 : query->path;
         r = read_all(&reader);
         buffer_clear(&reader.bytes);
         buffer_clear(&reader.text);

@@ -16,17 +16,14 @@
 /* The number of the newest plain file, or 0. The older ones may be gone before they are compressed. */
 static int find_newest(const char *path, unsigned *ret_number)
 {
-        const char *slash = strrchr(path, '/');
-        CLEANUP_FREE char *parent = slash ? strndup(path, (size_t) (slash - path) + 1) : strdup(".");
         CLEANUP_FREE LogfileName *names = NULL;
+        const char *name;
         size_t n = 0, i;
+        CLEANUP_CLOSE int directory = logfile_open_directory(path, &name);
 
-        if (!parent)
-                return -ENOMEM;
-        CLEANUP_CLOSE int directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (directory < 0)
-                return -errno;
-        int r = logfile_list(directory, slash ? slash + 1 : path, &names, &n);
+                return directory;
+        int r = logfile_list(directory, name, &names, &n);
         if (r < 0)
                 return r;
         for (i = n; i > 0 && (names[i - 1].number == 0 || names[i - 1].compressed); i--)
@@ -73,16 +70,6 @@ static int start(MonitorCompress *compress, const char *path, unsigned number)
         compress->pid = pid;
         compress->number = number;
         return 0;
-}
-
-void monitor_compress_init(MonitorCompress *compress, const char *path, const char *program)
-{
-        CLEANUP_FREE char *next = str_printf("%s" LOGFILE_NEXT_COMPRESSED, path);
-
-        *compress = (MonitorCompress) { .program = program };
-        if (next)
-                (void) unlink(next);
-        monitor_compress_begin(compress, path);
 }
 
 void monitor_compress_begin(MonitorCompress *compress, const char *path)

@@ -15,9 +15,6 @@ typedef struct MonitorCompress {
         unsigned number;     /* of the file it reads; 0: that is gone */
 } MonitorCompress;
 
-/* PROGRAM may be NULL: nothing is compressed. Removes what an earlier process was interrupted in. */
-void monitor_compress_init(MonitorCompress *compress, const char *path, const char *program);
-
 /* Begins with the newest older file of the log at PATH that is not compressed, where nothing is being compressed. */
 void monitor_compress_begin(MonitorCompress *compress, const char *path);
 

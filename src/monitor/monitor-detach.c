@@ -3,18 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "berth/string.h"
 #include "monitor-detach.h"
-
-static int hex_digit(char c)
-{
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        if (c >= 'a' && c <= 'f')
-                return c - 'a' + 10;
-        if (c >= 'A' && c <= 'F')
-                return c - 'A' + 10;
-        return -1;
-}
 
 int monitor_detach_parse(MonitorDetach *detach, const char *hex)
 {

@@ -271,13 +271,17 @@ void monitor_file_finish(MonitorFile *file)
         put_gap(file);
 }
 
-/* Of a turn that was cut off: nothing is written into the next file before it has the name. */
-static void remove_next(const char *path)
+/* Of a turn, or a compression, that was cut off: neither is a part of the log before it has its name. */
+static void remove_leftovers(const char *path)
 {
-        CLEANUP_FREE char *next = str_printf("%s" LOGFILE_NEXT, path);
+        static const char *const suffixes[] = { LOGFILE_NEXT, LOGFILE_NEXT_COMPRESSED };
 
-        if (next)
-                (void) unlink(next);
+        for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+                CLEANUP_FREE char *next = str_printf("%s%s", path, suffixes[i]);
+
+                if (next)
+                        (void) unlink(next);
+        }
 }
 
 void monitor_file_init(MonitorFile *file, const char *path, LogfileFormat format, uint64_t limit, int64_t files,
@@ -288,8 +292,9 @@ void monitor_file_init(MonitorFile *file, const char *path, LogfileFormat format
         *file = (MonitorFile) {
                 .path = path, .fd = -EBADF, .limit = limit, .files = files, .encoder = { .format = format }
         };
-        remove_next(path);
-        monitor_compress_init(&file->compress, path, compress);
+        remove_leftovers(path);
+        file->compress.program = compress;
+        monitor_compress_begin(&file->compress, path);
         r = open_file(file);
         if (r < 0)
                 log_warning_errno(r, "cannot open %s", path);

@@ -272,7 +272,6 @@ int monitor_spool_append(MonitorSpool *spool, const MonitorRecord *record, const
                 header.size = (uint32_t) st.st_size;
         }
         /* The record that says how much is missing fits in any case. */
-        /* What says how much is missing fits in any case. */
         if (!monitor_spool_has_room(spool, record->gap ? 0 : sizeof(header) + header.size))
                 return -ENOBUFS;
         return record->memfd >= 0 ? append_entry(spool, header, record->memfd) : append_payload(spool, header, message);

@@ -100,6 +100,15 @@ bool strv_contains(char *const *strv, const char *s)
         return false;
 }
 
+int hex_digit(char c)
+{
+        if (c >= '0' && c <= '9')
+                return c - '0';
+        if (c >= 'a' && c <= 'f')
+                return c - 'a' + 10;
+        return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 void hex_encode(const uint8_t *data, size_t size, char *ret)
 {
         static const char digits[] = "0123456789abcdef";
