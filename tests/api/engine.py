@@ -138,23 +138,28 @@ def wait_until(condition, seconds=15, what="the condition", pause=0.05):
         time.sleep(pause)
 
 
+def open_answer(request, server=None, seconds=20):
+    """Sends a request and reads the head of its answer: the socket, the answer, and what has come behind it."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(seconds)
+    connection.connect(server or SOCKET)
+    connection.sendall(request)
+    received = b""
+    while b"\r\n\r\n" not in received:
+        data = connection.recv(65536)
+        if not data:
+            break
+        received += data
+    head, _, rest = received.partition(b"\r\n\r\n")
+    return connection, Answer(head + b"\r\n\r\n"), rest
+
+
 class Stream:
     """A connection whose answer goes on: a hijacked one, or a stream of chunks that is read as it comes."""
 
     def __init__(self, method, path, body=b"", upgrade=False, server=None, seconds=20, **query):
         headers = ("Connection: Upgrade", "Upgrade: tcp") if upgrade else ("Connection: keep-alive",)
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(seconds)
-        self.socket.connect(server or SOCKET)
-        self.socket.sendall(build(method, target(path, query), body, headers))
-        received = b""
-        while b"\r\n\r\n" not in received:
-            data = self.socket.recv(65536)
-            if not data:
-                break
-            received += data
-        head, _, self.buffer = received.partition(b"\r\n\r\n")
-        self.answer = Answer(head + b"\r\n\r\n")
+        self.socket, self.answer, self.buffer = open_answer(build(method, target(path, query), body, headers), server, seconds)
         self.chunked = self.answer.headers.get("transfer-encoding", "").lower() == "chunked"
         self.length = self.answer.headers.get("content-length")
 

@@ -3,10 +3,9 @@
 import base64
 import hashlib
 import os
-import socket
 import struct
 
-from engine import SOCKET, Answer, build, target
+from engine import build, open_answer, target
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -19,19 +18,8 @@ class WebSocket:
         given = {header.split(":")[0].lower() for header in headers}
         own = [header for header in ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}",
                                      "Origin: http://localhost") if header.split(":")[0].lower() not in given]
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(seconds)
-        self.socket.connect(server or SOCKET)
-        self.socket.sendall(build("GET", target(path, query), b"", [*own, *(header for header in headers if not header.endswith(": "))])
-                            + together)
-        received = b""
-        while b"\r\n\r\n" not in received:
-            data = self.socket.recv(65536)
-            if not data:
-                break
-            received += data
-        head, _, self.buffer = received.partition(b"\r\n\r\n")
-        self.answer = Answer(head + b"\r\n\r\n")
+        request = build("GET", target(path, query), b"", [*own, *(header for header in headers if not header.endswith(": "))])
+        self.socket, self.answer, self.buffer = open_answer(request + together, server, seconds)
         self.accepts = self.answer.headers.get("sec-websocket-accept") == base64.b64encode(
             hashlib.sha1((key + SUFFIX).encode()).digest()).decode()
 

@@ -8,7 +8,6 @@ cd "$(dirname "$0")/../.."
 . tests/host/installed.sh
 
 # BERTH_PROFILE is another profile of hosts than "test": test_round_trips.py, which takes minutes, wants "bench" for podman.
-#
 # In no group, as it takes a minute, and with BERTH_LOG_SECONDS=600 half an hour: test_long_logs.py.
 # test_containers.py first: it wants to make the first connection. test_logs_monitor.py needs no engine, but a build tree.
 declare -A groups=(
