@@ -66,13 +66,13 @@ static bool is_zero(const uint8_t *data, size_t size)
         return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
 }
 
-/* Writes at OFFSET of a file that has its size already; whole runs of zeros stay holes. */
-static int write_run(int fd, const uint8_t *data, size_t size, int64_t offset)
+/* Writes at OFFSET of a new file. Where that HAS its full SIZE already, zeros are left out and stay holes. */
+static int write_run(int fd, bool has_size, const uint8_t *data, size_t size, int64_t offset)
 {
         while (size > 0) {
                 size_t n = MIN(size, (size_t) (HOLE_SIZE - offset % HOLE_SIZE));
 
-                if (!is_zero(data, n)) /* also what is less than a whole run: the rest of it may have come before */
+                if (!has_size || !is_zero(data, n))
                         for (size_t done = 0; done < n;) {
                                 ssize_t written = pwrite(fd, data + done, n - done, offset + (int64_t) done);
 
@@ -87,8 +87,15 @@ static int write_run(int fd, const uint8_t *data, size_t size, int64_t offset)
         return 0;
 }
 
-/* Copies SIZE stored bytes to OFFSET of a new file, unless it HAS them, and refers to them in the header record. */
-static int copy_extent(Unpack *unpack, int fd, bool has, const char *real, int64_t offset, int64_t size)
+/* How much of a file is there before its content is copied. */
+typedef enum FileState {
+        FILE_EMPTY,
+        FILE_SIZED,
+        FILE_COMPLETE,
+} FileState;
+
+/* Copies SIZE stored bytes to OFFSET of a new file, unless they are there, and refers to them in the header record. */
+static int copy_extent(Unpack *unpack, int fd, FileState state, const char *real, int64_t offset, int64_t size)
 {
         int64_t at = offset, left = size;
 
@@ -99,7 +106,7 @@ static int copy_extent(Unpack *unpack, int fd, bool has, const char *real, int64
 
                 if (n <= 0)
                         return n < 0 ? (int) n : -EBADMSG;
-                r = has ? 0 : write_run(fd, data, (size_t) n, at);
+                r = state == FILE_COMPLETE ? 0 : write_run(fd, state == FILE_SIZED, data, (size_t) n, at);
                 if (r < 0)
                         return r;
                 at += n;
@@ -110,16 +117,21 @@ static int copy_extent(Unpack *unpack, int fd, bool has, const char *real, int64
 
 static int copy_content(Unpack *unpack, int fd, const char *real, const StoreTarEntry *entry)
 {
-        bool has = unpack->bare || (unpack->pack && store_pack_clone(unpack->pack, fd));
+        FileState state = FILE_EMPTY;
         int r;
 
         unpack->result.size += entry->size;
-        if ((unpack->bare || ((entry->sparse || entry->size >= HOLE_SIZE) && !has)) && ftruncate(fd, entry->size) < 0)
-                return -errno;
+        if (!unpack->bare && unpack->pack && store_pack_clone(unpack->pack, fd))
+                state = FILE_COMPLETE;
+        else if (unpack->bare || entry->sparse || entry->size >= HOLE_SIZE) {
+                if (ftruncate(fd, entry->size) < 0)
+                        return -errno;
+                state = unpack->bare ? FILE_COMPLETE : FILE_SIZED;
+        }
         if (!entry->sparse)
-                return copy_extent(unpack, fd, has, real, 0, entry->size);
+                return copy_extent(unpack, fd, state, real, 0, entry->size);
         for (size_t i = 0; i < entry->n_extents; i++) {
-                r = copy_extent(unpack, fd, has, real, entry->extents[i].offset, entry->extents[i].size);
+                r = copy_extent(unpack, fd, state, real, entry->extents[i].offset, entry->extents[i].size);
                 if (r < 0)
                         return r;
         }

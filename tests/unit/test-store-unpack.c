@@ -109,6 +109,39 @@ static void test_plain(void **state)
         assert_true(S_ISFIFO(stat_of(*state, "fs/fifo").st_mode));
 }
 
+/* Files of zeros, smaller and larger than what may stay a hole, and zeros at both ends of other data. */
+static void test_zeros(void **state)
+{
+        static const size_t sizes[] = { 1, 511, 512, 4096, 65535, 65536, 65537, 200000 };
+        static const char zero[200512];
+        Buffer tar CLEANUP_BUFFER = {};
+        StoreUnpacked unpacked;
+
+        for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+                char name[16];
+
+                snprintf(name, sizeof(name), "zero%zu", i);
+                tar_header(&tar, '0', name, NULL, 0644, sizes[i]);
+                assert_int_equal(buffer_append(&tar, zero, (sizes[i] + 511) / 512 * 512), 0);
+                snprintf(name, sizeof(name), "amid%zu", i);
+                tar_header(&tar, '0', name, NULL, 0644, sizes[i] + 1 + sizes[i]);
+                assert_int_equal(buffer_append(&tar, zero, sizes[i]), 0);
+                assert_int_equal(buffer_append(&tar, "x", 1), 0);
+                assert_int_equal(buffer_append(&tar, zero, (2 * sizes[i] + 1 + 511) / 512 * 512 - sizes[i] - 1), 0);
+        }
+        tar_end(&tar);
+        unpack_well(*state, &tar, &unpacked);
+        for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+                char path[32];
+
+                snprintf(path, sizeof(path), "fs/zero%zu", i);
+                assert_int_equal(stat_of(*state, path).st_size, sizes[i]);
+                snprintf(path, sizeof(path), "fs/amid%zu", i);
+                assert_int_equal(stat_of(*state, path).st_size, 2 * sizes[i] + 1);
+        }
+        assert_true(stat_of(*state, "fs/zero7").st_blocks < 200000 / 512);
+}
+
 static void test_owner_and_attributes(void **state)
 {
         static const char capability[] = "\1\0\0\2\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -402,6 +435,7 @@ int main(void)
 {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_plain, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_zeros, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_owner_and_attributes, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_whiteouts, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_entries_that_come_again, setup, teardown),
