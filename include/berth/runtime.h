@@ -141,3 +141,7 @@ int runtime_cgroup_apply(int cgroup_fd, const json_t *resources, Error *ret_erro
  * inside the container ("#!/proc/self/exe") and then open that file for writing. Returns 0 where already protected, a
  * negative errno where that is not possible; else the program starts again with ARGV and the present environment. */
 int runtime_protect_program(char *const *argv);
+
+/* May be called in the engine as soon as a start is likely: makes the kernel ready to move a process to another control
+ * group, beside what the caller does next. Does not wait, and fails silently, as it only saves time. */
+void runtime_cgroup_warm_up(void);

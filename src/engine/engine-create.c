@@ -6,6 +6,7 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "berth/log.h"
+#include "berth/runtime.h"
 #include "berth/spec.h"
 #include "engine-cdi.h"
 #include "engine-join.h"
@@ -621,8 +622,10 @@ int engine_container_create(Engine *engine, const char *name, const json_t *body
         };
         CLEANUP(creation_clear) Creation creation = { .engine = engine, .warnings = json_array() };
         Container *container;
-        int r = check_bodies(&creation, body, error);
 
+        /* Most containers are started right after. */
+        runtime_cgroup_warm_up();
+        int r = check_bodies(&creation, body, error);
         creation.networking = fields_member(body, "NetworkingConfig");
         if (r == 0)
                 r = container_choose_name(engine, name, &creation.name, error);

@@ -209,8 +209,7 @@ int runtime_cgroup_apply(int cgroup_fd, const json_t *resources, Error *ret_erro
 
 /* --- the groups --- */
 
-/* The directory of the group that a process is in, by its file in /proc. */
-static int group_path(const char *file, char **ret_path)
+int runtime_cgroup_path(const char *file, char **ret_path)
 {
         static const char *const mounts[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
         CLEANUP_FREE char *text = NULL;
@@ -277,7 +276,7 @@ int runtime_cgroup_setup(const json_t *resources, RuntimeCgroup *ret, Error *ret
         CLEANUP_CLOSE int scope = -EBADF, monitor = -EBADF;
         int r;
 
-        r = group_path("/proc/self/cgroup", &own);
+        r = runtime_cgroup_path("/proc/self/cgroup", &own);
         if (r < 0)
                 return runtime_error(ret_error, -r, "find the cgroup of the scope");
         scope = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -320,7 +319,7 @@ static int group_for_process(int scope, pid_t pid, int *ret_fd)
                 return r;
         if (strspn(enabled, " \n") < strlen(enabled)) {
                 fd_close(TAKE_FD(payload));
-                r = group_path(file, &path);
+                r = runtime_cgroup_path(file, &path);
                 if (r < 0)
                         return r;
                 payload = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

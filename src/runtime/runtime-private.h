@@ -113,6 +113,9 @@ typedef struct RuntimeCgroup {
 
 void runtime_cgroup_clear(RuntimeCgroup *cgroup);
 
+/* The directory of the group that a process is in, by its file in /proc. -ENODEV without a unified hierarchy. */
+int runtime_cgroup_path(const char *file, char **ret_path);
+
 /* Makes the groups below the parent's own, moves the parent, and limits the payload. */
 int runtime_cgroup_setup(const json_t *resources, RuntimeCgroup *ret, Error *ret_error);
 
