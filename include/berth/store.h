@@ -5,6 +5,7 @@
  *   image/record/HEX.json      one per image: what listing, counting and inspecting need besides the configuration
  *   image/references.json      {"docker.io/library/busybox:latest": "sha256:<image id>",
  *                               "docker.io/library/busybox@sha256:...": "sha256:<image id>", ...}
+ *   image/removals             what was removed and is still on disk: see store_settle()
  *   layer/ID/fs                one unpacked layer in overlayfs' form; ID is the first 20 digits of its diff ID, so that
  * a layer is there once, whatever it is stacked upon layer/ID/layer.json        {"DiffID","Size","TarSize","Entries"}
  *   layer/ID/headers.zst       its tar headers in order, so that the tar can be written again byte for byte
@@ -135,9 +136,15 @@ int store_tag(Store *store, const char *image_id, const char *reference, Error *
 
 /* Removes what NAME says, as DELETE /images/NAME does: an untagging, or the image with the layers nothing else uses,
  * and with PRUNE its untagged parents. An array of ImageDeleteResponseItem. OUTCOME_CONFLICT with Docker's words.
- * Layers are only moved away here: see store_trash_paths(). */
+ * It is for good when this returns; what it leaves on disk goes by store_settle(). */
 int store_delete(Store *store, const char *name, bool force, bool prune, const StoreUsers *users, json_t **ret_items,
                  Error *error);
+
+/* Carries out on disk, for all at once, what was removed since it was called last; layers become trash: see
+ * store_trash_paths(). Whatever adds to the store does so first, and so do store_open() and store_free(): a crash in
+ * between changes nothing. To be called again after an error. / Whether there is nothing to do. */
+int store_settle(Store *store);
+bool store_is_settled(const Store *store);
 
 /* An image that was removed by force while a container used it is hidden, and keeps its configuration and layers for
  * that container. Whether there is one, and removing those that nothing uses any more: when a container has gone. */

@@ -137,6 +137,7 @@ struct Engine {
         LIST_HEAD(, Exec) execs;
         LIST_HEAD(, Worker) workers;
         LIST_HEAD(, Removal) removals; /* see engine-remover.c */
+        sd_event_source *settle;       /* owned; when images that were removed leave the disk */
         LIST_HEAD(, Drain) drains;
         LIST_HEAD(, Pull) pulls;               /* under way, see engine-pull.c */
         LIST_HEAD(UpdateList, Update) updates; /* the newest first, see engine-update.c */
@@ -497,8 +498,10 @@ void engine_forget_images(Engine *engine);
 int engine_remove_trees(Engine *engine, char **paths);
 /* The same for one, which is removed here and now if it is small. */
 int engine_remove_tree(Engine *engine, const char *path);
-/* Empties what the store has as trash so, unless a worker reads layers: then once that has ended. */
+/* Empties what the store has as trash so, unless a worker reads layers: then once that has ended. Where images were
+ * removed a moment ago, what they leave becomes trash first, a moment later. / Does so at once, as the engine ends. */
 void engine_sweep(Engine *engine);
+void engine_settle_free(Engine *engine);
 void engine_removals_free(Engine *engine);
 void engine_workers_free(Engine *engine);
 

@@ -15,6 +15,8 @@
 /* Of processes in a row: whatever ends them so often has to be over first. */
 #define DEATHS_MAX 10u
 #define REMOVER_NICE 5
+/* Who removes one image often removes the next: what is on disk of them goes together. */
+#define SETTLE_US (UINT64_C(200) * 1000)
 
 struct Removal {
         LIST_ENTRY(Removal) link;
@@ -134,7 +136,7 @@ static bool is_being_removed(const Engine *engine, const char *path)
         return false;
 }
 
-void engine_sweep(Engine *engine)
+static void sweep(Engine *engine)
 {
         CLEANUP_STRV char **paths = NULL, **rest = NULL;
 
@@ -149,4 +151,48 @@ void engine_sweep(Engine *engine)
                 r = engine_remove_trees(engine, TAKE_PTR(rest));
         if (r < 0)
                 log_warning_errno(r, "Cannot remove layers that are no longer used");
+}
+
+static void settle(Engine *engine)
+{
+        int r = store_settle(engine->store);
+
+        if (r < 0)
+                log_warning_errno(r, "Cannot take from the disk what was removed, and try again later");
+        sweep(engine);
+}
+
+static int on_settle(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        Engine *engine = userdata;
+        (void) source;
+        (void) usec;
+
+        engine->settle = sd_event_source_disable_unref(engine->settle);
+        settle(engine);
+        engine_job_end(engine);
+        return 0;
+}
+
+void engine_sweep(Engine *engine)
+{
+        if (store_is_settled(engine->store)) {
+                sweep(engine);
+                return;
+        }
+        if (engine->settle)
+                return;
+        if (sd_event_add_time_relative(engine->event, &engine->settle, CLOCK_MONOTONIC, SETTLE_US, 0, on_settle,
+                                       engine) < 0)
+                settle(engine);
+        else
+                engine_job_begin(engine);
+}
+
+void engine_settle_free(Engine *engine)
+{
+        if (!engine->settle)
+                return;
+        engine->settle = sd_event_source_disable_unref(engine->settle);
+        settle(engine);
 }

@@ -165,6 +165,7 @@ void engine_free(Engine *engine)
         engine->activity = NULL;
         engine->closing = true;
         engine_workers_free(engine);
+        engine_settle_free(engine);
         engine_removals_free(engine);
         engine_autostart_free(engine);
         engine_drains_free(engine);

@@ -364,6 +364,10 @@ static void check_image_file(Check *check, const char *name)
 {
         mode_t mode = str_equal(name, STORE_REFERENCES_NAME) ? S_IFREG | 0600 : S_IFDIR | 0700;
 
+        if (str_equal(name, STORE_REMOVALS_NAME)) {
+                fault(check, "image/" STORE_REMOVALS_NAME ": left over");
+                return;
+        }
         check_form(check, check->image_fd, name, "image/", mode);
         if (!str_equal(name, "record") && !str_equal(name, "blobs") && !str_equal(name, STORE_REFERENCES_NAME))
                 fault(check, "image/%s: belongs to nothing", name);

@@ -347,9 +347,9 @@ int store_commit(Store *store, const char *staging_name, const json_t *result, j
 
         if (!staged_name_is_valid(staging_name))
                 return -EINVAL;
-        r = store_index_load(store);
+        r = store_settle(store);
         if (r >= 0)
-                r = store_references_load(store);
+                r = store_metadata_load(store);
         if (r < 0)
                 return r;
         commit.references = json_copy(store->references);

@@ -3,8 +3,7 @@
  * an ID takes the image if it has at most one name. What stands in the way is a soft conflict (force overrides) or a
  * hard one, and is looked for in Docker's order, so that the message is the same.
  *
- * On disk: references, then the record, then the layers and blobs that no other record names; a job directory in
- * staging stands from before the first to after the last, and tells the next start of a removal that was cut off.
+ * What goes is noted, and leaves the disk later: see store-removal.c.
  *
  * Containers need what they were made of. An image that is removed by force while it has some is hidden only; what it
  * is made of goes when nothing uses it any more. */
@@ -112,88 +111,71 @@ static bool is_single_reference(const json_t *references)
         return true;
 }
 
-/* Removes names, and notes them as untagged. */
-static int untag(Delete *delete, const json_t *names)
+static int add_untagged(Delete *delete, const json_t *names)
 {
-        json_t *references, *item;
+        json_t *item;
         size_t i;
 
-        if (json_array_size(names) == 0)
-                return 0;
-        references = json_copy(delete->store->references);
-        if (!references)
-                return -ENOMEM;
-        json_array_foreach(names, i, item) {
+        json_array_foreach((json_t *) names, i, item) {
                 char *familiar CLEANUP_FREE = store_familiar(json_string_value(item));
 
-                (void) json_object_del(references, json_string_value(item));
-                if (!familiar || json_array_append_new(delete->items, json_pack("{s:s}", "Untagged", familiar)) < 0) {
-                        json_decref(references);
+                if (!familiar || json_array_append_new(delete->items, json_pack("{s:s}", "Untagged", familiar)) < 0)
                         return -ENOMEM;
-                }
         }
-        return store_references_replace(delete->store, references);
+        return 0;
 }
 
-/* Layers of the record that no other image has, topmost first. */
-static int remove_layers(Delete *delete, const json_t *record)
+/* Removes names, and tells of them. */
+static int untag(Delete *delete, const char *id, const json_t *names)
 {
-        json_t *used CLEANUP_JSON = NULL, *layers = json_get_array(record, "Layers");
-        bool any = false;
-        int r;
+        int r = json_array_size(names) > 0 ? store_removal_note(delete->store, id, false, names) : 0;
 
-        r = store_index_used(delete->store, NULL, "Layers", &used);
-        if (r < 0)
-                return r;
+        return r < 0 ? r : add_untagged(delete, names);
+}
+
+/* Tells of the layers of a removed record that no other image has, topmost first. */
+static int add_layers(Delete *delete, const json_t *record)
+{
+        json_t *layers = json_get_array(record, "Layers"), *gone CLEANUP_JSON = json_object();
+
+        if (!gone)
+                return -ENOMEM;
         for (size_t i = json_array_size(layers); i-- > 0;) {
                 const char *diff_id = json_string_value(json_array_get(layers, i));
-                char name[STORE_LAYER_ID_LENGTH + 1], chain_id[STORE_DIGEST_SIZE];
+                char chain_id[STORE_DIGEST_SIZE];
+                size_t users;
+                int r;
 
-                if (!store_digest_is_valid(diff_id) || json_object_get(used, diff_id))
+                if (!store_digest_is_valid(diff_id) || json_object_get(gone, diff_id))
                         continue;
-                store_layer_name(diff_id, name);
-                r = store_trash(delete->store, delete->store->layer_fd, name);
-                if (r == -ENOENT)
-                        continue;
-                any = true;
-                if (r >= 0)
+                r = store_index_layer_users(delete->store, diff_id, &users);
+                if (r >= 0 && users == 0)
                         r = store_chain_id(layers, i + 1, chain_id);
                 if (r < 0)
                         return r;
-                if (json_array_append_new(delete->items, json_pack("{s:s}", "Deleted", chain_id)) < 0)
+                if (users == 0 && (json_object_set_new(gone, diff_id, json_true()) < 0 ||
+                                   json_array_append_new(delete->items, json_pack("{s:s}", "Deleted", chain_id)) < 0))
                         return -ENOMEM;
         }
-        /* Before the job that removed them is over. */
-        return any && fsync(delete->store->layer_fd) < 0 ? -errno : 0;
+        return 0;
 }
 
-static int remove_blobs(Delete *delete, const json_t *record)
+/* For everybody but the containers that it has. */
+static int hide_image(Delete *delete, const char *id)
 {
-        json_t *used CLEANUP_JSON = NULL, *item;
-        size_t i;
-        int r;
+        int r = store_settle(delete->store);
 
-        r = store_index_used(delete->store, NULL, "Blobs", &used);
-        if (r < 0)
-                return r;
-        json_array_foreach(json_get_array(record, "Blobs"), i, item) {
-                const char *digest = json_string_value(item);
-
-                if (store_digest_is_valid(digest) && !json_object_get(used, digest) &&
-                    unlinkat(delete->store->blob_fd, store_digest_hex(digest), 0) < 0 && errno != ENOENT)
-                        return -errno;
-        }
-        return fsync(delete->store->blob_fd) < 0 ? -errno : 0;
+        return r < 0 ? r : store_index_hide(delete->store, store_index_find(delete->store, id));
 }
 
 static int remove_image(Delete *delete, const char *id, char **ret_parent)
 {
-        char *job CLEANUP_FREE = NULL, *parent CLEANUP_FREE = NULL;
-        json_t *record CLEANUP_JSON = NULL, *borrowed, *names CLEANUP_JSON = NULL;
+        char *parent CLEANUP_FREE = NULL;
+        json_t *record CLEANUP_JSON = NULL, *borrowed, *names CLEANUP_JSON = NULL, *none CLEANUP_JSON = json_array();
         bool used = container_of(delete, id, false) || container_of(delete, id, true);
         int r;
 
-        r = store_index_record(delete->store, store_index_find(delete->store, id), &borrowed);
+        r = none ? store_index_record(delete->store, store_index_find(delete->store, id), &borrowed) : -ENOMEM;
         if (r < 0)
                 return r;
         record = json_incref(borrowed);
@@ -202,24 +184,17 @@ static int remove_image(Delete *delete, const char *id, char **ret_parent)
                 if (!parent)
                         return -ENOMEM;
         }
-        r = store_staging_make(delete->store, STORE_JOB_PREFIX, &job);
-        if (r < 0)
-                return r;
         names = json_copy(store_references_of(delete->store, id));
-        r = untag(delete, names);
+        r = untag(delete, id, names);
         if (r >= 0)
-                r = used ? store_index_hide(delete->store, store_index_find(delete->store, id))
-                         : store_index_remove(delete->store, id);
+                r = used ? hide_image(delete, id) : store_removal_note(delete->store, id, true, none);
         if (r >= 0 && json_array_append_new(delete->items, json_pack("{s:s}", "Deleted", id)) < 0)
                 r = -ENOMEM;
         if (r >= 0)
-                r = remove_layers(delete, record);
+                r = add_layers(delete, record);
         if (r >= 0)
-                r = remove_blobs(delete, record);
-        if (r < 0)
-                return r;
-        *ret_parent = TAKE_PTR(parent);
-        return store_staging_discard(delete->store, job);
+                *ret_parent = TAKE_PTR(parent);
+        return r;
 }
 
 bool store_has_hidden(Store *store)
@@ -248,7 +223,7 @@ int store_forget_hidden(Store *store, const StoreUsers *users)
                 r = remove_image(&delete, id, &parent);
                 free(parent);
         }
-        return r;
+        return r < 0 ? r : store_removals_sync(store);
 }
 
 /* Nobody would notice that it is gone: it has neither names nor children. */
@@ -341,7 +316,7 @@ static int delete_by_reference(Delete *delete, const char *name, const char *key
                         name, container, store_digest_hex(id));
         r = names_with(store_references_of(delete->store, id), key, names);
         if (r >= 0)
-                r = untag(delete, names);
+                r = untag(delete, id, names);
         if (r < 0)
                 return r;
         if (json_array_size(store_references_of(delete->store, id)) > 0)
@@ -360,7 +335,7 @@ static int delete_by_id(Delete *delete, const char *id)
                 if (r != 0)
                         return r;
                 names = json_copy(store_references_of(delete->store, id));
-                r = untag(delete, names);
+                r = untag(delete, id, names);
                 if (r < 0)
                         return r;
         }
@@ -389,7 +364,7 @@ int store_delete(Store *store, const char *name, bool force, bool prune, const S
         Delete delete CLEANUP(
                 delete_clear) = { .store = store, .users = users, .force = force, .prune = prune, .error = error };
         char *id CLEANUP_FREE = NULL, *key CLEANUP_FREE = NULL;
-        int r;
+        int r, synced;
 
         delete.items = json_array();
         if (!delete.items)
@@ -401,8 +376,9 @@ int store_delete(Store *store, const char *name, bool force, bool prune, const S
                 return error_set(error, OUTCOME_NOT_FOUND, STORE_NO_IMAGE, name);
         key = reference_key(store, name);
         r = key ? delete_by_reference(&delete, name, key, id) : delete_by_id(&delete, id);
-        if (r != 0)
-                return r;
+        synced = store_removals_sync(store); /* a refusal may have followed an untagging */
+        if (r != 0 || synced < 0)
+                return r != 0 ? r : synced;
         *ret_items = TAKE_PTR(delete.items);
         return 0;
 }

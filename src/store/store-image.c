@@ -264,7 +264,9 @@ int store_tag(Store *store, const char *image_id, const char *text, Error *error
         if (!familiar || store_reference_default_tag(&reference) < 0)
                 return -ENOMEM;
         normal = store_reference_normal(&reference);
-        r = store_references_load(store);
+        r = store_settle(store);
+        if (r >= 0)
+                r = store_references_load(store);
         if (r >= 0)
                 r = image_record(store, image_id, &record);
         if (r == -ENOENT)

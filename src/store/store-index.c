@@ -155,6 +155,7 @@ int store_index_hide(Store *store, StoreImage *image)
                 return -errno;
         fd_close(fd);
         image->removed = true;
+        store_counts_drop(store);
         return fsync(store->record_fd) < 0 ? -errno : 0;
 }
 
@@ -171,6 +172,7 @@ int store_index_put(Store *store, const char *id, json_t *record)
         r = json_write_at(store->record_fd, name, record, 0600);
         if (r < 0)
                 return r;
+        store_counts_drop(store);
         image = store_index_find(store, id);
         if (image) {
                 json_incref(record);
@@ -184,25 +186,26 @@ int store_index_put(Store *store, const char *id, json_t *record)
         return r;
 }
 
-int store_index_remove(Store *store, const char *id)
+void store_index_forget(Store *store, StoreImage *image)
 {
-        char name[ID_LENGTH + sizeof(RECORD_SUFFIX)];
-        StoreImage *image = store_index_find(store, id);
+        size_t at = (size_t) (image - store->images);
+
+        if (image->record)
+                store_counts_take(store, image->record, image->removed);
+        json_decref(image->record);
+        memmove(image, image + 1, (store->n_images - at - 1) * sizeof(*image));
+        store->n_images--;
+}
+
+int store_index_unlink(const Store *store, const char *id)
+{
+        char name[ID_LENGTH + sizeof(RECORD_SUFFIX)], mark[ID_LENGTH + SUFFIX_SIZE];
 
         record_name(id, name);
+        name_of(id, STORE_REMOVED_SUFFIX, mark);
         if (unlinkat(store->record_fd, name, 0) < 0 && errno != ENOENT)
                 return -errno;
-        if (image) {
-                int r = show(store, image);
-                if (r < 0)
-                        return r;
-                size_t at = (size_t) (image - store->images);
-
-                json_decref(image->record);
-                memmove(image, image + 1, (store->n_images - at - 1) * sizeof(*image));
-                store->n_images--;
-        }
-        return fsync(store->record_fd) < 0 ? -errno : 0;
+        return unlinkat(store->record_fd, mark, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 int store_index_used(Store *store, const char *except_id, const char *member, json_t **ret_used)
@@ -234,22 +237,6 @@ int store_index_used(Store *store, const char *except_id, const char *member, js
         if (r < 0)
                 return r;
         *ret_used = TAKE_PTR(used);
-        return 0;
-}
-
-int store_index_children(Store *store, const char *id, size_t *ret_count)
-{
-        size_t count = 0;
-
-        for (size_t i = 0; i < store->n_images; i++) {
-                json_t *record;
-                int r = store_index_record(store, &store->images[i], &record);
-
-                if (r < 0)
-                        return r;
-                count += !store->images[i].removed && str_equal(json_get_string(record, "Parent"), id);
-        }
-        *ret_count = count;
         return 0;
 }
 

@@ -116,6 +116,8 @@ static int recover(Store *store)
         int r;
 
         r = for_each_name(store->image_fd, drop_staged_file, store);
+        if (r >= 0)
+                r = store_removals_recover(store);
         if (r < 0 || !interrupted)
                 return r;
         /* Collecting first: were it cut off, too, the leftovers would still tell. */
@@ -132,7 +134,7 @@ int store_open(const char *root, Store **ret_store)
         if (!store)
                 return -ENOMEM;
         store->root_fd = store->image_fd = store->record_fd = store->blob_fd = store->layer_fd = store->staging_fd =
-                -EBADF;
+                store->removal_fd = -EBADF;
         store->root = strdup(root);
         store->layer_root = path_join(root, "layer");
         r = store->root && store->layer_root ? path_make_directories(root, 0700) : -ENOMEM;
@@ -166,11 +168,15 @@ void store_free(Store *store)
 {
         if (!store)
                 return;
+        (void) store_settle(store); /* or the next start does */
+        store_counts_drop(store);
         for (size_t i = 0; i < store->n_images; i++)
                 json_decref(store->images[i].record);
         free(store->images);
         json_decref(store->references);
         json_decref(store->by_image);
+        json_decref(store->removed);
+        fd_close(store->removal_fd);
         fd_close(store->staging_fd);
         fd_close(store->layer_fd);
         fd_close(store->blob_fd);
@@ -192,7 +198,10 @@ int store_staging_create(Store *store, char **ret_name, int *ret_fd)
         char *name CLEANUP_FREE = NULL;
         int fd, r;
 
-        r = store_staging_make(store, STORE_JOB_PREFIX, &name);
+        /* The job may look for layers, and is to find none that are about to go. */
+        r = store_settle(store);
+        if (r >= 0)
+                r = store_staging_make(store, STORE_JOB_PREFIX, &name);
         if (r < 0 || !name)
                 return r;
         fd = openat(store->staging_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -8,6 +8,7 @@
 #define STORE_BLOB_SIZE_MAX (16u * 1024 * 1024)
 #define STORE_LAYER_ID_LENGTH 20
 #define STORE_REFERENCES_NAME "references.json"
+#define STORE_REMOVALS_NAME "removals"
 #define STORE_SOURCES_NAME "sources.json"
 #define STORE_TRASH_PREFIX "trash-"
 #define STORE_JOB_PREFIX "job-"
@@ -33,6 +34,12 @@ struct Store {
         bool indexed;       /* the images' IDs were read */
         json_t *references; /* owned; NULL until needed */
         json_t *by_image;   /* owned; ID to array of references; NULL until needed */
+
+        /* Removals that are noted, see store-removal.c. */
+        json_t *removed; /* owned; ID to record of the images that are still on disk; NULL where all is settled */
+        int removal_fd;  /* owned; the note */
+
+        json_t *layer_users, *children; /* owned; counts by diff ID and by parent; NULL until needed */
 };
 
 /* Reads the images' IDs / references, if that was not done yet. */
@@ -49,8 +56,9 @@ int store_index_record(Store *store, StoreImage *image, json_t **ret_record);
 /* Writes a record, and makes it known: what was removed is there again. */
 int store_index_put(Store *store, const char *id, json_t *record);
 
-/* Removes a record. */
-int store_index_remove(Store *store, const char *id);
+/* Forgets an image / removes its record and mark, not synced. */
+void store_index_forget(Store *store, StoreImage *image);
+int store_index_unlink(const Store *store, const char *id);
 
 /* Marks an image as removed: nothing but its ID tells of it, and all that it is made of stays in use. */
 int store_index_hide(Store *store, StoreImage *image);
@@ -70,8 +78,21 @@ int store_index_used(Store *store, const char *except_id, const char *member, js
 int store_filter_values(const json_t *values, char ***ret);
 int store_filter_bool(const char *name, const json_t *values, bool *ret, Error *error);
 
-/* The number of images whose parent it is. */
+/* The number of images whose parent it is / that have the layer, hidden ones too. */
 int store_index_children(Store *store, const char *id, size_t *ret_count);
+int store_index_layer_users(Store *store, const char *diff_id, size_t *ret_count);
+
+/* The counts are no longer true / are without the image of this record from now on. */
+void store_counts_drop(Store *store);
+void store_counts_take(Store *store, const json_t *record, bool hidden);
+
+/* Takes NAMES (not the index's own array) from the image, and with IMAGE the image too, for everybody that asks from
+ * now on. It is for good after store_removals_sync(), and on disk as everywhere after store_settle(). */
+int store_removal_note(Store *store, const char *id, bool image, const json_t *names);
+int store_removals_sync(Store *store);
+
+/* Does what the process before had noted. */
+int store_removals_recover(Store *store);
 
 /* A layer's directory name: the first digits of its diff ID. */
 void store_layer_name(const char *diff_id, char ret_name[static STORE_LAYER_ID_LENGTH + 1]);

@@ -146,7 +146,7 @@ def write_images(path, images):
 
 def wait_for_trash():
     """Berth's, which a worker empties."""
-    while any(entry.startswith("trash-") for entry in os.listdir("/var/lib/berth/staging")):
+    while os.path.exists("/var/lib/berth/image/removals") or os.listdir("/var/lib/berth/staging"):
         time.sleep(0.005)
 
 

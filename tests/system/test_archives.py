@@ -211,6 +211,7 @@ class Archives(unittest.TestCase):
 
     def setUp(self):
         self.assertEqual(hosted.call("GET", "/_ping").status, 200)
+        hosted.wait_until(hosted.store_rests, 10, "a store at rest")
         self.pid, self.before, self.images = hosted.daemon_pid(), snapshot(), self.list_images()
 
     def list_images(self):
@@ -218,7 +219,7 @@ class Archives(unittest.TestCase):
 
     def check_after(self):
         self.assertEqual(hosted.daemon_pid(), self.pid, "the daemon is another one now")
-        hosted.wait_until(lambda: not os.listdir("/var/lib/berth/staging"), 10, "an empty staging directory")
+        hosted.wait_until(hosted.store_rests, 10, "a store at rest")
         self.assertEqual(self.list_images(), self.images)
         self.assertFalse(os.path.lexists(f"/tmp/{EVIL}"))
 

@@ -175,7 +175,7 @@ class Images(unittest.TestCase):
             self.assertNotIn("odd", run("docker", "image", "prune", "-af"))
             self.assertEqual(run("docker", "start", "-a", "user"), "one\n")
             run("docker", "rm", "user")
-            self.assertFalse(os.path.exists(tree))
+            wait_until(lambda: not os.path.exists(tree), 10, "the layer to go")
             self.assertIn(" 0 faults", check())
             self.assertEqual([name for name in os.listdir("/var/lib/berth/image/record") if name.endswith(".removed")], [])
             run("berth", "load", "-q", "-i", "/root/busybox.tar")

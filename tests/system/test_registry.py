@@ -88,11 +88,11 @@ class RegistryTest(unittest.TestCase):
 
     def setUp(self):
         remove_images()
-        self.assertEqual(os.listdir(LAYERS), [])
+        hosted.wait_until(lambda: os.listdir(LAYERS) == [], 15, "no layers", 0.05)
 
     def assert_clean(self, layers=()):
         """Nothing but these layers is there; what is being removed may still be."""
-        hosted.wait_until(lambda: os.listdir(STAGING) == [], 15, "an empty staging directory", 0.05)
+        hosted.wait_until(hosted.store_rests, 15, "a store at rest", 0.05)
         self.assertEqual(sorted(os.listdir(LAYERS)), sorted(hashlib.sha256(layer).hexdigest()[:20] for layer in layers))
 
     def assert_pulled(self, name):

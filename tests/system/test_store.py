@@ -18,7 +18,7 @@ import time
 import unittest
 
 import registry_servers as registries
-from hosted import BERTH, call, daemon_pid, remove_all, run, wait_until
+from hosted import BERTH, call, daemon_pid, remove_all, run, store_rests, wait_until
 from trees import LAYERS, STORE, check, inspect
 
 KILLS = int(os.environ.get("BERTH_KILLS", "15"))
@@ -265,8 +265,7 @@ class TestRemovers(unittest.TestCase):
 
     def test_image(self):
         run("docker", "import", "-", "many:1", data=self.archive())
-        self.kill_removers(lambda: any(name.startswith("trash-") for name in os.listdir(STORE + "/staging")),
-                           lambda: run("docker", "rmi", "many:1"))
+        self.kill_removers(lambda: not store_rests(), lambda: run("docker", "rmi", "many:1"))
         self.assertIn(" 0 faults", check())
 
     def test_container_and_volume(self):
@@ -310,7 +309,7 @@ class Second:
         return subprocess.run(("docker", "-H", f"unix://{self.SOCKET}", *arguments), capture_output=True, timeout=120, check=False)
 
     def used(self):
-        wait_until(lambda: os.listdir(f"{self.root}/staging") == [], 15, "an empty staging directory", 0.05)
+        wait_until(lambda: store_rests(self.root), 15, "a store at rest", 0.05)
         return shutil.disk_usage(self.root).used
 
     def check(self):

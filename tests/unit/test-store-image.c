@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Images from archives into the store and out of it again: loading in every form, committing, asking, removing, and
  * what a start finds after a crash. */
+#include <sys/wait.h>
+
 #include "store-test.h"
 
 typedef struct Fixture {
@@ -162,6 +164,7 @@ static size_t empty_trash(const Fixture *fixture)
 {
         char **paths CLEANUP_STRV = NULL;
 
+        assert_int_equal(store_settle(fixture->store), 0);
         assert_int_equal(store_trash_paths(fixture->store, &paths), 0);
         for (char **path = paths; path && *path; path++)
                 assert_int_equal(path_remove_tree_at(AT_FDCWD, *path), 0);
@@ -511,6 +514,10 @@ static void test_delete(void **state)
         assert_int_equal(json_array_size(last), 3);
         assert_string_equal(json_get_string(json_array_get(last, 1), "Deleted"), id);
         assert_non_null(json_get_string(json_array_get(last, 2), "Deleted"));
+        assert_false(store_is_settled(fixture->store));
+        assert_int_equal(entries_of(fixture, "layer"), 2);
+        assert_int_equal(store_settle(fixture->store), 0);
+        assert_true(store_is_settled(fixture->store));
         assert_int_equal(entries_of(fixture, "layer"), 1);
         assert_int_equal(empty_trash(fixture), 2); /* the layer, and the staging of the load before */
         assert_int_equal(empty_trash(fixture), 0);
@@ -564,6 +571,81 @@ static void test_delete_in_use(void **state)
         assert_int_equal(json_array_size(items), 1);
         json_decref(items);
         assert_int_equal(count(fixture, "{\"dangling\":[\"true\"]}"), 1);
+}
+
+/* Removes by a process that ends before it has taken anything from the disk, and appends GARBAGE to its note. */
+static void remove_and_die(Fixture *fixture, const char *const *names, const char *garbage)
+{
+        char *note CLEANUP_FREE = path_join(fixture->path, "image/removals");
+        pid_t pid = fork();
+        int status;
+
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                for (; *names; names++)
+                        json_decref(delete_well(fixture, *names, false));
+                int fd = open(note, O_WRONLY | O_APPEND | O_CLOEXEC);
+                _exit(fd < 0 || fd_write_all(fd, garbage, strlen(garbage)) < 0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        assert_int_equal(access(note, F_OK), 0);
+}
+
+/* What somebody was told that it is removed does not come back, though it was still on the disk. */
+static void test_removal_cut_off(void **state)
+{
+        static const char *const names[] = { "other:1", "one:1", "two:1", NULL };
+        Fixture *fixture = *state;
+        char *id CLEANUP_FREE = NULL, *record CLEANUP_FREE = NULL;
+
+        load_image(fixture, "one", "[\"one:1\"]", true);
+        load_image(fixture, "two", "[\"two:1\"]", false);
+        load_image(fixture, "three", "[\"three:1\",\"other:1\"]", false);
+        empty_trash(fixture);
+        remove_and_die(fixture, names, "\n{\"ID\":\"sha2");
+        reopen(fixture);
+        assert_true(store_is_settled(fixture->store));
+        assert_int_equal(entries_of(fixture, "image"), 3);
+        assert_int_equal(count(fixture, NULL), 1);
+        assert_int_equal(count(fixture, "{\"reference\":[\"other\"]}"), 0);
+        assert_int_equal(entries_of(fixture, "layer"), 1);
+        assert_int_equal(entries_of(fixture, "image/blobs/sha256"), 1);
+        assert_int_equal(empty_trash(fixture), 1);
+
+        /* Cut off again when the record had gone already, but not its layer. */
+        id = resolve(fixture, "three:1");
+        record = str_printf("%s/image/record/%s.json", fixture->path, store_digest_hex(id));
+        remove_and_die(fixture, (const char *const[]) { "three:1", NULL }, "");
+        assert_int_equal(unlink(record), 0);
+        reopen(fixture);
+        assert_int_equal(count(fixture, NULL), 0);
+        assert_int_equal(entries_of(fixture, "layer"), 0);
+        assert_int_equal(entries_of(fixture, "image/blobs/sha256"), 0);
+        assert_int_equal(entries_of(fixture, "image/record"), 0);
+}
+
+/* An image that comes back at once is whole, with its name, also for the next start. */
+static void test_removal_taken_back(void **state)
+{
+        Fixture *fixture = *state;
+        Error error CLEANUP_ERROR = {};
+        char *id CLEANUP_FREE = NULL;
+
+        load_image(fixture, "one", "[\"one:1\"]", true);
+        id = resolve(fixture, "one:1");
+        assert_int_equal(store_tag(fixture->store, id, "two:1", &error), 0);
+        json_decref(delete_well(fixture, "two:1", false));
+        assert_int_equal(store_tag(fixture->store, id, "two:1", &error), 0);
+        json_decref(delete_well(fixture, "one:1", false));
+        json_decref(delete_well(fixture, "two:1", false));
+        assert_int_equal(count(fixture, NULL), 0);
+        load_image(fixture, "one", "[\"one:1\"]", true);
+        reopen(fixture);
+        assert_int_equal(count(fixture, "{\"reference\":[\"one:1\"]}"), 1);
+        assert_int_equal(entries_of(fixture, "layer"), 2);
+        assert_int_equal(entries_of(fixture, "image/blobs/sha256"), 1);
+        assert_int_equal(entries_of(fixture, "image"), 3);
 }
 
 /* Removal stops a crash from resurrecting; what a cut-off commit moved in is collected, what records name stays. */
@@ -652,6 +734,8 @@ int main(void)
                 TEST(test_tag),
                 TEST(test_delete),
                 TEST(test_delete_in_use),
+                TEST(test_removal_cut_off),
+                TEST(test_removal_taken_back),
                 TEST(test_crash_leftovers),
                 TEST(test_import),
                 TEST(test_repeated_layer),
