@@ -129,10 +129,23 @@ json_t *client_image_headings(void)
                                      "SIZE", "Tag", "TAG", "UniqueSize", "UNIQUE SIZE", "VirtualSize", "SIZE"));
 }
 
+/* Options that say how to list what a tree shows in its own way. */
+static int check_tree(const ClientArguments *arguments)
+{
+        static const char *const others[] = { "digests", "format", "quiet" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+                if (client_value(arguments, others[i])->set) {
+                        client_complain("--%s cannot be combined with --tree", others[i]);
+                        return 1;
+                }
+        return 0;
+}
+
 static int run_images(Client *client, const ClientArguments *arguments)
 {
         CLEANUP_FREE char *format = client_config_format(arguments, "imagesFormat");
-        bool quiet = client_flag(arguments, "quiet");
+        bool quiet = client_flag(arguments, "quiet"), tree = client_flag(arguments, "tree");
         CLEANUP(client_rows_clear) ClientRows rows = {};
         ImageList list = {
                 .truncate = !client_flag(arguments, "no-trunc"),
@@ -147,6 +160,8 @@ static int run_images(Client *client, const ClientArguments *arguments)
         json_t *image;
         size_t i;
 
+        if (tree && check_tree(arguments) != 0)
+                return 1;
         if (arguments->n_words > 0) {
                 if (!filters)
                         filters = client_must(json_object());
@@ -154,9 +169,12 @@ static int run_images(Client *client, const ClientArguments *arguments)
         }
         client_must_zero(buffer_append_string(&target, "/images/json"));
         target_add(&target, "all", client_flag(arguments, "all") ? "1" : NULL);
+        target_add(&target, "shared-size", tree ? "1" : NULL);
         target_add_filters(&target, filters);
         if (client_call(client, "GET", target.data, NULL, &reply, &error) != 0)
                 return client_fail(&error);
+        if (tree)
+                return client_image_tree(client, reply.json, list.truncate);
         json_array_foreach(reply.json, i, image) {
                 client_image_list_add(&list, image);
         }
@@ -178,6 +196,8 @@ static const ClientOption images_options[] = {
         { 0, "format", OPTION_STRING, "string", NULL, FORMAT_LIST_HELP, NULL, NULL, false },
         { 0, "no-trunc", OPTION_BOOL, NULL, NULL, "Don't shorten anything", NULL, NULL, false },
         { 'q', "quiet", OPTION_BOOL, NULL, NULL, "Only show image IDs", NULL, NULL, false },
+        { 0, "tree", OPTION_BOOL, NULL, NULL, "Show what is stacked upon what, with sizes added and shared", NULL, NULL,
+          false },
         {},
 };
 

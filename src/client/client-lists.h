@@ -3,6 +3,7 @@
 #pragma once
 
 #include "client-format.h"
+#include "client.h"
 
 typedef struct ClientImageList {
         ClientRows rows; /* owned */
@@ -15,6 +16,9 @@ void client_image_list_add(ClientImageList *list, const json_t *image);
 /* One row, by the first of its tags. */
 void client_image_list_add_first(ClientImageList *list, const json_t *image);
 json_t *client_image_headings(void);
+
+/* Prints images as a tree of what is stacked upon what; SharedSize is known. */
+int client_image_tree(Client *client, const json_t *images, bool truncate);
 
 void client_container_list_add(ClientRows *rows, const json_t *container, bool truncate);
 json_t *client_container_headings(void);

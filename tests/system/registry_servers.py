@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Registries for the tests, and what may stand in front of one: Debian's docker-registry; a relay that cuts connections;
-a front that counts, slows, refuses and forges; a token issuer; a forward proxy; the Hub's search."""
+a front that counts, slows, refuses and forges; a token issuer; a forward proxy."""
 import base64
 import gzip
 import hashlib
@@ -194,13 +194,14 @@ def front(port, upstream, address="127.0.0.1", hook=None, rate=0, forge=None):
 
 
 class Cutter(socketserver.BaseRequestHandler):
-    """Relays one connection and cuts it off after as many bytes downwards as server.cuts.pop() says (None: never)."""
+    """Relays one connection and cuts it off after as many bytes (upwards, downwards) as server.cuts.pop() says (None: never)."""
 
     def handle(self):
         with self.server.lock:
-            left = self.server.cuts.pop() if self.server.cuts else None
+            limits = self.server.cuts.pop() if self.server.cuts else (None, None)
         host, port = self.server.upstream.split(":")
         with socket.create_connection((host, int(port)), 10) as upstream:
+            left = dict(zip((self.request, upstream), limits))
             while True:
                 readable = select.select([self.request, upstream], [], [], 30)[0]
                 if not readable:
@@ -209,13 +210,12 @@ class Cutter(socketserver.BaseRequestHandler):
                     data = source.recv(65536)
                     if not data:
                         return
-                    if source is self.request:
-                        upstream.sendall(data)
-                        continue
-                    if left is not None:
-                        data, left = data[:left], left - len(data)
-                    self.request.sendall(data)
-                    if left is not None and left <= 0:
+                    limit = left[source]
+                    if limit is not None:
+                        left[source] = limit - len(data)
+                    (upstream if source is self.request else self.request).sendall(data[:limit])
+                    if limit is not None and limit <= len(data):
+                        self.server.cut += 1
                         return
 
 
@@ -229,7 +229,7 @@ class CutterServer(socketserver.ThreadingTCPServer):
 
 def cutter(port, upstream):
     server = CutterServer(("127.0.0.1", port), Cutter)
-    server.upstream, server.cuts, server.lock = upstream, [], threading.Lock()
+    server.upstream, server.cuts, server.cut, server.lock = upstream, [], 0, threading.Lock()
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return server
 
@@ -335,20 +335,6 @@ class Issuer:
 
     def stop(self):
         stop(self.server)
-
-
-class Search(Handler):
-    """The index's search, and its greeting."""
-
-    def handle_method(self):
-        self.server.seen.append((self.path, self.headers.get("Authorization")))
-        results = [{"name": "alpine", "description": "small", "is_official": True, "is_automated": False, "star_count": 100},
-                   {"name": "me/alpine", "description": "mine", "is_official": False, "is_automated": True, "star_count": 3}]
-        self.answer(200, json.dumps({"num_results": 2, "query": "alpine", "results": results}).encode())
-
-
-def search_server(port, address=ADDRESS):
-    return serve(address, port, Search, seen=[])
 
 
 def manifest(registry, repository, reference):

@@ -180,6 +180,38 @@ class Images(unittest.TestCase):
             self.assertEqual([name for name in os.listdir("/var/lib/berth/image/record") if name.endswith(".removed")], [])
             run("berth", "load", "-q", "-i", "/root/busybox.tar")
 
+    def test_tree(self):
+        """Each image below what it is stacked upon, whether it was made here or comes from elsewhere."""
+        for number, (source, name) in enumerate((("busybox", "tree:one"), ("tree:one", "tree:two"), ("busybox", "tree:side"))):
+            run("docker", "run", "--name", f"tree{number}", "--network", "none", source, "sh", "-c",
+                f"head -c {1000 * (number + 1)} /dev/zero > /{number}")
+            run("docker", "commit", f"tree{number}", name)
+            self.addCleanup(run, "docker", "rmi", "-f", name, status=None)
+        run("docker", "tag", "tree:one", "tree:alias")
+        self.addCleanup(run, "docker", "rmi", "-f", "tree:alias", status=None)
+        # Saved and loaded again they are nobody's children, but for their layers.
+        run("docker", "save", "-o", "/tmp/tree.tar", "tree:one", "tree:alias", "tree:two", "tree:side")
+        for again in (False, True):
+            lines = [line.rstrip() for line in run("berth", "images", "--tree").splitlines()]
+            self.assertEqual(lines[0].split(), ["IMAGE", "IMAGE", "ID", "SIZE", "ADDED", "SHARED", "UNIQUE"])
+            base = next(i for i, line in enumerate(lines) if line.startswith("busybox:latest"))
+            size = inspect("busybox")["Size"]
+            rows = {line.split(":")[1].split()[0]: line for line in lines[base + 1:base + 5]}
+            self.assertEqual(sorted(rows), ["alias", "one", "side", "two"], lines)
+            for tag, added in (("one", "1kB"), ("two", "2kB"), ("side", "3kB")):
+                if tag != "one" or "alias" not in lines[base + 1]:
+                    self.assertEqual(rows[tag].split()[-3], added, rows)
+            self.assertEqual([line[0] for line in lines[base + 1:base + 5] if line[0] in "├└"].count("└"), 1, lines)
+            self.assertRegex(rows["two"], "^(│|   )  └─ tree:two" if rows["two"].startswith("│") else "^   └─ tree:two")
+            self.assertIn(f"{size / 1e6:.3g}MB", lines[base])
+            if not again:
+                run("docker", "rm", "tree0", "tree1", "tree2")
+                run("docker", "rmi", "-f", "tree:alias", "tree:side", "tree:two", "tree:one")
+                run("docker", "load", "-i", "/tmp/tree.tar")
+        os.unlink("/tmp/tree.tar")
+        result = subprocess.run(("berth", "images", "--tree", "-q"), capture_output=True, check=False)
+        self.assertEqual((result.returncode, result.stderr), (1, b"berth: --quiet cannot be combined with --tree\n"))
+
     def test_frozen_no_longer_than_needed(self):
         self.make_odd()
         group = subprocess.getoutput("ls -d /sys/fs/cgroup/berth.slice/berth-*.scope/payload")

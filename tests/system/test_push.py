@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Pushes to registries: what arrives is what dockerd and skopeo pull, nothing is sent twice, and a registry or a
-connection that fails costs patience alone."""
+connection that fails costs patience alone. BERTH_CUTS is how many connections are cut at any byte (BERTH_SEED chooses
+where)."""
 import base64
 import gzip
 import hashlib
@@ -16,11 +17,14 @@ import subprocess
 import tarfile
 import time
 import unittest
+import urllib.error
 
 import hosted
+import registry_servers
 from hosted import BERTH, REFERENCE, call, run, wait_until
 from registries import FRONT, LOCKED, PASSWORD, PLAIN, USER, Front, Registry, Tokens
 
+CUTS = int(os.environ.get("BERTH_CUTS", "30"))
 SEED = int(os.environ.get("BERTH_SEED", "1"))
 LAYERS = "/var/lib/berth/layer"
 STAGING = "/var/lib/berth/staging"
@@ -29,6 +33,7 @@ DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 HERE = f"localhost:{PLAIN}"
 THERE = f"localhost:{LOCKED}"
 AT_FRONT = f"localhost:{FRONT}"
+CUTTER = 5003
 
 
 def credentials(password=PASSWORD):
@@ -568,6 +573,45 @@ class Pushes(unittest.TestCase):
                 resumed = [e for e in patches if not e.headers.get("content-range", "0-").startswith("0-")]
                 self.assertTrue(resumed, patches)
                 self.assertLess(sum(e.sent for e in patches), 2 * size, patches)
+
+    def arrived(self, name, image):
+        """Whether the registry has the image, which it has as a whole then."""
+        try:
+            self.plain.manifest(name, "1")
+        except urllib.error.HTTPError as error:
+            self.assertEqual(error.code, 404)
+            return False
+        self.check_blobs(self.plain, name, "1", image)
+        return True
+
+    def test_cut_anywhere(self):
+        """At any byte of any request or answer. What a push says it did is there, and what broke it off is no hindrance to
+        the next."""
+        dice, number, failed = random.Random(SEED), 0, 0
+        relay = registry_servers.cutter(CUTTER, f"127.0.0.1:{PLAIN}")
+        self.addCleanup(registry_servers.stop, relay)
+        source = f"localhost:{CUTTER}/cut-source:1"
+        load_made(source, random_layer(100_000, 1), random_layer(3_000_000, 2), layer_tar("small"))
+        self.tags.append(source)
+        image = image_id(source)
+        while relay.cut < CUTS:
+            number += 1
+            forget_sources()
+            self.tag(source, f"localhost:{CUTTER}/cut-anywhere/{number}:1")
+            upwards = [dice.randrange(1, 3_200_000 if dice.random() < 0.6 else 3000) for _ in range(dice.randrange(1, 5))]
+            cuts = [(length, None) if dice.random() < 0.7 else (None, length % 1500 + 1) for length in upwards]
+            with self.subTest(f"seed {SEED}, cuts {cuts}"):
+                relay.cuts = list(cuts)
+                messages = push(f"localhost:{CUTTER}/cut-anywhere/{number}", "1")
+                relay.cuts = []
+                arrived = self.arrived(f"cut-anywhere/{number}", image)
+                if error_of(messages):
+                    failed += 1
+                    self.assertGreater(len(error_of(messages)), 9)
+                    self.pushed(f"localhost:{CUTTER}/cut-anywhere/{number}", "1")
+                    arrived = self.arrived(f"cut-anywhere/{number}", image)
+                self.assertTrue(arrived, messages)
+        print(f"{relay.cut} connections cut in {number} pushes, of which {failed} failed (seed {SEED})", flush=True)
 
     def test_cut_upload_begins_again(self):
         """At a registry that does not say how far it is."""
