@@ -6,8 +6,10 @@
  *   {"Arguments":[{"Title","First"}],"Values":{},     global ARGs in order, and what they are
  *    "Target":N,                                       the stage that is the result
  *    "Stages":[{"Name","Base":reference or "scratch","BaseStage":N (absent: an
- * image),"Platform","Title","First","Last", "Needed":bool,                         the target needs it "Commands":n}]}
- * instructions behind FROM A stage:
+ * image),"Platform","Title","First","Last", "Needs":[N],                         earlier ones that it is made of
+ *               "Needed":bool,                       the target needs it
+ *               "Commands":n}]}                      instructions behind FROM
+ * A stage:
  *   {"Config":{...},            the configuration it begins with: the base's, less its triggers
  *    "Triggers":n,              so many of the first steps are the base's triggers
  *    "Arguments":[...],"Environment":[...]  what a stage made of this one starts with

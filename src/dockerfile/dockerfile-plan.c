@@ -132,62 +132,85 @@ static int read_stages(Plan *plan)
 
 /* --- Which stages are needed -------------------------------------------------------------------------------------- */
 
-static void need(int stage, bool *needed)
+static int need(json_t *needs, int stage)
 {
-        if (stage >= 0)
-                needed[stage] = true;
+        json_t *have;
+        size_t i;
+
+        json_array_foreach(needs, i, have)
+                if (json_integer_value(have) == stage)
+                        return 0;
+        return stage >= 0 && json_array_append_new(needs, json_integer(stage)) < 0 ? -ENOMEM : 0;
 }
 
 /* "from=x" among the options of a mount. */
-static void need_mount(Plan *plan, const char *mount, size_t before, bool *needed)
+static int need_mount(const Plan *plan, const char *mount, size_t before, json_t *needs)
 {
         CLEANUP_FREE char *copy = strdup(mount);
         char *rest = copy, *option;
+        int r = copy ? 0 : -ENOMEM;
 
-        while (copy && (option = strsep(&rest, ","))) {
+        while (r == 0 && (option = strsep(&rest, ","))) {
                 const char *from = str_after_prefix(option, "from=");
                 if (from)
-                        need(find_stage(plan->stages, from, before), needed);
+                        r = need(needs, find_stage(plan->stages, from, before));
         }
+        return r;
 }
 
-static void need_instruction(Plan *plan, const ChangeInstruction *instruction, size_t before, bool *needed)
+static int need_instruction(const Plan *plan, const ChangeInstruction *instruction, size_t before, json_t *needs)
 {
         bool copies = instruction_is(instruction, "COPY") || instruction_is(instruction, "ADD");
         const char *from = copies ? instruction_flag(instruction, "from") : NULL;
+        int r = from ? need(needs, find_stage(plan->stages, from, before)) : 0;
 
-        if (from)
-                need(find_stage(plan->stages, from, before), needed);
-        if (!instruction_is(instruction, "RUN"))
-                return;
-        for (char **flag = instruction->flags; *flag; flag++)
+        if (r < 0 || !instruction_is(instruction, "RUN"))
+                return r;
+        for (char **flag = instruction->flags; r == 0 && *flag; flag++)
                 if (str_after_prefix(*flag, "--mount="))
-                        need_mount(plan, str_after_prefix(*flag, "--mount="), before, needed);
+                        r = need_mount(plan, str_after_prefix(*flag, "--mount="), before, needs);
+        return r;
 }
 
-/* From the target backwards: a stage needs earlier ones only. What a base's triggers need is not seen here. */
-static int mark_needed(Plan *plan, size_t target)
+/* What each stage needs itself: earlier ones only. What a base's triggers need is not seen here. */
+static int find_needs(const Plan *plan)
 {
-        size_t n = json_array_size(plan->stages), at = n;
-        CLEANUP_FREE bool *needed = calloc(n, sizeof(bool));
+        size_t at = 0;
+        json_t *needs = NULL;
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < plan->file->count; i++) {
+                const ChangeInstruction *instruction = &plan->file->items[i].parsed;
+
+                if (instruction_is(instruction, "FROM")) {
+                        json_t *stage = json_array_get(plan->stages, at++);
+                        needs = json_array();
+                        if (!needs || json_object_set_new(stage, "Needs", needs) < 0)
+                                return -ENOMEM;
+                        r = need(needs, (int) json_get_int(stage, "BaseStage", -1));
+                } else if (needs)
+                        r = need_instruction(plan, instruction, at - 1, needs);
+        }
+        return r;
+}
+
+/* From the target backwards. */
+static int mark_needed(const Plan *plan, size_t target)
+{
+        CLEANUP_FREE bool *needed = calloc(json_array_size(plan->stages), sizeof(bool));
+        json_t *stage, *need;
+        size_t i;
 
         if (!needed)
                 return -ENOMEM;
         needed[target] = true;
-        for (size_t i = plan->file->count; i > 0; i--) {
-                const ChangeInstruction *instruction = &plan->file->items[i - 1].parsed;
-
-                if (!instruction_is(instruction, "FROM")) {
-                        if (at > 0 && needed[at - 1])
-                                need_instruction(plan, instruction, at - 1, needed);
-                        continue;
-                }
-                json_t *stage = json_array_get(plan->stages, --at);
-                if (needed[at])
-                        need((int) json_get_int(stage, "BaseStage", -1), needed);
-        }
-        for (size_t i = 0; i < n; i++)
-                json_set_bool(json_array_get(plan->stages, i), "Needed", needed[i]);
+        for (size_t at = target + 1; at > 0; at--)
+                json_array_foreach(json_get_array(json_array_get(plan->stages, at - 1), "Needs"), i, need)
+                        if (needed[at - 1])
+                                needed[json_integer_value(need)] = true;
+        json_array_foreach(plan->stages, i, stage)
+                if (json_set_bool(stage, "Needed", needed[i]) < 0)
+                        return -ENOMEM;
         return 0;
 }
 
@@ -222,6 +245,8 @@ int dockerfile_plan(const Dockerfile *file, const DockerfileOptions *options, js
         r = read_stages(&plan);
         if (r == 0)
                 r = find_target(&plan, &target);
+        if (r == 0)
+                r = find_needs(&plan);
         if (r == 0)
                 r = mark_needed(&plan, target);
         if (r != 0)

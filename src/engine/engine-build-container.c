@@ -16,8 +16,10 @@ static void container_forget(BuildContainer *step)
         if (step->marker)
                 unlink(step->marker);
         LIST_REMOVE(step, link);
-        free(step->marker);
-        free(step);
+        free(TAKE_PTR(step->marker));
+        step->forgotten = true;
+        if (!step->starting)
+                free(step);
 }
 
 static int make_marker(Engine *engine, char name[static 32], char **ret_path)
@@ -44,25 +46,30 @@ static int make_marker(Engine *engine, char name[static 32], char **ret_path)
 static void run_ended(int exit_code, void *userdata)
 {
         BuildContainer *step = userdata;
-        Build *build = step->build;
-        Container *container = engine_container_by_id(build->engine, step->id);
+        BuildLane *lane = step->lane;
+        Container *container = engine_container_by_id(lane->build->engine, step->id);
         CLEANUP_FREE char *upper = container ? container_path(container, "upper") : NULL;
 
         if (upper)
-                build_reply(build, json_pack("{si ss}", "Exit", exit_code, "Upper", upper));
+                build_reply(lane, json_pack("{si ss}", "Exit", exit_code, "Upper", upper));
         else
-                build_fail(build, -ENOENT, &(Error) { 0 });
+                build_fail(lane, -ENOENT, &(Error) { 0 });
 }
 
 static void run_started(int result, const Error *error, void *userdata)
 {
         BuildContainer *step = userdata;
-        Container *container = engine_container_by_id(step->build->engine, step->id);
 
+        step->starting = false;
+        if (step->forgotten) {
+                free(step);
+                return;
+        }
+        Container *container = engine_container_by_id(step->lane->build->engine, step->id);
         if (result != 0)
-                build_fail(step->build, result, error);
+                build_fail(step->lane, result, error);
         else if (!container || container_on_end(container, run_ended, step) < 0)
-                build_fail(step->build, -ENOMEM, &(Error) { 0 });
+                build_fail(step->lane, -ENOMEM, &(Error) { 0 });
 }
 
 /* The monitor gets one end and shuts it down in the end; the worker gets the other. */
@@ -81,7 +88,7 @@ static int attach_output(Container *container, int *ret_fd, Error *error)
         return r;
 }
 
-void build_run(Build *build, const json_t *request)
+void build_run(BuildLane *lane, const json_t *request)
 {
         BuildContainer *step = calloc(1, sizeof(*step));
         CLEANUP_JSON json_t *created = NULL;
@@ -91,24 +98,26 @@ void build_run(Build *build, const json_t *request)
         char name[32] = "";
 
         if (!step) {
-                build_fail(build, -ENOMEM, &error);
+                build_fail(lane, -ENOMEM, &error);
                 return;
         }
-        step->build = build;
-        LIST_INSERT_HEAD(&build->containers, step, link);
-        int r = make_marker(build->engine, name, &step->marker);
+        step->lane = lane;
+        LIST_INSERT_HEAD(&lane->containers, step, link);
+        int r = make_marker(lane->build->engine, name, &step->marker);
         if (r == 0)
-                r = engine_container_create(build->engine, name, json_get_object(request, "Body"), &created, &error);
+                r = engine_container_create(lane->build->engine, name, json_get_object(request, "Body"), &created,
+                                            &error);
         if (r == 0) {
                 snprintf(step->id, sizeof(step->id), "%s", json_get_string_or(created, "Id", ""));
-                container = engine_container_by_id(build->engine, step->id);
+                container = engine_container_by_id(lane->build->engine, step->id);
                 r = container ? attach_output(container, &output, &error) : -ENOENT;
         }
         if (r != 0) {
-                build_fail(build, r, &error);
+                build_fail(lane, r, &error);
                 return;
         }
-        build_reply_fd(build, json_pack("{ss}", "Container", step->id), output);
+        build_reply_fd(lane, json_pack("{ss}", "Container", step->id), output);
+        step->starting = true;
         container_start(container, run_started, step);
 }
 
@@ -126,7 +135,7 @@ static void removed(int result, const Error *error, void *userdata)
 
 static void remove_step(BuildContainer *step)
 {
-        Container *container = *step->id ? engine_container_by_id(step->build->engine, step->id) : NULL;
+        Container *container = *step->id ? engine_container_by_id(step->lane->build->engine, step->id) : NULL;
 
         if (container && !container->removing) {
                 container_cancel_on_end(container);
@@ -135,25 +144,25 @@ static void remove_step(BuildContainer *step)
         container_forget(step);
 }
 
-void build_remove(Build *build, const json_t *request)
+void build_remove(BuildLane *lane, const json_t *request)
 {
         const char *id = json_get_string_or(request, "Container", "");
         BuildContainer *step;
 
-        LIST_FOREACH(step, &build->containers, link)
+        LIST_FOREACH(step, &lane->containers, link)
                 if (str_equal(step->id, id))
                         break;
         if (step && json_get_bool(request, "Keep"))
                 container_forget(step);
         else if (step)
                 remove_step(step);
-        build_reply(build, json_object());
+        build_reply(lane, json_object());
 }
 
-void build_remove_all(Build *build)
+void build_remove_all(BuildLane *lane)
 {
-        while (!LIST_EMPTY(&build->containers))
-                remove_step(LIST_FIRST(&build->containers));
+        while (!LIST_EMPTY(&lane->containers))
+                remove_step(LIST_FIRST(&lane->containers));
 }
 
 void engine_build_leftovers(Engine *engine)

@@ -21,8 +21,22 @@ static _Noreturn void give_up(void)
         _exit(ECANCELED & 0xff);
 }
 
+void work_tell(BuildWork *work, json_t *line)
+{
+        CLEANUP_JSON json_t *owned = line;
+        CLEANUP_FREE char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
+        CLEANUP_FREE char *whole = text ? str_printf("%s\n", text) : NULL;
+
+        if (whole && fd_write_all(work->tell_fd, whole, strlen(whole)) < 0)
+                give_up();
+}
+
 void work_send(BuildWork *work, json_t *message)
 {
+        if (work->tell_fd >= 0) {
+                work_tell(work, json_pack("{so}", "Message", message));
+                return;
+        }
         CLEANUP_JSON json_t *owned = message;
         CLEANUP_FREE char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
         CLEANUP_FREE char *line = text ? str_printf("%s\r\n", text) : NULL;
@@ -34,9 +48,11 @@ void work_send(BuildWork *work, json_t *message)
                 give_up();
 }
 
-static void say_text(BuildWork *work, const char *text, size_t size)
+void work_say_text(BuildWork *work, const char *text, size_t size)
 {
-        if (work->quiet)
+        if (work->tell_fd >= 0)
+                work_tell(work, json_pack("{so}", "Text", json_stringn_nocheck(text, size)));
+        else if (work->quiet)
                 (void) buffer_append(&work->silent, text, size);
         else
                 work_send(work, json_pack("{so}", "stream", json_stringn_nocheck(text, size)));
@@ -52,7 +68,7 @@ void work_say(BuildWork *work, const char *format, ...)
         va_end(arguments);
         if (n < 0)
                 return;
-        say_text(work, text, (size_t) n);
+        work_say_text(work, text, (size_t) n);
         free(text);
 }
 
@@ -78,7 +94,7 @@ static void say_output(BuildWork *work, const char *data, size_t size, bool is_e
         if (r >= 0 && is_error)
                 r = buffer_append_string(&text, "\033[0m");
         if (r >= 0)
-                say_text(work, text.data ?: "", text.size);
+                work_say_text(work, text.data ?: "", text.size);
 }
 
 /* What came so far, of whole frames. */
@@ -126,6 +142,24 @@ static void wait_for(BuildWork *work, int fd)
         }
 }
 
+void work_poll(BuildWork *work, const int *fds, bool *ready, size_t n)
+{
+        CLEANUP_FREE struct pollfd *all = calloc(n + 2, sizeof(*all));
+
+        if (!all)
+                give_up();
+        all[n] = (struct pollfd) { .fd = work->build->stream.fd };
+        all[n + 1] = (struct pollfd) { .fd = work->rpc_fd };
+        for (size_t i = 0; i < n; i++)
+                all[i] = (struct pollfd) { .fd = fds[i], .events = POLLIN };
+        int r = poll(all, n + 2, -1);
+        if ((r < 0 && errno != EINTR) ||
+            (r > 0 && ((all[n].revents | all[n + 1].revents) & (POLLHUP | POLLERR | POLLNVAL))))
+                give_up();
+        for (size_t i = 0; i < n; i++)
+                ready[i] = r > 0 && all[i].revents;
+}
+
 void work_pause(BuildWork *work, int ms)
 {
         struct pollfd fds[] = { { .fd = work->build->stream.fd, .events = 0 }, { .fd = work->rpc_fd, .events = 0 } };
@@ -134,7 +168,7 @@ void work_pause(BuildWork *work, int ms)
                 give_up();
 }
 
-/* A descriptor that comes with a reply is a container's output. */
+/* A descriptor that comes with a reply is a container's output, or a lane. */
 static void receive(BuildWork *work)
 {
         size_t n_fds = 1;
@@ -207,6 +241,18 @@ int work_ask(BuildWork *work, json_t *request, json_t **ret_reply, Error *error)
         if (fd_write_all(work->rpc_fd, line, strlen(line)) < 0)
                 give_up();
         return work_wait(work, ret_reply, error);
+}
+
+int work_lane(BuildWork *work, int *ret_fd, Error *error)
+{
+        CLEANUP_JSON json_t *reply = NULL;
+        int r = work_ask(work, json_pack("{ss}", "Op", "lane"), &reply, error);
+
+        if (r != 0 || work->output_fd < 0)
+                return r != 0 ? r : -EBADMSG;
+        *ret_fd = TAKE_FD(work->output_fd);
+        fd_set_nonblock(*ret_fd, false);
+        return 0;
 }
 
 /* --- Children ----------------------------------------------------------------------------------------------------- */

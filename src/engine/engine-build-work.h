@@ -23,6 +23,7 @@ typedef struct BuildWork {
         Build *build;
         const json_t *options; /* borrowed */
         int rpc_fd;            /* borrowed */
+        int tell_fd;           /* borrowed: of a stage's process, to the one that speaks to the client; else negative */
         Buffer rpc_in;
         int output_fd;    /* owned; of the container that runs, negative while none does */
         Buffer output_in; /* framed output of it */
@@ -52,9 +53,16 @@ int work_state_set(WorkState *state, const json_t *reply);
 int work_ask(BuildWork *work, json_t *request, json_t **ret_reply, Error *error);
 /* The next reply to the request before. */
 int work_wait(BuildWork *work, json_t **ret_reply, Error *error);
+/* Another socket to berthd, the caller's. */
+int work_lane(BuildWork *work, int *ret_fd, Error *error);
 /* Docker's JSON messages. The client's going away ends the process. */
 void work_send(BuildWork *work, json_t *message);
+void work_say_text(BuildWork *work, const char *text, size_t size);
 void work_say(BuildWork *work, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A line to whom TELL_FD leads to. */
+void work_tell(BuildWork *work, json_t *line);
+/* Waits until something is to be read of FDS, which it says in READY, unless the client or berthd goes. */
+void work_poll(BuildWork *work, const int *fds, bool *ready, size_t n);
 /* Waits so many milliseconds, unless the client or berthd goes. */
 void work_pause(BuildWork *work, int ms);
 /* Runs in a process of its own and takes its result. */
@@ -78,6 +86,9 @@ int work_commit(BuildWork *work, const char *staging, const json_t *result, cons
                 WorkState *state, Error *error);
 /* Where the state's files are, or are to be changed. */
 StoreChild work_child(const BuildWork *work, const WorkState *state, const json_t *step, const char *created_by);
+
+/* engine-build-graph.c: builds all stages that the target needs, and the target */
+int work_stages(BuildWork *work, Error *error);
 
 /* engine-build-files.c: COPY, ADD and WORKDIR */
 /* FETCHED_FD, which may be negative, has what "Fetched" of the step names. */

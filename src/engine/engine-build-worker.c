@@ -100,19 +100,15 @@ static int begin(BuildWork *work, json_t *tags, Error *error)
 
 static int run_stages(BuildWork *work, Error *error)
 {
-        size_t target = (size_t) json_get_int(work->plan, "Target", 0), i;
-        json_t *argument, *stage;
-        int r = 0;
+        json_t *argument;
+        size_t i;
 
         json_array_foreach(json_get_array(work->plan, "Arguments"), i, argument) {
                 work_say(work, "Step %zu/%zu : %s", ++work->step, work->total,
                          json_get_string_or(argument, "Title", ""));
                 work_say(work, "\n");
         }
-        json_array_foreach(json_get_array(work->plan, "Stages"), i, stage)
-                if (r == 0 && i <= target && json_get_bool(stage, "Needed"))
-                        r = work_stage(work, i, error);
-        return r;
+        return work_stages(work, error);
 }
 
 static int warn_unused(BuildWork *work)
@@ -203,6 +199,7 @@ int build_worker(Build *build, int result_fd)
         BuildWork work = { .build = build,
                            .options = build->options,
                            .rpc_fd = result_fd,
+                           .tell_fd = -EBADF,
                            .quiet = json_get_bool(build->options, "q"),
                            .context_fd = -EBADF,
                            .output_fd = -EBADF };

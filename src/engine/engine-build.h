@@ -3,6 +3,7 @@
  *
  * A build is a worker that reads the context, plans, looks files up and copies them, and speaks to the client. What
  * touches metadata or containers it asks berthd for, a line of JSON each way over its result socket, one at a time:
+ *   {"Op":"lane"}                            {} with a descriptor: a socket to ask over as over this one
  *   {"Op":"resolve","Name"}                  {"Id","Config","Layers":[directories]} or {"Missing":true}
  *   {"Op":"pull","Name","Platform"}          {"Progress":message}..., then as resolve
  *   {"Op":"image","Id"}                      as resolve
@@ -13,17 +14,33 @@
  *   {"Op":"remove","Container"}              {}
  *   {"Op":"tag","Id","Name"}                 {}
  * Each may be answered by {"Failure","Outcome"} instead. All of a container's output is there before {"Exit"} is. When
- * the worker ends, however it does, its containers and staging directories go. */
+ * the worker ends, however it does, its containers and staging directories go; when the other end of a lane is closed,
+ * the containers that were asked for there. */
 #pragma once
 
 #include "engine-private.h"
 
 typedef struct BuildContainer {
         LIST_ENTRY(BuildContainer) link;
-        struct Build *build;
+        struct BuildLane *lane;
         char id[ID_LENGTH + 1];
-        char *marker; /* owned: a file that is there as long as the container may be */
+        char *marker;             /* owned: a file that is there as long as the container may be */
+        bool starting, forgotten; /* forgotten while it starts: freed when that is over */
 } BuildContainer;
+
+/* Where requests come from: the worker, or a process of its that builds one stage. */
+typedef struct BuildLane {
+        LIST_ENTRY(BuildLane) link;
+        struct Build *build;
+        int fd; /* owned; negative: the worker's result socket */
+        sd_event_source *source;
+        Buffer in;
+        LIST_HEAD(, BuildContainer) containers;
+        sd_event_source *pull_source;
+        int pull_fd;
+        Buffer pull_text;
+        char *pull_name, *pull_error;
+} BuildLane;
 
 typedef struct Build {
         LIST_ENTRY(Build) link;
@@ -35,26 +52,36 @@ typedef struct Build {
         Worker *worker;
         char *context;   /* staging directory of the context */
         char **stagings; /* others that the worker was given */
-        char *running;   /* ID of the container whose end it waits for */
-        LIST_HEAD(, BuildContainer) containers;
-        sd_event_source *pull_source;
-        int pull_fd;
-        Buffer pull_text;
-        char *pull_name, *pull_error;
+        BuildLane own;   /* the worker's */
+        LIST_HEAD(, BuildLane) lanes;
         bool cancelled, ended; /* ended: but for the last bytes to the client */
 } Build;
 
 /* engine-build.c */
-void build_reply(Build *build, json_t *reply);
+void build_request(BuildLane *lane, const char *text, size_t size);
+void build_reply_image(BuildLane *lane, const char *id);
+
+/* engine-build-lane.c */
+void build_lane_init(BuildLane *lane, Build *build);
+void build_lane_clear(BuildLane *lane);
+void build_lanes_clear(Build *build);
+/* Makes another and answers with the other end of it. */
+void build_lane(BuildLane *lane, const json_t *request);
+void build_reply(BuildLane *lane, json_t *reply);
 /* With a descriptor, which stays the caller's. */
-void build_reply_fd(Build *build, json_t *reply, int fd);
-void build_fail(Build *build, int r, const Error *error);
-void build_reply_image(Build *build, const char *id);
+void build_reply_fd(BuildLane *lane, json_t *reply, int fd);
+/* One that need not arrive. */
+void build_tell(BuildLane *lane, json_t *message);
+void build_fail(BuildLane *lane, int r, const Error *error);
+
+/* engine-build-pull.c */
+void build_pull(BuildLane *lane, const json_t *request);
+void build_pull_stop(BuildLane *lane);
 
 /* engine-build-container.c */
-void build_run(Build *build, const json_t *request);
-void build_remove(Build *build, const json_t *request);
-void build_remove_all(Build *build);
+void build_run(BuildLane *lane, const json_t *request);
+void build_remove(BuildLane *lane, const json_t *request);
+void build_remove_all(BuildLane *lane);
 void engine_build_leftovers(Engine *engine);
 
 /* engine-build-cache.c */

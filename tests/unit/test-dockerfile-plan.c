@@ -176,6 +176,12 @@ static void test_stages(void **state)
         assert_true(json_get_bool(json_array_get(stages, 0), "Needed"));
         assert_false(json_get_bool(json_array_get(stages, 1), "Needed"));
         assert_true(json_get_bool(json_array_get(stages, 2), "Needed"));
+        static const json_int_t needs[] = { -1, -1, 0, 2 };
+        for (size_t i = 0; i < ARRAY_SIZE(needs); i++) {
+                json_t *list = json_get_array(json_array_get(stages, i), "Needs"), *first = json_array_get(list, 0);
+                assert_int_equal(json_array_size(list), needs[i] >= 0 ? 1 : 0);
+                assert_true(needs[i] < 0 || json_integer_value(first) == needs[i]);
+        }
         json_decref(TAKE_PTR(plan));
         options.target = "one";
         assert_int_equal(dockerfile_plan(&file, &options, &plan, &error), 0);
