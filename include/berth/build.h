@@ -61,6 +61,13 @@ int build_copy(const BuildCopy *copy, Error *error);
  * made above them. */
 void build_remove_stubs(int upper_fd, const json_t *targets);
 
+/* Puts a layer's directory upon TO_FD, which has what the layers before it made. BASE_FD is the tree that all of them
+ * lie upon, negative where there is none. Files become links to the layer's. */
+int build_merge(int to_fd, int layer_fd, int base_fd);
+
+/* Makes EPOCH_NS (0: nothing is done) the time of all files below that are later. */
+int build_clamp_times(int root_fd, int64_t epoch_ns);
+
 /* Makes a directory and what is missing above it, as WORKDIR does. */
 int build_make_directory(int root_fd, const char *path, Error *error);
 

@@ -250,6 +250,8 @@ typedef struct StoreChild {
         const char *container_id;                  /* may be NULL */
         const char *author, *comment, *created_by; /* of the history's entry; may be NULL */
         int64_t created_ns;                        /* when; 0: now */
+        const json_t *entry; /* all of the history's entry, where PARENT has its layer already; may be NULL */
+        bool bare;           /* UPPER_FD was no container's: nothing in it is the engine's own */
 } StoreChild;
 
 /* What changed becomes a layer upon the parent's, which gives an image. Where nothing changed there is no layer. */

@@ -133,8 +133,6 @@ static int check_options(const json_t *options, Error *error)
         if (json_array_size(json_get_array(options, "outputs")) > 0)
                 return error_set(error, OUTCOME_NOT_IMPLEMENTED,
                                  "outputs need BuildKit's protocol; berth build --output writes them itself");
-        if (json_get_bool(options, "squash"))
-                return error_set(error, OUTCOME_NOT_IMPLEMENTED, "squash is not supported by this version of berth");
         return 0;
 }
 

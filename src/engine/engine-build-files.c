@@ -35,20 +35,21 @@ static int make_directory(const FilesJob *job, const char *name, mode_t mode, ch
         return *ret_path ? 0 : -ENOMEM;
 }
 
-/* The files of an image, to be read. One layer alone is no overlay, and no layer an empty directory. */
-static int open_image(const FilesJob *job, const WorkState *state, const char *name, Error *error)
+int work_open_image(const BuildWork *work, const char *staging, const WorkState *state, const char *name, Error *error)
 {
-        const char *root = store_layer_root(job->work->build->engine->store);
+        const char *root = store_layer_root(work->build->engine->store);
         CLEANUP_STRV char **lower = json_to_strv(state->layers);
-        CLEANUP_FREE char *target = NULL;
-        int r = lower ? make_directory(job, name, 0755, &target) : -ENOMEM;
+        CLEANUP_FREE char *target = path_join(staging, name);
+        int r = 0;
 
-        if (r < 0)
-                return r;
+        if (!lower || !target)
+                return -ENOMEM;
         if (strv_length(lower) == 1) {
                 free(target);
                 target = path_join(root, lower[0]);
-        } else if (lower[0]) {
+        } else if (mkdir(target, 0755) < 0 && errno != EEXIST)
+                return -errno;
+        else if (lower[0]) {
                 MountOverlay overlay = { .layer_root = root, .lower = lower, .target = target };
                 r = mount_overlay(&overlay, error);
         }
@@ -109,12 +110,12 @@ static int run_files(void *userdata, int result_fd, json_t **ret, Error *error)
         int source_fd = job->work->context_fd, r = mount_namespace_enter(0);
 
         if (r >= 0 && job->source) {
-                own_source = open_image(job, job->source, "source", error);
+                own_source = work_open_image(job->work, job->staging, job->source, "source", error);
                 r = own_source;
                 source_fd = own_source;
         }
         if (r >= 0 && job->link && json_get_string(job->step, "Owner"))
-                r = base_fd = open_image(job, job->state, "base", error);
+                r = base_fd = work_open_image(job->work, job->staging, job->state, "base", error);
         if (r >= 0)
                 r = open_changed(job, &root_fd, &upper_fd, error);
         if (r != 0)
@@ -128,9 +129,13 @@ static int run_files(void *userdata, int result_fd, json_t **ret, Error *error)
                 r = change_files(job, source_fd, root_fd, owner_fd, error);
         if (r != 0)
                 return r;
+        r = build_clamp_times(upper_fd, job->work->epoch_ns);
+        if (r < 0)
+                return r;
         StoreInput input = { .fd = -EBADF, .staging_fd = job->staging_fd };
         StoreChild child = work_child(job->work, job->state, job->step, job->created_by);
         child.upper_fd = upper_fd;
+        child.bare = true;
         return store_child(&input, &child, ret, error);
 }
 
@@ -158,7 +163,7 @@ static int run_sum(void *userdata, int result_fd, json_t **ret, Error *error)
         int r = mount_namespace_enter(0);
         if (r < 0)
                 return r;
-        CLEANUP_CLOSE int source_fd = open_image(job, job->source, "source", error);
+        CLEANUP_CLOSE int source_fd = work_open_image(job->work, job->staging, job->source, "source", error);
         return source_fd < 0 ? source_fd : sum_of(source_fd, job->fetched_fd, job->step, ret, error);
 }
 
@@ -236,7 +241,7 @@ static int run_tree(void *userdata, int result_fd, json_t **ret, Error *error)
         int source_fd = job->work->context_fd, r = mount_namespace_enter(0);
 
         if (r >= 0 && job->source) {
-                own_source = open_image(job, job->source, "source", error);
+                own_source = work_open_image(job->work, job->staging, job->source, "source", error);
                 r = own_source;
                 source_fd = own_source;
         }

@@ -72,12 +72,16 @@ static int run_layer(void *userdata, int result_fd, json_t **ret, Error *error)
         if (upper_fd < 0)
                 return -errno;
         child.upper_fd = upper_fd;
-        child.container_id = job->container;
+        if (job->work->epoch_ns == 0) /* else nothing of an image is there by chance */
+                child.container_id = job->container;
         engine_worker_raise_files();
         int r = store_worker_confine(job->staging_fd, keep, ARRAY_SIZE(keep));
         if (r < 0)
                 return r;
         build_remove_stubs(upper_fd, job->targets);
+        r = build_clamp_times(upper_fd, job->work->epoch_ns);
+        if (r < 0)
+                return r;
         return store_child(&input, &child, ret, error);
 }
 

@@ -98,7 +98,7 @@ static int step_key(const WorkState *state, const json_t *step, const char *crea
 {
         static const char *const counted[] = { "Config",  "Mounts", "Network",  "Owner",   "Mode",
                                                "Target",  "Author", "Link",     "Parents", "Exclude",
-                                               "KeepGit", "Unpack", "Checksum", "Script" };
+                                               "KeepGit", "Unpack", "Checksum", "Script",  "MountSums" };
         CLEANUP_JSON json_t *all = json_pack("[sss]", KEY_VERSION, state->id, created_by);
         char digest[STORE_DIGEST_SIZE];
 
@@ -114,7 +114,8 @@ static int step_key(const WorkState *state, const json_t *step, const char *crea
 }
 
 /* 1 where the cache had it, which is said, and the state is what it led to. */
-static int look_up(BuildWork *work, const char *key, WorkState *state, Error *error)
+static int look_up(BuildWork *work, const json_t *step, const char *created_by, const char *key, WorkState *state,
+                   Error *error)
 {
         CLEANUP_JSON json_t *reply = NULL;
 
@@ -123,13 +124,70 @@ static int look_up(BuildWork *work, const char *key, WorkState *state, Error *er
         int r = work_ask(work, json_pack("{ss ss}", "Op", "lookup", "Key", key), &reply, error);
         if (r != 0)
                 return r < 0 ? r : -EIO;
-        if (!json_get_string(reply, "Id"))
-                return 0;
-        r = work_state_set(state, reply);
-        if (r < 0)
+        if (json_get_string(reply, "Id")) {
+                r = work_state_set(state, reply);
+                r = r < 0 ? r : 1;
+        } else
+                r = work_cache_from(work, step, created_by, key, state, error);
+        if (r == 1 && !error->message)
+                work_say(work, " ---> Using cache\n");
+        return r;
+}
+
+/* --- Mounts of a RUN ---------------------------------------------------------------------------------------------- */
+
+/* What is mounted: the image it is all of, else a digest of the files. Of what is not there the step tells itself. */
+static int mount_sum(BuildWork *work, const json_t *mount, json_t **ret, Error *error)
+{
+        const char *source = json_get_string_or(mount, "Source", "");
+        CLEANUP_JSON json_t *step = json_pack("{s[s] s[] s[]}", "Sources", *source ? source : ".", "Inline", "Exclude"),
+                            *sum = NULL;
+        CLEANUP(work_state_clear) WorkState image = { 0 };
+        const WorkState *state = NULL;
+        int r = step ? work_find_source(work, mount, &image, &state, error) : -ENOMEM;
+
+        if (r != 0)
                 return r;
-        work_say(work, " ---> Using cache\n");
-        return 1;
+        source += strspn(source, "/.");
+        if (state && !*source)
+                *ret = json_string(state->id);
+        else {
+                CLEANUP_ERROR Error missing = { 0 };
+                json_object_update(step, (json_t *) mount);
+                r = work_copy_sum(work, step, -EBADF, &sum, &missing);
+                *ret = r == 0 ? json_incref(json_object_get(sum, "Sum")) : json_null();
+        }
+        return r < 0 ? r : *ret ? 0 : -ENOMEM;
+}
+
+static bool mount_has_source(const json_t *mount)
+{
+        const char *type = json_get_string(mount, "Type");
+
+        return str_equal(type, "bind") ||
+               (str_equal(type, "cache") && (json_get_string(mount, "From") || json_object_get(mount, "FromStage")));
+}
+
+/* The step with the digests of what is mounted for it, as a new reference. */
+static int add_mount_sums(BuildWork *work, const json_t *step, json_t **ret, Error *error)
+{
+        CLEANUP_JSON json_t *own = json_copy((json_t *) step), *sums = json_array();
+        json_t *mount;
+        size_t i;
+
+        json_array_foreach(json_get_array(step, "Mounts"), i, mount) {
+                json_t *sum = NULL;
+                int r = mount_has_source(mount) ? mount_sum(work, mount, &sum, error) : 0;
+
+                if (r != 0)
+                        return r;
+                if (sum && json_array_append_new(sums, sum) < 0)
+                        return -ENOMEM;
+        }
+        if (!own || !sums || (json_array_size(sums) > 0 && json_object_set(own, "MountSums", sums) < 0))
+                return -ENOMEM;
+        *ret = TAKE_PTR(own);
+        return 0;
 }
 
 /* --- Steps -------------------------------------------------------------------------------------------------------- */
@@ -184,25 +242,28 @@ static int step_copy(BuildWork *work, const json_t *given, WorkState *state, Err
         if (r == 0)
                 r = step_key(state, step, created_by, key);
         if (r == 0)
-                r = look_up(work, key, state, error);
+                r = look_up(work, step, created_by, key, state, error);
         if (r > 0 && !error->message)
                 return 0;
         return r != 0 ? r
                       : work_files(work, step, json_get_array(sum, "Paths"), fetched_fd, created_by, key, state, error);
 }
 
-int work_step(BuildWork *work, const json_t *step, WorkState *state, Error *error)
+int work_step(BuildWork *work, const json_t *given, WorkState *state, Error *error)
 {
-        const char *kind = json_get_string_or(step, "Kind", ""), *by = json_get_string_or(step, "CreatedBy", "");
+        const char *kind = json_get_string_or(given, "Kind", ""), *by = json_get_string_or(given, "CreatedBy", "");
+        CLEANUP_JSON json_t *step = NULL;
         char key[ID_LENGTH + 1], id[ID_LENGTH + 1] = "";
 
         if (str_equal(kind, "refusal"))
-                return error_set(error, OUTCOME_BAD_REQUEST, "%s", json_get_string_or(step, "Message", ""));
+                return error_set(error, OUTCOME_BAD_REQUEST, "%s", json_get_string_or(given, "Message", ""));
         if (str_equal(kind, "copy"))
-                return step_copy(work, step, state, error);
-        int r = step_key(state, step, by, key);
+                return step_copy(work, given, state, error);
+        int r = add_mount_sums(work, given, &step, error);
         if (r == 0)
-                r = look_up(work, key, state, error);
+                r = step_key(state, step, by, key);
+        if (r == 0)
+                r = look_up(work, step, by, key, state, error);
         if (r > 0 && !error->message)
                 return 0;
         if (r != 0)
@@ -238,23 +299,33 @@ static char *registry_auth(const BuildWork *work, const char *name)
         return text ? base64_encode(text, strlen(text), true) : NULL;
 }
 
-int work_resolve(BuildWork *work, const char *name, const char *platform, WorkState *ret, Error *error)
+static int resolve(BuildWork *work, const char *name, const char *platform, bool pull, WorkState *ret, Error *error)
 {
         const char *wanted = str_empty(platform) ? json_get_string_or(work->options, "platform", "") : platform;
-        json_t *request = json_pack("{ss ss ss}", "Op", "pull", "Name", name, "Platform", wanted);
-        CLEANUP_JSON json_t *pull = request, *reply = NULL;
+        CLEANUP_JSON json_t *request = json_pack("{ss ss ss}", "Op", "pull", "Name", name, "Platform", wanted),
+                            *reply = NULL;
         int r = 0;
 
-        if (!json_get_bool(work->options, "pull"))
+        if (!pull)
                 r = work_ask(work, json_pack("{ss ss}", "Op", "resolve", "Name", name), &reply, error);
         if (r == 0 && (!reply || json_get_bool(reply, "Missing"))) {
                 CLEANUP_FREE char *auth = registry_auth(work, name);
                 json_decref(TAKE_PTR(reply));
                 if (auth)
-                        json_set_string(pull, "Auth", auth);
-                r = work_ask(work, json_incref(pull), &reply, error);
+                        json_set_string(request, "Auth", auth);
+                r = work_ask(work, json_incref(request), &reply, error);
         }
         return r == 0 ? work_state_set(ret, reply) : r;
+}
+
+int work_resolve(BuildWork *work, const char *name, const char *platform, WorkState *ret, Error *error)
+{
+        return resolve(work, name, platform, json_get_bool(work->options, "pull"), ret, error);
+}
+
+int work_find_image(BuildWork *work, const char *name, const char *platform, WorkState *ret, Error *error)
+{
+        return resolve(work, name, platform, false, ret, error);
 }
 
 static int start_stage(BuildWork *work, const json_t *stage, WorkStage *own, const json_t **ret_parent, Error *error)
@@ -319,6 +390,8 @@ int work_stage(BuildWork *work, size_t index, Error *error)
                 return error_set(error, OUTCOME_BAD_REQUEST, "stage %zu needs itself", index);
         own->running = true;
         int r = start_stage(work, stage, own, &parent, error);
+        if (r == 0)
+                r = work_state_copy(&own->state, &own->base);
         if (r == 0)
                 r = dockerfile_stage(&work->file, &work->dockerfile, work->plan, index,
                                      json_get_object(own->state.image, "config"), parent, &own->result, error);

@@ -15,7 +15,7 @@ typedef struct WorkState {
 
 typedef struct WorkStage {
         bool done, running;
-        WorkState state;
+        WorkState base, state;
         json_t *result; /* of dockerfile_stage(); owned */
 } WorkStage;
 
@@ -39,6 +39,7 @@ typedef struct BuildWork {
         size_t step, total;
         int failed_code; /* of a command that failed */
         int64_t epoch_ns;
+        json_t *sources;    /* owned: configurations of the images that steps may come from */
         json_t *caches;     /* owned: {"NAME": true} of the cache mounts that were used */
         unsigned n_secrets; /* files that were made of them */
 } BuildWork;
@@ -77,6 +78,8 @@ int work_step(BuildWork *work, const json_t *step, WorkState *state, Error *erro
 /* Makes sure that the stage is built. */
 int work_stage(BuildWork *work, size_t index, Error *error);
 int work_resolve(BuildWork *work, const char *name, const char *platform, WorkState *ret, Error *error);
+/* The same, but that it is only pulled where it is missing. */
+int work_find_image(BuildWork *work, const char *name, const char *platform, WorkState *ret, Error *error);
 
 /* A directory of the data root, owned by the caller. */
 char *work_path(const BuildWork *work, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -86,6 +89,12 @@ int work_commit(BuildWork *work, const char *staging, const json_t *result, cons
                 WorkState *state, Error *error);
 /* Where the state's files are, or are to be changed. */
 StoreChild work_child(const BuildWork *work, const WorkState *state, const json_t *step, const char *created_by);
+
+/* engine-build-cache-from.c: looks for the images of "cachefrom" */
+int work_cache_sources(BuildWork *work);
+/* 1 where one of them has the step, and the state is what it led to; else 0. */
+int work_cache_from(BuildWork *work, const json_t *step, const char *created_by, const char *key, WorkState *state,
+                    Error *error);
 
 /* engine-build-graph.c: builds all stages that the target needs, and the target */
 int work_stages(BuildWork *work, Error *error);
@@ -98,8 +107,14 @@ int work_files(BuildWork *work, const json_t *step, const json_t *paths, int fet
 
 /* The stage or image that "FromStage" or "From" of a step or mount names; NULL for the context. IMAGE keeps it. */
 int work_find_source(BuildWork *work, const json_t *object, WorkState *image, const WorkState **ret, Error *error);
+/* The files of an image, to be read, in a process with a mount namespace of its own. One layer alone is no overlay, and
+ * no layer an empty directory; else they are mounted on NAME in STAGING. */
+int work_open_image(const BuildWork *work, const char *staging, const WorkState *state, const char *name, Error *error);
 /* Copies PATH of that to a directory or file of the staging area, whose path the caller owns. */
 int work_copy_tree(BuildWork *work, const WorkState *source, const char *path, char **ret_path, Error *error);
+
+/* engine-build-squash.c: what the state has above the base becomes one layer */
+int work_squash(BuildWork *work, const WorkState *base, WorkState *state, Error *error);
 
 /* engine-build-remote.c */
 /* What an ADD names that is not in the context: fetched to a directory, with "Fetched" in the step of RET_STEP, both

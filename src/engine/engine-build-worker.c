@@ -11,11 +11,13 @@
 static void work_clear(BuildWork *work)
 {
         for (size_t i = 0; i < work->n_stages; i++) {
+                work_state_clear(&work->stages[i].base);
                 work_state_clear(&work->stages[i].state);
                 json_decref(work->stages[i].result);
         }
         free(work->stages);
         json_decref(work->plan);
+        json_decref(work->sources);
         json_decref(work->caches);
         dockerfile_clear(&work->file);
         buffer_clear(&work->rpc_in);
@@ -126,14 +128,20 @@ static int warn_unused(BuildWork *work)
 
 static int finish(BuildWork *work, const json_t *tags, Error *error)
 {
-        const WorkState *state = &work->stages[json_get_int(work->plan, "Target", 0)].state;
+        WorkStage *stage = &work->stages[json_get_int(work->plan, "Target", 0)];
+        WorkState *state = &stage->state;
         json_t *tag;
         size_t i;
         int r = 0;
 
         if (str_empty(state->id))
                 return error_set(error, OUTCOME_FAILED, "No image was generated. Is your Dockerfile empty?");
-        r = warn_unused(work);
+        if (json_get_bool(work->options, "squash"))
+                r = work_squash(work, &stage->base, state, error);
+        if (r == 0)
+                r = warn_unused(work);
+        if (r != 0)
+                return r;
         work_say(work, "Successfully built %.12s\n", str_after_prefix(state->id, STORE_DIGEST_PREFIX) ?: "");
         json_array_foreach((json_t *) tags, i, tag) {
                 CLEANUP_JSON json_t *reply = NULL;
@@ -204,6 +212,7 @@ int build_worker(Build *build, int result_fd)
                            .context_fd = -EBADF,
                            .output_fd = -EBADF };
         work.caches = json_object();
+        work.sources = json_array();
         CLEANUP_FREE char *host = host_platform();
         CLEANUP_JSON json_t *tags = json_array();
         CLEANUP_ERROR Error error = { 0 };
@@ -215,10 +224,8 @@ int build_worker(Build *build, int result_fd)
                                                 .platform = str_empty(platform) ? host : platform,
                                                 .host_platform = host };
         int r = tags && host ? begin(&work, tags, &error) : -ENOMEM;
-        if (r == 0 && json_array_size(json_get_array(build->options, "cachefrom")) > 0)
-                work_say(&work,
-                         "[Warning] cache-from is not supported by this version of berth: steps come from its own "
-                         "cache alone\n");
+        if (r == 0)
+                r = work_cache_sources(&work);
         if (r == 0)
                 r = run_stages(&work, &error);
         if (r == 0)

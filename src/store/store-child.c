@@ -17,7 +17,9 @@
 
 static int stage_upper(const StoreInput *input, const StoreChild *child, json_t **ret_layer, Error *error)
 {
-        StorePackOptions options = { .root_fd = child->upper_fd, .upper = true, .clone_fd = input->staging_fd };
+        StorePackOptions options = {
+                .root_fd = child->upper_fd, .upper = true, .bare = child->bare, .clone_fd = input->staging_fd
+        };
         StorePack *pack CLEANUP_PACK = NULL;
         int r;
 
@@ -27,10 +29,10 @@ static int stage_upper(const StoreInput *input, const StoreChild *child, json_t 
 
 static json_t *history_entry(const StoreChild *child, const char *created, bool empty)
 {
-        json_t *entry = json_pack("{s:s}", "created", created);
+        json_t *entry = child->entry ? json_deep_copy(child->entry) : json_pack("{s:s}", "created", created);
 
-        if (!entry)
-                return NULL;
+        if (child->entry || !entry)
+                return entry;
         if (!str_empty(child->author))
                 (void) json_set_string(entry, "author", child->author);
         if (!str_empty(child->created_by))
@@ -78,6 +80,8 @@ static int child_config(const StoreChild *child, const char *diff_id, json_t **r
         int r;
 
         time_format_rfc3339(child->created_ns ? child->created_ns : time_now_ns(), created);
+        if (json_get_string(child->entry, "created"))
+                snprintf(created, sizeof(created), "%s", json_get_string(child->entry, "created"));
         if (diff_id && diff_ids)
                 (void) json_array_append_new(diff_ids, json_string(diff_id));
         if (history)

@@ -523,7 +523,7 @@ static int pack_entry(StorePack *pack, const PackFrame *frame, const char *name)
         /* Such a name would mean something else in a layer. */
         if (pack->options.upper && str_after_prefix(name, WHITEOUT_PREFIX))
                 return 0;
-        if (pack->options.upper && store_is_placeholder(frame->fd, name, pack->path.data))
+        if (pack->options.upper && !pack->options.bare && store_is_placeholder(frame->fd, name, pack->path.data))
                 return 0;
         pack->entry.mode = st.st_mode & 07777;
         pack->entry.uid = st.st_uid;

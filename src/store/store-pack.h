@@ -14,6 +14,7 @@ typedef struct StorePackOptions {
         /* The tree is an overlay's upper directory: whiteouts and opaque directories get entries of their own, and what
          * the engine put there for its own mounts gets none. */
         bool upper;
+        bool bare; /* the upper directory was no container's, and whatever is in it is wanted */
         /* Where files without names are made, borrowed; negative: content is read from the tree itself. Where the file
          * system shares blocks between files, content comes from such a copy, and store_pack_clone() can share it on.
          */
