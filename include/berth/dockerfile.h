@@ -20,10 +20,12 @@
  * and of the kinds:
  *   refusal  "Message": the instruction makes no sense where it stands; no step follows
  *   workdir  "Path"
- *   run      "Argv","Env" (all of it),"Network","Security","Mounts":[{"Type","Target","Source","From","FromStage",
+ *   run      "Argv","Env" (all of
+ * it),"Network","Security","Mounts":[{"Type","Target","Source","From","FromStage","Context",
  *            "ReadOnly","Id","Sharing","Uid","Gid","Mode","Size","Required","Env"}],"Script":text or absent
  *   copy     "Add","Sources":[...],"Inline":[{"Name","Content"}],"Target" (absolute; ends in / where it was so
- * written), "FromStage":N,"From":reference,"Owner","Mode","Link","Parents","Exclude":[...],"Checksum","KeepGit",
+ * written),
+ * "FromStage":N,"From":reference,"Context","Owner","Mode","Link","Parents","Exclude":[...],"Checksum","KeepGit",
  *            "Unpack":bool or absent */
 #pragma once
 
@@ -63,6 +65,7 @@ int dockerfile_parse(const char *data, size_t size, Dockerfile *ret, Error *erro
 typedef struct DockerfileOptions {
         const json_t *arguments;              /* of --build-arg: {"NAME": "value" or null}; may be NULL */
         const json_t *labels;                 /* {"name": "value"}, a last LABEL of the target; may be NULL */
+        const json_t *contexts;               /* {"NAME": anything}: what FROM and from= first mean; may be NULL */
         const char *target;                   /* name or number of a stage; NULL or "": the last */
         const char *platform, *host_platform; /* "linux/amd64", "linux/arm64/v8" */
 } DockerfileOptions;

@@ -43,6 +43,7 @@ static const struct {
         { "cgroupparent", TEXT },
         { "ulimits", LIST },
         { "isolation", TEXT },
+        { "contexts", OBJECT }, /* no other engine's: {"NAME": {"Prefix" in the context} or {"Image"} or {"Remote"}} */
 };
 
 static int take_json(json_t *options, const char *name, const char *text, bool object, Error *error)

@@ -18,19 +18,21 @@
 #define IGNORE_MAX (1u << 20)
 
 typedef struct Sender {
-        const ClientContext *context;
-        int fd;      /* borrowed */
-        char *piece; /* owned */
+        const DockerIgnore *ignore;
+        const char *dockerfile; /* never left out; may be NULL */
+        size_t skipped;         /* so many bytes of a path are before what the patterns are for */
+        int fd;                 /* borrowed */
+        char *piece;            /* owned */
         unsigned depth;
         Error *error;
 } Sender;
 
 static bool is_left_out(const Sender *sender, const char *path)
 {
-        if (!sender->context->ignore || str_equal(path, ".dockerignore") ||
-            str_equal(path, sender->context->dockerfile))
+        path += sender->skipped;
+        if (!sender->ignore || str_equal(path, ".dockerignore") || str_equal(path, sender->dockerfile))
                 return false;
-        return dockerignore_match(sender->context->ignore, path);
+        return dockerignore_match(sender->ignore, path);
 }
 
 static int put_header(Sender *sender, TarEntry *entry, const struct stat *st)
@@ -106,7 +108,7 @@ static int send_directory(Sender *sender, int parent, const char *name, const ch
         TarEntry entry = { .type = '5', .path = with_slash };
         int r = 0;
 
-        if (left_out && !dockerignore_may_include_below(sender->context->ignore, path))
+        if (left_out && !dockerignore_may_include_below(sender->ignore, path + sender->skipped))
                 return 0;
         CLEANUP_CLOSE int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
@@ -158,30 +160,52 @@ static int send_any(Sender *sender, int parent, const char *name, const char *pa
         return r;
 }
 
-static int send_extra(Sender *sender)
+static int send_extra(Sender *sender, const char *content)
 {
-        const ClientContext *context = sender->context;
         struct stat st = { .st_mode = 0644 };
-        TarEntry entry = { .type = '0', .path = (char *) context->dockerfile, .size = strlen(context->extra) };
+        TarEntry entry = { .type = '0', .path = (char *) sender->dockerfile, .size = strlen(content) };
         static const char zeros[TAR_BLOCK];
         int r = put_header(sender, &entry, &st);
 
         if (r >= 0)
-                r = fd_write_all(sender->fd, context->extra, entry.size);
+                r = fd_write_all(sender->fd, content, entry.size);
         return r < 0 ? r : fd_write_all(sender->fd, zeros, (TAR_BLOCK - entry.size % TAR_BLOCK) % TAR_BLOCK);
+}
+
+static int send_tree(Sender *sender, const char *directory, const char *path)
+{
+        CLEANUP_CLOSE int root = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        return root < 0 ? -errno : send_below(sender, root, path);
+}
+
+static int send_named(const Sender *like, const ClientNamedContext *named)
+{
+        CLEANUP_FREE char *with_slash = client_must(str_printf("%s/", named->prefix));
+        Sender sender = *like;
+        TarEntry entry = { .type = '5', .path = with_slash };
+        struct stat st = { .st_mode = 0755 };
+
+        sender.ignore = named->ignore;
+        sender.dockerfile = NULL;
+        sender.skipped = strlen(with_slash);
+        int r = put_header(&sender, &entry, &st);
+        return r < 0 ? r : send_tree(&sender, named->directory, named->prefix);
 }
 
 int client_context_send(const ClientContext *context, int fd, Error *error)
 {
         static const char zeros[2 * TAR_BLOCK];
         CLEANUP_FREE char *piece = client_must(malloc(PIECE_SIZE));
-        Sender sender = { .context = context, .fd = fd, .piece = piece, .error = error };
-        int r = context->extra ? send_extra(&sender) : 0;
+        Sender sender = {
+                .ignore = context->ignore, .dockerfile = context->dockerfile, .fd = fd, .piece = piece, .error = error
+        };
+        int r = context->extra ? send_extra(&sender, context->extra) : 0;
 
-        if (r >= 0 && context->directory) {
-                CLEANUP_CLOSE int root = open(context->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-                r = root < 0 ? -errno : send_below(&sender, root, "");
-        }
+        if (r >= 0 && context->directory)
+                r = send_tree(&sender, context->directory, "");
+        for (size_t i = 0; r >= 0 && i < context->n_named; i++)
+                r = send_named(&sender, &context->named[i]);
         if (r >= 0)
                 r = fd_write_all(fd, zeros, sizeof(zeros));
         if (r < 0 && !error->message)

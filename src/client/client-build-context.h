@@ -5,11 +5,19 @@
 #include "berth/ignore.h"
 #include "berth/outcome.h"
 
+/* A directory besides the context, which goes into the archive under a name that no file has. */
+typedef struct ClientNamedContext {
+        char *directory, *prefix; /* owned */
+        DockerIgnore *ignore;     /* owned; may be NULL */
+} ClientNamedContext;
+
 typedef struct ClientContext {
         const char *directory;  /* NULL: none, only the extra file */
         const char *dockerfile; /* its name in the archive */
         const char *extra;    /* content of a Dockerfile from elsewhere, in the archive under that name; may be NULL */
         DockerIgnore *ignore; /* may be NULL; owned by the caller */
+        const ClientNamedContext *named; /* borrowed */
+        size_t n_named;
 } ClientContext;
 
 /* Reads the ignore file: "DOCKERFILE.dockerignore" beside the Dockerfile, or .dockerignore. NULL where there is none.

@@ -14,6 +14,8 @@
 #include "berth/json.h"
 #include "client-auth.h"
 #include "client-build-context.h"
+#include "client-build-named.h"
+#include "client-build-output.h"
 #include "client-build-secret.h"
 #include "client-build-show.h"
 #include "client-config.h"
@@ -29,6 +31,7 @@ typedef struct Source {
         bool archive;                         /* standard input is the context */
         const char *remote;                   /* the daemon is to fetch it; borrowed */
         char *secrets;                        /* a header; owned */
+        ClientNamed named;
 } Source;
 
 static void source_clear(Source *source)
@@ -41,6 +44,7 @@ static void source_clear(Source *source)
                 explicit_bzero(source->secrets, strlen(source->secrets));
         free(source->secrets);
         buffer_clear(&source->head);
+        client_named_clear(&source->named);
 }
 
 /* --- The context -------------------------------------------------------------------------------------------------- */
@@ -154,6 +158,19 @@ static int find_source(Source *source, const char *word, const char *file, Error
         source->context.directory = source->directory;
         source->context.dockerfile = source->dockerfile;
         source->context.extra = source->extra;
+        return r;
+}
+
+static int add_named(Source *source, char *const *texts, Error *error)
+{
+        int r = client_named_parse(texts, &source->named, error);
+
+        if (r == 0 && source->named.count > 0 && (source->archive || source->remote))
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "a directory as a named context goes with a context that is a directory, not with %s",
+                                 source->remote ?: "an archive");
+        source->context.named = source->named.list;
+        source->context.n_named = source->named.count;
         return r;
 }
 
@@ -280,7 +297,11 @@ static int make_target(const Client *client, const ClientArguments *arguments, c
 {
         static const struct {
                 const char *option, *key;
-        } flags[] = { { "no-cache", "nocache" }, { "pull", "pull" }, { "quiet", "q" }, { "force-rm", "forcerm" } };
+        } flags[] = { { "no-cache", "nocache" },
+                      { "pull", "pull" },
+                      { "quiet", "q" },
+                      { "force-rm", "forcerm" },
+                      { "squash", "squash" } };
         CLEANUP_JSON json_t *build_args = build_arguments(client, arguments),
                             *labels = pairs(client_value(arguments, "label")->list, false),
                             *cache = client_must(json_array());
@@ -296,6 +317,8 @@ static int make_target(const Client *client, const ClientArguments *arguments, c
         add_texts(target, arguments);
         add_json(target, "buildargs", build_args);
         add_json(target, "labels", labels);
+        if (source->named.query)
+                add_json(target, "contexts", source->named.query);
         for (char *const *value = client_value(arguments, "cache-from")->list; value && *value; value++)
                 json_array_append_new(cache, json_string(*value));
         if (json_array_size(cache) > 0)
@@ -421,24 +444,30 @@ static int run_build(Client *client, const ClientArguments *arguments)
         const char *iidfile = client_string(arguments, "iidfile");
         CLEANUP(source_clear) Source source = {};
         CLEANUP(client_build_show_clear) BuildShow show = {};
+        CLEANUP(client_build_output_clear) BuildOutput output = {};
         CLEANUP_BUFFER Buffer target = {};
         CLEANUP_ERROR Error error = {};
 
-        if (client_check_trust(arguments, &error) != 0 || choose_mode(arguments, &show.mode, &error) != 0)
+        if (client_check_trust(arguments, &error) != 0 || choose_mode(arguments, &show.mode, &error) != 0 ||
+            client_build_output_parse(client_string(arguments, "output"), &output, &error) != 0)
                 return client_fail(&error);
+        if (client_build_output_is_stdout(&output))
+                show.mode = BUILD_SHOW_NOTHING;
         if (*iidfile && unlink(iidfile) < 0 && errno != ENOENT) {
                 client_complain("cannot remove %s: %s", iidfile, strerror(errno));
                 return 1;
         }
         if (find_source(&source, arguments->words[0], client_string(arguments, "file"), &error) != 0 ||
+            add_named(&source, client_value(arguments, "build-context")->list, &error) != 0 ||
             client_build_secrets(client_value(arguments, "secret")->list, client_value(arguments, "ssh")->list,
                                  &source.secrets, &error) != 0 ||
             make_target(client, arguments, &source, &target, &error) != 0 ||
-            build(client, target.data, &source, &show, &error) != 0 || write_id(iidfile, show.image, &error) != 0) {
+            build(client, target.data, &source, &show, &error) != 0 || write_id(iidfile, show.image, &error) != 0 ||
+            client_build_output_write(client, &output, show.image, &error) != 0) {
                 int status = client_fail(&error);
                 return show.exit_code > 0 ? show.exit_code : status;
         }
-        if (show.mode == BUILD_SHOW_NOTHING && show.image)
+        if (show.mode == BUILD_SHOW_NOTHING && show.image && !client_build_output_is_stdout(&output))
                 puts(show.image);
         return 0;
 }
@@ -448,6 +477,8 @@ static const ClientOption build_options[] = {
           false },
         { 0, "build-arg", OPTION_LIST, "list", NULL, "Set an ARG of the Dockerfile (NAME=value, or NAME)", NULL, NULL,
           false },
+        { 0, "build-context", OPTION_LIST, "list", NULL,
+          "Another context (NAME=directory, NAME=docker-image://IMAGE or NAME=repository)", NULL, NULL, false },
         { 0, "cache-from", OPTION_COMMA, "list", NULL, "Images to take steps from", NULL, NULL, false },
         { 0, "cgroup-parent", OPTION_STRING, "string", NULL, "Slice of the RUN steps' scopes", NULL, NULL, false },
         { 0, "cpu-period", OPTION_INT, "int", NULL, "Period of the CPU limit, in microseconds", NULL, NULL, false },
@@ -467,6 +498,8 @@ static const ClientOption build_options[] = {
           false },
         { 0, "network", OPTION_STRING, "string", "default", "Network of RUN steps", NULL, NULL, false },
         { 0, "no-cache", OPTION_BOOL, NULL, NULL, "Do every step again", NULL, NULL, false },
+        { 'o', "output", OPTION_STRING, "string", NULL,
+          "What else the result becomes (DIRECTORY, type=local|tar|docker,dest=PATH)", NULL, NULL, false },
         { 0, "platform", OPTION_STRING, "string", NULL, "Build for this platform (os[/arch[/variant]])", NULL, NULL,
           false },
         { 0, "progress", OPTION_STRING, "string", "auto",
@@ -478,6 +511,7 @@ static const ClientOption build_options[] = {
           NULL, false },
         { 0, "security-opt", OPTION_LIST, "list", NULL, "Security options of RUN steps", NULL, NULL, false },
         { 0, "shm-size", OPTION_BYTES, "bytes", NULL, "Size of /dev/shm of RUN steps", NULL, NULL, false },
+        { 0, "squash", OPTION_BOOL, NULL, NULL, "Make one layer of all that the steps made", NULL, NULL, false },
         { 0, "ssh", OPTION_LIST, "list", NULL, "An SSH agent for RUN steps (default, or ID=SOCKET)", NULL, NULL,
           false },
         { 't', "tag", OPTION_LIST, "list", NULL, "Name of the image (name:tag)", NULL, NULL, false },

@@ -98,10 +98,13 @@ static int add_stage(Plan *plan, const DockerfileInstruction *item)
         int64_t number;
         if (other >= 0 && str_to_int64(base, 0, INT32_MAX, &number) >= 0)
                 other = -1; /* FROM takes names alone */
+        const char *context = options_context(plan->options, base);
         json_t *stage =
                 json_pack("{ss ss ss ss si si si}", "Name", name ?: "", "Base", base, "Platform", wanted ?: "", "Title",
                           item->parsed.original, "First", (int) item->first, "Last", (int) item->last, "Commands", 0);
-        if (stage && other >= 0)
+        if (stage && context)
+                json_set_string(stage, "Context", context);
+        else if (stage && other >= 0)
                 json_set_int(stage, "BaseStage", other);
         return stage && json_array_append_new(plan->stages, stage) >= 0 ? 0 : -ENOMEM;
 }
@@ -143,6 +146,11 @@ static int need(json_t *needs, int stage)
         return stage >= 0 && json_array_append_new(needs, json_integer(stage)) < 0 ? -ENOMEM : 0;
 }
 
+static int need_from(const Plan *plan, const char *from, size_t before, json_t *needs)
+{
+        return options_context(plan->options, from) ? 0 : need(needs, find_stage(plan->stages, from, before));
+}
+
 /* "from=x" among the options of a mount. */
 static int need_mount(const Plan *plan, const char *mount, size_t before, json_t *needs)
 {
@@ -153,7 +161,7 @@ static int need_mount(const Plan *plan, const char *mount, size_t before, json_t
         while (r == 0 && (option = strsep(&rest, ","))) {
                 const char *from = str_after_prefix(option, "from=");
                 if (from)
-                        r = need(needs, find_stage(plan->stages, from, before));
+                        r = need_from(plan, from, before, needs);
         }
         return r;
 }
@@ -162,7 +170,7 @@ static int need_instruction(const Plan *plan, const ChangeInstruction *instructi
 {
         bool copies = instruction_is(instruction, "COPY") || instruction_is(instruction, "ADD");
         const char *from = copies ? instruction_flag(instruction, "from") : NULL;
-        int r = from ? need(needs, find_stage(plan->stages, from, before)) : 0;
+        int r = from ? need_from(plan, from, before, needs) : 0;
 
         if (r < 0 || !instruction_is(instruction, "RUN"))
                 return r;

@@ -87,7 +87,9 @@ typedef struct StageWork {
 /* dockerfile-copy.c, dockerfile-run.c: the step of one instruction, a new reference. */
 int stage_copy(StageWork *work, const DockerfileInstruction *item, json_t **ret_step);
 int stage_run(StageWork *work, const DockerfileInstruction *item, json_t **ret_step);
-/* "--from=x": sets "FromStage" or "From". */
+/* Whether the build has a context of that name, in whatever case: as it is called there, else NULL. */
+const char *options_context(const DockerfileOptions *options, const char *name);
+/* "--from=x": sets "FromStage", "From" or "Context". */
 int stage_from(StageWork *work, const char *from, json_t *object);
 /* The shell of the configuration, or /bin/sh -c, as a new array. */
 json_t *stage_shell(const StageWork *work);

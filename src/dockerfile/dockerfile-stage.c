@@ -36,10 +36,25 @@ int stage_expand(StageWork *work, const char *word, char **ret)
         return *ret ? 0 : -ENOMEM;
 }
 
+const char *options_context(const DockerfileOptions *options, const char *name)
+{
+        const char *key;
+        json_t *value;
+
+        json_object_foreach((json_t *) options->contexts, key, value)
+                if (strcasecmp(key, name) == 0)
+                        return key;
+        return NULL;
+}
+
 int stage_from(StageWork *work, const char *from, json_t *object)
 {
         const json_t *stages = json_get_array(work->plan, "Stages");
+        const char *context = options_context(work->options, from);
         int64_t number;
+
+        if (context)
+                return json_set_string(object, "Context", context);
 
         for (size_t i = work->stage; i > 0; i--) {
                 const char *name = json_get_string(json_array_get(stages, i - 1), "Name");

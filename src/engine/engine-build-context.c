@@ -156,5 +156,8 @@ int work_read_context(BuildWork *work, Error *error)
                 mount_path_open(staging_fd, json_get_string_or(context, "Path", "layer-0/fs"), O_RDONLY | O_DIRECTORY);
         if (work->context_fd < 0)
                 return work->context_fd;
+        r = work_take_contexts(work, staging_fd, error);
+        if (r != 0)
+                return r;
         return text ? parse_text(work, text, error) : read_dockerfile(work, error);
 }

@@ -42,6 +42,10 @@ int work_open_image(const BuildWork *work, const char *staging, const WorkState 
         CLEANUP_FREE char *target = path_join(staging, name);
         int r = 0;
 
+        if (state->directory) {
+                int directory_fd = open(state->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                return directory_fd < 0 ? -errno : directory_fd;
+        }
         if (!lower || !target)
                 return -ENOMEM;
         if (strv_length(lower) == 1) {
@@ -170,7 +174,7 @@ static int run_sum(void *userdata, int result_fd, json_t **ret, Error *error)
 int work_find_source(BuildWork *work, const json_t *object, WorkState *image, const WorkState **ret, Error *error)
 {
         int64_t stage = json_get_int(object, "FromStage", -1);
-        const char *from = json_get_string(object, "From");
+        const char *from = json_get_string(object, "From"), *context = json_get_string(object, "Context");
         int r = 0;
 
         *ret = NULL;
@@ -179,6 +183,9 @@ int work_find_source(BuildWork *work, const json_t *object, WorkState *image, co
                 *ret = r == 0 ? &work->stages[stage].state : NULL;
         } else if (from) {
                 r = work_resolve(work, from, NULL, image, error);
+                *ret = image;
+        } else if (context) {
+                r = work_find_context(work, context, NULL, image, error);
                 *ret = image;
         }
         return r;

@@ -57,9 +57,9 @@ static int refuse_missing(const char *source, Error *error)
 }
 
 /* Where PATH really is, inside the context. */
-static int context_path(const BuildWork *work, const char *path, char **ret, Error *error)
+static int context_path(int root_fd, const char *path, char **ret, Error *error)
 {
-        CLEANUP_CLOSE int fd = mount_path_open(work->context_fd, *path ? path : ".", O_PATH);
+        CLEANUP_CLOSE int fd = mount_path_open(root_fd, *path ? path : ".", O_PATH);
         char link[64], real[4096];
 
         if (fd < 0)
@@ -93,13 +93,15 @@ static int mount_bind(BuildWork *work, const json_t *mount, WorkMounts *mounts, 
         if (r != 0)
                 return r;
         bool writable = json_get_bool(mount, "ReadWrite") || json_is_false(json_object_get(mount, "ReadOnly"));
-        if (writable || (state && str_empty(state->id))) {
+        bool directory = !state || state->directory;
+        if (writable || (!directory && str_empty(state->id))) {
                 r = work_copy_tree(work, state, source, &real, error);
                 return r == 0 ? add_bind(mounts, real, target, !writable) : r;
         }
-        if (state)
+        if (!directory)
                 return add_image(mounts, state, source, target);
-        r = context_path(work, source, &real, error);
+        CLEANUP_CLOSE int named_fd = state ? open(state->directory, O_PATH | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+        r = context_path(state ? named_fd : work->context_fd, source, &real, error);
         return r == 0 ? add_bind(mounts, real, target, true) : r;
 }
 

@@ -15,6 +15,7 @@ void work_state_clear(WorkState *state)
         free(state->id);
         json_decref(state->image);
         json_decref(state->layers);
+        free(state->directory);
         *state = (WorkState) { 0 };
 }
 
@@ -149,7 +150,7 @@ static int mount_sum(BuildWork *work, const json_t *mount, json_t **ret, Error *
         if (r != 0)
                 return r;
         source += strspn(source, "/.");
-        if (state && !*source)
+        if (state && !state->directory && !*source)
                 *ret = json_string(state->id);
         else {
                 CLEANUP_ERROR Error missing = { 0 };
@@ -328,6 +329,19 @@ int work_find_image(BuildWork *work, const char *name, const char *platform, Wor
         return resolve(work, name, platform, false, ret, error);
 }
 
+/* A directory as a base is what COPY makes of it. */
+static int start_from_directory(BuildWork *work, const char *name, WorkState *state, Error *error)
+{
+        CLEANUP_JSON json_t *step = json_pack("{ss ss s[s] ss s[] s[] ss ss s{}}", "Kind", "copy", "Context", name,
+                                              "Sources", ".", "Target", "/", "Inline", "Exclude", "Title", name,
+                                              "CreatedBy", "/bin/sh -c #(nop) COPY %s in / ", "Config");
+
+        work_state_clear(state);
+        state->id = strdup("");
+        state->layers = json_array();
+        return step && state->id && state->layers ? step_copy(work, step, state, error) : -ENOMEM;
+}
+
 static int start_stage(BuildWork *work, const json_t *stage, WorkStage *own, const json_t **ret_parent, Error *error)
 {
         int64_t base = json_get_int(stage, "BaseStage", -1);
@@ -343,6 +357,11 @@ static int start_stage(BuildWork *work, const json_t *stage, WorkStage *own, con
                 return work_state_copy(&work->stages[base].state, &own->state);
         }
         say_step(work, json_get_string_or(stage, "Title", ""));
+        const char *context = json_get_string(stage, "Context");
+        if (context) {
+                int r = work_find_context(work, context, json_get_string(stage, "Platform"), &own->state, error);
+                return r == 0 && own->state.directory ? start_from_directory(work, context, &own->state, error) : r;
+        }
         if (!str_equal(name, "scratch"))
                 return work_resolve(work, name, json_get_string(stage, "Platform"), &own->state, error);
         own->state.id = strdup("");

@@ -8,9 +8,10 @@
 
 /* Where a stage is: an image of the store. */
 typedef struct WorkState {
-        char *id;       /* "" for scratch; all owned */
-        json_t *image;  /* the image's configuration; NULL for scratch */
-        json_t *layers; /* directories, topmost first */
+        char *id;        /* "" for scratch; all owned */
+        json_t *image;   /* the image's configuration; NULL for scratch */
+        json_t *layers;  /* directories, topmost first */
+        char *directory; /* where files are that are no image's, and nothing else is set; NULL: an image's */
 } WorkState;
 
 typedef struct WorkStage {
@@ -39,6 +40,7 @@ typedef struct BuildWork {
         size_t step, total;
         int failed_code; /* of a command that failed */
         int64_t epoch_ns;
+        json_t *contexts;   /* owned: {"NAME": path below the context's staging directory} of those that are no image */
         json_t *sources;    /* owned: configurations of the images that steps may come from */
         json_t *caches;     /* owned: {"NAME": true} of the cache mounts that were used */
         unsigned n_secrets; /* files that were made of them */
@@ -105,13 +107,18 @@ int work_copy_sum(BuildWork *work, const json_t *step, int fetched_fd, json_t **
 int work_files(BuildWork *work, const json_t *step, const json_t *paths, int fetched_fd, const char *created_by,
                const char *key, WorkState *state, Error *error);
 
-/* The stage or image that "FromStage" or "From" of a step or mount names; NULL for the context. IMAGE keeps it. */
+/* The stage, image or named context that "FromStage", "From" or "Context" of a step or mount names; NULL for the
+ * context. IMAGE keeps it. */
 int work_find_source(BuildWork *work, const json_t *object, WorkState *image, const WorkState **ret, Error *error);
 /* The files of an image, to be read, in a process with a mount namespace of its own. One layer alone is no overlay, and
  * no layer an empty directory; else they are mounted on NAME in STAGING. */
 int work_open_image(const BuildWork *work, const char *staging, const WorkState *state, const char *name, Error *error);
 /* Copies PATH of that to a directory or file of the staging area, whose path the caller owns. */
 int work_copy_tree(BuildWork *work, const WorkState *source, const char *path, char **ret_path, Error *error);
+
+/* engine-build-named.c: gets the named contexts, and finds one of them */
+int work_take_contexts(BuildWork *work, int staging_fd, Error *error);
+int work_find_context(BuildWork *work, const char *name, const char *platform, WorkState *ret, Error *error);
 
 /* engine-build-squash.c: what the state has above the base becomes one layer */
 int work_squash(BuildWork *work, const WorkState *base, WorkState *state, Error *error);

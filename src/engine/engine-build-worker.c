@@ -17,6 +17,7 @@ static void work_clear(BuildWork *work)
         }
         free(work->stages);
         json_decref(work->plan);
+        json_decref(work->contexts);
         json_decref(work->sources);
         json_decref(work->caches);
         dockerfile_clear(&work->file);
@@ -213,6 +214,7 @@ int build_worker(Build *build, int result_fd)
                            .output_fd = -EBADF };
         work.caches = json_object();
         work.sources = json_array();
+        work.contexts = json_object();
         CLEANUP_FREE char *host = host_platform();
         CLEANUP_JSON json_t *tags = json_array();
         CLEANUP_ERROR Error error = { 0 };
@@ -220,6 +222,7 @@ int build_worker(Build *build, int result_fd)
 
         work.dockerfile = (DockerfileOptions) { .arguments = json_get_object(build->options, "buildargs"),
                                                 .labels = json_get_object(build->options, "labels"),
+                                                .contexts = json_get_object(build->options, "contexts"),
                                                 .target = json_get_string(build->options, "target"),
                                                 .platform = str_empty(platform) ? host : platform,
                                                 .host_platform = host };
