@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* OCI linux.seccomp to a BPF program, by libseccomp, with one addition in front: a system call newer than every one the
- * profile names gets ENOSYS where the profile would refuse it, so that a C library newer than the profile falls back
- * instead of failing. A compiled program can be kept in a file and loaded from there. */
+/* OCI linux.seccomp to a BPF program, by libseccomp, with a front of our own for the calls that are allowed whatever
+ * their arguments. A system call newer than every one the profile names gets ENOSYS there where the profile would
+ * refuse it, so that a C library newer than the profile falls back instead of failing. A compiled program can be kept
+ * in a file and loaded from there. */
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
@@ -16,15 +17,11 @@
 #include "berth/json.h"
 #include "berth/string.h"
 #include "runtime-private.h"
+#include "runtime-seccomp-front.h"
 
-#define CLEANUP_SECCOMP CLEANUP(cleanup_seccomp_ptr)
 DEFINE_CLEANUP(cleanup_seccomp_ptr, scmp_filter_ctx, seccomp_release)
 
-#define ARCHITECTURES_MAX 8
 #define PROGRAM_MAX (BPF_MAXINSNS * sizeof(struct sock_filter))
-
-/* System call numbers of x32 carry this bit. */
-#define X32_BIT 0x40000000u
 
 static const struct {
         const char *name;
@@ -73,32 +70,33 @@ static int action_parse(const char *name, int64_t number, uint32_t *ret, Error *
         return runtime_error(ret_error, EINVAL, "seccomp: invalid action \"%s\"", name ? name : "");
 }
 
-/* The architectures of a profile and, for each, the highest system call number it names. */
-typedef struct Coverage {
-        uint32_t tokens[ARCHITECTURES_MAX];
-        int highest[ARCHITECTURES_MAX];
-        size_t n;
-} Coverage;
+/* A profile on its way to a program. */
+typedef struct Compilation {
+        scmp_filter_ctx filter;
+        SeccompFront front;
+        json_t *uses; /* owned; in how many rules each name is */
+        uint32_t default_action;
+} Compilation;
 
-static int coverage_add(Coverage *coverage, scmp_filter_ctx filter, uint32_t token)
+static void compilation_clear(Compilation *compilation)
 {
-        int r = seccomp_arch_add(filter, token);
-
-        if (r < 0 && r != -EEXIST)
-                return r;
-        if (coverage->n >= ARCHITECTURES_MAX)
-                return -E2BIG;
-        coverage->tokens[coverage->n] = token;
-        coverage->highest[coverage->n++] = -1;
-        return 0;
+        cleanup_seccomp_ptr(&compilation->filter);
+        json_decref(compilation->uses);
 }
 
-static int architectures_add(const json_t *seccomp, scmp_filter_ctx filter, Coverage *coverage, Error *ret_error)
+static int arch_add(Compilation *compilation, uint32_t token)
+{
+        int r = seccomp_arch_add(compilation->filter, token);
+
+        return r < 0 && r != -EEXIST ? r : seccomp_front_add_arch(&compilation->front, token);
+}
+
+static int architectures_add(const json_t *seccomp, Compilation *compilation, Error *ret_error)
 {
         json_t *name;
         uint32_t native = seccomp_arch_native();
         size_t i;
-        int r = coverage_add(coverage, filter, native);
+        int r = arch_add(compilation, native);
 
         json_array_foreach(json_get_array(seccomp, "architectures"), i, name) {
                 char lower[32] = "";
@@ -112,7 +110,7 @@ static int architectures_add(const json_t *seccomp, scmp_filter_ctx filter, Cove
                         return runtime_error(ret_error, EINVAL, "seccomp: unknown architecture \"%s\"",
                                              json_is_string(name) ? json_string_value(name) : "");
                 if (r >= 0 && token != native)
-                        r = coverage_add(coverage, filter, token);
+                        r = arch_add(compilation, token);
         }
         return r;
 }
@@ -158,28 +156,28 @@ static int rule_add(scmp_filter_ctx filter, uint32_t action, int number, const s
         return 0;
 }
 
-static int name_add(scmp_filter_ctx filter, Coverage *coverage, uint32_t action, const char *name,
-                    const struct scmp_arg_cmp *arguments, size_t n)
+/* Of a name in several rules the library knows which of them counts. */
+static bool is_allowed_plainly(Compilation *compilation, uint32_t action, const char *name, size_t n)
+{
+        return action == SCMP_ACT_ALLOW && n == 0 && json_get_int(compilation->uses, name, 0) == 1 &&
+               seccomp_front_allow(&compilation->front, name);
+}
+
+static int name_add(Compilation *compilation, uint32_t action, const char *name, const struct scmp_arg_cmp *arguments,
+                    size_t n)
 {
         int number = seccomp_syscall_resolve_name(name), r;
 
-        for (size_t i = 0; i < coverage->n; i++) {
-                int on_arch = seccomp_syscall_resolve_name_arch(coverage->tokens[i], name);
-
-                if (coverage->tokens[i] == SCMP_ARCH_X32 && on_arch > 0)
-                        on_arch = (int) ((unsigned int) on_arch & ~X32_BIT);
-                coverage->highest[i] = MAX(coverage->highest[i], on_arch);
-        }
+        seccomp_front_note(&compilation->front, name);
         /* A name that the installed libseccomp does not know cannot be allowed; the program sees ENOSYS or EPERM. */
-        if (number == __NR_SCMP_ERROR)
+        if (number == __NR_SCMP_ERROR || is_allowed_plainly(compilation, action, name, n))
                 return 0;
-        r = rule_add(filter, action, number, arguments, n);
+        r = rule_add(compilation->filter, action, number, arguments, n);
         /* The library's own refusal of a rule that says what the default says already. */
         return r == -EACCES || r == -EEXIST ? 0 : r;
 }
 
-static int entry_add(const json_t *entry, scmp_filter_ctx filter, Coverage *coverage, uint32_t default_action,
-                     Error *ret_error)
+static int entry_add(const json_t *entry, Compilation *compilation, Error *ret_error)
 {
         struct scmp_arg_cmp arguments[6];
         json_t *names = json_get_array(entry, "names"), *args = json_get_array(entry, "args"), *item;
@@ -197,59 +195,53 @@ static int entry_add(const json_t *entry, scmp_filter_ctx filter, Coverage *cove
                 if (r < 0)
                         return r;
         }
-        if (action == default_action)
+        if (action == compilation->default_action)
                 return 0;
         json_array_foreach(names, i, item) {
-                r = name_add(filter, coverage, action, json_is_string(item) ? json_string_value(item) : "", arguments,
-                             n);
+                const char *name = json_is_string(item) ? json_string_value(item) : "";
+
+                r = name_add(compilation, action, name, arguments, n);
                 if (r < 0)
-                        return runtime_error(ret_error, -r, "seccomp: rule for %s",
-                                             json_is_string(item) ? json_string_value(item) : "");
+                        return runtime_error(ret_error, -r, "seccomp: rule for %s", name);
         }
         return 0;
 }
 
-/* Instructions that answer ENOSYS above the highest known number of each architecture and else fall through. */
-static size_t prologue(const Coverage *coverage, struct sock_filter *out)
+static int count_uses(const json_t *seccomp, Compilation *compilation)
 {
-        size_t n = 0;
+        json_t *entry, *name;
+        size_t i, j;
 
-        out[n++] = (struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
-        for (size_t i = 0; i < coverage->n; i++) {
-                bool x32 = coverage->tokens[i] == SCMP_ARCH_X32;
-                uint32_t arch = x32 ? AUDIT_ARCH_X86_64 : coverage->tokens[i];
-                uint32_t base = x32 ? X32_BIT : 0;
-                /* Of x86_64's two tables each check must leave the other's numbers alone. */
-                uint32_t end = coverage->tokens[i] == SCMP_ARCH_X86_64 ? X32_BIT : UINT32_MAX;
+        compilation->uses = json_object();
+        json_array_foreach(json_get_array(seccomp, "syscalls"), i, entry)
+                json_array_foreach(json_get_array(entry, "names"), j, name) {
+                        const char *text = json_is_string(name) ? json_string_value(name) : "";
+                        int64_t uses = json_get_int(compilation->uses, text, 0) + 1;
 
-                if (coverage->highest[i] < 0)
-                        continue;
-                out[n++] = (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, arch, 0, 5);
-                out[n++] = (struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-                out[n++] = (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, end, 2, 0);
-                out[n++] = (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K,
-                                                         base + (uint32_t) coverage->highest[i], 0, 1);
-                out[n++] = (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS);
-                out[n++] = (struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
-        }
-        return n;
+                        if (json_object_set_new(compilation->uses, text, json_integer(uses)) < 0)
+                                return -ENOMEM;
+                }
+        return 0;
 }
 
-static int filter_export(scmp_filter_ctx filter, const Coverage *coverage, bool with_prologue, void **ret_program,
-                         size_t *ret_size)
+/* libseccomp's program behind the front. */
+static int export(const Compilation *compilation, void **ret_program, size_t *ret_size)
 {
-        struct sock_filter front[1 + 6 * ARCHITECTURES_MAX];
         CLEANUP_CLOSE int fd = memfd_create("seccomp", MFD_CLOEXEC);
-        size_t front_size = with_prologue ? prologue(coverage, front) * sizeof(*front) : 0;
+        CLEANUP_FREE struct sock_filter *front = NULL;
         CLEANUP_FREE char *program = NULL;
+        size_t front_size, n;
         struct stat st;
         int r;
 
         if (fd < 0)
                 return -errno;
-        r = seccomp_export_bpf(filter, fd);
+        r = seccomp_export_bpf(compilation->filter, fd);
+        if (r >= 0)
+                r = seccomp_front_assemble(&compilation->front, &front, &n);
         if (r < 0)
                 return r;
+        front_size = n * sizeof(*front);
         if (fstat(fd, &st) < 0)
                 return -errno;
         if ((size_t) st.st_size + front_size > PROGRAM_MAX)
@@ -267,30 +259,32 @@ static int filter_export(scmp_filter_ctx filter, const Coverage *coverage, bool 
 
 int runtime_seccomp_compile(const json_t *seccomp, void **ret_program, size_t *ret_size, Error *ret_error)
 {
-        CLEANUP_SECCOMP scmp_filter_ctx filter = NULL;
-        Coverage coverage = {};
+        CLEANUP(compilation_clear) Compilation compilation = {};
         json_t *entry;
         int64_t default_errno = json_get_int(seccomp, "defaultErrnoRet", EPERM);
-        uint32_t default_action;
         size_t i;
         int r;
 
-        r = action_parse(json_get_string(seccomp, "defaultAction"), default_errno, &default_action, ret_error);
+        r = action_parse(json_get_string(seccomp, "defaultAction"), default_errno, &compilation.default_action,
+                         ret_error);
         if (r < 0)
                 return r;
-        filter = seccomp_init(default_action);
-        if (!filter)
+        compilation.front.refuses_unknown = compilation.default_action == SCMP_ACT_ERRNO(EPERM);
+        compilation.filter = seccomp_init(compilation.default_action);
+        if (!compilation.filter)
                 return -ENOMEM;
         /* A binary tree over the numbers; libraries too old for it build the long list. */
-        (void) seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-        r = architectures_add(seccomp, filter, &coverage, ret_error);
+        (void) seccomp_attr_set(compilation.filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+        r = count_uses(seccomp, &compilation);
+        if (r >= 0)
+                r = architectures_add(seccomp, &compilation, ret_error);
         json_array_foreach(json_get_array(seccomp, "syscalls"), i, entry) {
                 if (r >= 0)
-                        r = entry_add(entry, filter, &coverage, default_action, ret_error);
+                        r = entry_add(entry, &compilation, ret_error);
         }
         if (r < 0)
                 return r;
-        r = filter_export(filter, &coverage, default_action == SCMP_ACT_ERRNO(EPERM), ret_program, ret_size);
+        r = export(&compilation, ret_program, ret_size);
         return r < 0 ? runtime_error(ret_error, -r, "seccomp: exporting the filter") : 0;
 }
 
