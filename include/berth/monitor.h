@@ -20,6 +20,8 @@
  * records that are there already go out first. Without it, output waits in the container's pipe
  *   --spool-size BYTES    how much may wait there, 256 MiB by default
  *   --resolver PATH       of a container with networks: what its name server knows, once it is to have one
+ *   --stop-signal N --stop-timeout SECONDS            what the first process gets when systemd stops the scope, and
+ * when it gets SIGKILL (without the option: never)
  *   --stdin-once 0|1      close the container's standard input when the first client that attached it closes its side
  *   --pid N --pidfd FD --payload DIR                  the first process, its pidfd, its cgroup directory
  *   --terminal FD, or --stdin FD (optional) --stdout FD --stderr FD
@@ -75,6 +77,9 @@
 #define MONITOR_RESOLVER_FILE "resolver"
 
 #define MONITOR_LEAVE_SIGNAL SIGUSR1
+
+/* What systemd sends to all of a scope when it stops it: nobody but the monitor makes anything of it. */
+#define SCOPE_KILL_SIGNAL SIGCONT
 
 /* The container's ID, and "healthy" or "unhealthy". */
 #define MONITOR_HEALTH_REQUEST \

@@ -25,7 +25,7 @@ typedef struct UnitScope {
         const char *description;
         const char *slice; /* "berth.slice" */
         pid_t pid;         /* moved into it */
-        int kill_signal;   /* sent when systemd stops the scope; 0: SIGTERM */
+        int kill_signal;   /* sent to all of it when systemd stops the scope; 0: SIGTERM */
         uint64_t stop_timeout_us;
         uint64_t memory_max, memory_low, memory_swap_max; /* bytes */
         uint64_t cpu_quota_us;                            /* CPU time per second of wall time */

@@ -3,9 +3,26 @@
 #include <signal.h>
 
 #include "berth/json.h"
+#include "berth/monitor.h"
 #include "berth/signal.h"
 #include "berth/string.h"
 #include "engine-scope.h"
+
+/* The container's own time, and what its monitor needs to tell its end and to store the last lines of its log. */
+#define AFTER_STOP_SECONDS 10
+
+int scope_stop_signal(const json_t *config)
+{
+        const char *text = json_get_string(config, "StopSignal");
+        int number;
+
+        return str_empty(text) || signal_parse(text, &number) < 0 ? SIGTERM : number;
+}
+
+int64_t scope_stop_timeout(const json_t *config)
+{
+        return json_get_int(config, "StopTimeout", 10);
+}
 
 /* systemd's and the kernel's weight of 1 to 10000 for one of 10 to 1000 */
 static int64_t io_weight(int64_t weight)
@@ -19,13 +36,11 @@ void scope_describe(const json_t *config, const json_t *host, UnitScope *scope)
         int64_t low = json_get_int(host, "MemoryReservation", 0), nano = json_get_int(host, "NanoCpus", 0);
         int64_t quota = json_get_int(host, "CpuQuota", 0), period = json_get_int(host, "CpuPeriod", 0);
         int64_t shares = json_get_int(host, "CpuShares", 0), pids = json_get_int(host, "PidsLimit", 0);
-        int64_t timeout = json_get_int(config, "StopTimeout", 10);
-        const char *signal = json_get_string(config, "StopSignal");
+        int64_t timeout = scope_stop_timeout(config);
 
-        if (str_empty(signal) || signal_parse(signal, &scope->kill_signal) < 0)
-                scope->kill_signal = SIGTERM;
+        scope->kill_signal = SCOPE_KILL_SIGNAL;
         if (timeout >= 0)
-                scope->stop_timeout_us = (uint64_t) timeout * 1000000;
+                scope->stop_timeout_us = ((uint64_t) timeout + AFTER_STOP_SECONDS) * 1000000;
         if (memory > 0)
                 scope->memory_max = (uint64_t) memory;
         if (memory > 0 && swap > 0)

@@ -282,7 +282,7 @@ static int prepare_monitor(StartPlan *plan)
                                                                       : (unsigned long long) buffer);
         CLEANUP_FREE char *compress = compress_program(config);
         CLEANUP_FREE char *tag = container_log_tag(container), *extra = container_log_extra(container);
-        char listen_text[16], run_text[24];
+        char listen_text[16], run_text[24], stop_signal[16], stop_timeout[24];
 
         if (!socket_path || !directory || !resolver || !spool || !spool_size || !health || !tag || !extra || !compress)
                 return -ENOMEM;
@@ -294,6 +294,9 @@ static int prepare_monitor(StartPlan *plan)
                 return plan->listen_fd;
         snprintf(listen_text, sizeof(listen_text), "%d", plan->listen_fd);
         snprintf(run_text, sizeof(run_text), "%lld", (long long) container->run);
+        snprintf(stop_signal, sizeof(stop_signal), "%d", scope_stop_signal(container_config(container)));
+        snprintf(stop_timeout, sizeof(stop_timeout), "%lld",
+                 (long long) scope_stop_timeout(container_config(container)));
 
         CLEANUP_ERROR Error error = { 0 };
         ContainerLogFiles files;
@@ -348,8 +351,13 @@ static int prepare_monitor(StartPlan *plan)
                 container_has_links(container) ? resolver : "",
                 "--stdin-once",
                 json_get_bool(container_config(container), "StdinOnce") ? "1" : "0",
+                "--stop-signal",
+                stop_signal,
+                /* Without end where it is negative. */
+                stop_timeout[0] == '-' ? NULL : "--stop-timeout",
+                stop_timeout,
         };
-        for (size_t i = 0; i < ARRAY_SIZE(argv); i++) {
+        for (size_t i = 0; i < ARRAY_SIZE(argv) && argv[i]; i++) {
                 r = strv_append(&plan->monitor_argv, argv[i]);
                 if (r < 0)
                         return r;

@@ -77,6 +77,7 @@ int monitor_init(Monitor *monitor, const MonitorOptions *options)
         monitor->requests.listen = (int) options->listen;
         monitor->requests.terminal = (int) options->terminal;
         monitor->exit.run = options->run;
+        monitor_stop_init(&monitor->stop, options);
         r = monitor_log_init(&monitor->log, str_equal(options->log_driver, "journald") ? &fields : NULL,
                              options->journal_socket, terminal);
         if (r >= 0 && monitor->log.enabled && options->spool)
@@ -266,6 +267,7 @@ static int64_t next_due(const Monitor *monitor, int64_t now)
 
         due = MIN(due, monitor_health_due(&monitor->health));
         due = MIN(due, monitor_net_due(&monitor->net));
+        due = MIN(due, monitor_stop_due(&monitor->stop));
         if (monitor->pause_ns > now)
                 due = MIN(due, monitor->pause_ns);
         if (monitor->ended_ns > 0 && output_open(monitor) && may_read(monitor))
@@ -325,6 +327,7 @@ static void dispatch(Monitor *monitor, PollSet *set, int64_t now)
         }
         if (came(set, set->process))
                 reap_process(monitor, now);
+        monitor_stop_dispatch(&monitor->stop, monitor->pidfd, now);
         monitor_health_dispatch(&monitor->health, monitor->pidfd, now);
         reap_others(monitor);
 }

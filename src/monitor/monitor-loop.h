@@ -15,6 +15,7 @@
 #include "monitor-net.h"
 #include "monitor-options.h"
 #include "monitor-request.h"
+#include "monitor-stop.h"
 
 /* One read's worth of output, no more than what a datagram can take as one line. */
 #define MONITOR_CHUNK MONITOR_LINE_INLINE
@@ -31,6 +32,7 @@ typedef struct Monitor {
         MonitorLog log;
         MonitorExit exit;
         MonitorHealth health;
+        MonitorStop stop;
 
         int64_t ended_ns;    /* when the first process was reaped; 0: it lives */
         int64_t active_ns;   /* when output was last read, or could not be read */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* berth-monitor: the guardian of one container. Its contract is include/berth/monitor.h.
  *
- * It lives until the container has ended: the signals by which systemd stops a scope are for the container, and end the
- * monitor only by ending what it guards. Where journald was slower than the container, the spool is drained after that,
- * and the scope's stop timeout is what there is for it at shutdown. */
+ * It lives until the container has ended: when systemd stops the scope it stops the container (monitor-stop.h), and no
+ * other signal ends it. Where journald was slower than the container, the spool is drained after that, and what the
+ * scope's stop timeout leaves is the time there is for it at shutdown. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -38,9 +38,11 @@ static void protect(void)
         action.sa_handler = on_child;
         (void) sigaction(SIGCHLD, &action, NULL);
         monitor_drain_prepare();
-        /* Both are noticed in the loops' waits and nowhere else. */
+        monitor_stop_prepare();
+        /* These are noticed in the loops' waits and nowhere else. */
         sigemptyset(&blocked);
         sigaddset(&blocked, SIGCHLD);
+        sigaddset(&blocked, SCOPE_KILL_SIGNAL);
         sigaddset(&blocked, MONITOR_LEAVE_SIGNAL);
         (void) sigprocmask(SIG_SETMASK, &blocked, NULL);
         /* The container's root must not look into this process, whatever it may share with it. */

@@ -10,6 +10,8 @@
 #include "monitor-journal.h"
 #include "monitor-options.h"
 
+#define SIGNAL_MAX 64
+
 #define STRING(name, field) { name, offsetof(MonitorOptions, field), 0 }
 #define NUMBER(name, field, max) { name, offsetof(MonitorOptions, field), max }
 
@@ -49,6 +51,8 @@ static const struct {
         NUMBER("--health", health, INT_MAX),
         STRING("--health-state", health_state),
         NUMBER("--stdin-once", stdin_once, 1),
+        NUMBER("--stop-signal", stop_signal, SIGNAL_MAX),
+        NUMBER("--stop-timeout", stop_timeout, INT_MAX),
 };
 
 static int set_option(MonitorOptions *options, const char *name, const char *value)
@@ -116,6 +120,7 @@ int monitor_options_parse(MonitorOptions *ret_options, int argc, char *const *ar
                                    .journal_socket = MONITOR_JOURNAL_SOCKET,
                                    .spool_size = MONITOR_SPOOL_SIZE,
                                    .log_files = 1,
+                                   .stop_timeout = -1,
                                    .listen = -EBADF,
                                    .pidfd = -EBADF,
                                    .terminal = -EBADF,

@@ -79,7 +79,7 @@ class Many(unittest.TestCase):
         identities = [run("docker", "inspect", "-f", "{{.Id}}", name).strip() for name in names]
         before = [settings(identity) for identity in identities]
         running = [processes(identity) for identity in identities]
-        for line in ("TimeoutStopUSec=7s", "Slice=berth.slice", "Delegate=yes"):
+        for line in ("TimeoutStopUSec=17s", "Slice=berth.slice", "Delegate=yes"):
             self.assertIn(line, before[1]["unit"])
         for _ in range(RELOADS):
             run("systemctl", "daemon-reload")

@@ -34,7 +34,7 @@ class Units(unittest.TestCase):
         shown = dict(line.split("=", 1) for line in
                      run("systemctl", "show", unit, "-p", "Description,Documentation,Slice,Delegate,KillSignal,ActiveState").splitlines())
         self.assertEqual(shown, {"Description": "Container web (busybox)", "Documentation": '"man:berthd(8)"', "Slice": "berth.slice",
-                                 "Delegate": "yes", "KillSignal": "15", "ActiveState": "active"})
+                                 "Delegate": "yes", "KillSignal": "18", "ActiveState": "active"})
 
     def test_stop_by_systemd(self):
         """As at shutdown: the container's own signal, the whole of its stop time, and nobody takes it for a stop by hand."""
