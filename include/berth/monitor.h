@@ -37,6 +37,9 @@
  *                         Docker's 8-byte headers). KEYS is the detach sequence in hexadecimal, or -. The detach
  *                         sequence is looked for only where the container has a terminal.
  *                         Behind the words may stand a line feed and bytes the client had sent already.
+ *                         With h the client's first output is what the log will only have later, unfinished lines
+ *                         most of all, and until the connection ends, for ten seconds at most, no output is read: what
+ *                         the log then has, and what the spool holds for it, is all that came before
  *   resize ROWS COLUMNS   the terminal's new size
  *   ports - -             with up to 250 bound sockets; see below
  *   target IPV4|- IPV6|-  where the ports lead from now on

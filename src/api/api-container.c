@@ -229,7 +229,7 @@ static void wait_container(ApiCall *call)
 
 /* --- Streams ------------------------------------------------------------------------------------------------------ */
 
-/* "logs" without "stream": what was written so far, as a raw stream. Both at once would need a seam without a gap. */
+/* "logs" without "stream": what was written so far, as a raw stream. */
 static void attach_logs(ApiCall *call, Container *container, const ContainerAttach *request)
 {
         CLEANUP_ERROR Error error = { 0 };
@@ -240,9 +240,6 @@ static void attach_logs(ApiCall *call, Container *container, const ContainerAtta
                                 .tail = -1 };
         int r = container_logs_check(container, &error);
 
-        if (r == 0 && api_query_bool(call, "stream"))
-                r = error_set(&error, OUTCOME_NOT_IMPLEMENTED,
-                              "attaching with logs and stream together is not supported by this version of berth");
         if (r != 0) {
                 api_fail(call->request, r, &error);
                 return;
@@ -269,11 +266,14 @@ static void attach(ApiCall *call)
                 .standard_error = stream && api_query_bool(call, "stderr"),
                 .multiplexed = !container_has_terminal(container),
         };
-        if (api_query_bool(call, "logs")) {
+        bool logs = api_query_bool(call, "logs");
+        if (logs && !stream) {
                 attach_logs(call, container, &request);
                 return;
         }
         int refused = container_attach_check(container, &error);
+        if (refused == 0 && logs)
+                refused = container_logs_check(container, &error);
         if (refused != 0) {
                 api_fail(call->request, refused, &error);
                 return;
@@ -289,6 +289,7 @@ static void attach(ApiCall *call)
         const char *type = request.multiplexed && call->minor >= 42 && http_request_wants_upgrade(call->request)
                                    ? API_MULTIPLEXED_STREAM
                                    : API_RAW_STREAM;
+        request.logs = logs && (request.standard_output || request.standard_error);
         if (http_request_hijack(call->request, type, &fd, &received) >= 0)
                 container_attach(container, &request, fd, &received, NULL);
 }

@@ -15,11 +15,10 @@ static int refusal(ApiCall *call, Container *container, ContainerAttach *attach,
 {
         const char *keys = http_request_query(call->request, "detachKeys");
         bool logs = api_query_bool(call, "logs");
-        int r = logs ? container_logs_check(container, error) : container_attach_check(container, error);
+        int r = logs && !api_query_bool(call, "stream") ? 0 : container_attach_check(container, error);
 
-        if (r == 0 && logs && api_query_bool(call, "stream"))
-                return error_set(error, OUTCOME_NOT_IMPLEMENTED,
-                                 "attaching with logs and stream together is not supported by this version of berth");
+        if (r == 0 && logs)
+                r = container_logs_check(container, error);
         if (r == 0 && detach_keys_parse(str_empty(keys) ? DETACH_KEYS_DEFAULT : keys, attach->detach_keys,
                                         &attach->n_detach_keys) < 0)
                 return error_set(error, OUTCOME_BAD_REQUEST, "Invalid detach keys (%s) provided", keys);
@@ -52,7 +51,8 @@ void api_attach_websocket(ApiCall *call)
         }
         if (http_request_websocket(call->request, &fd, &received) < 0)
                 return;
-        if (logs)
+        attach.logs = logs && (attach.standard_output || attach.standard_error);
+        if (logs && !stream)
                 (void) container_logs_websocket(container, &query, text, fd, &received);
         else
                 (void) container_attach_websocket(container, &attach, text, fd, &received, NULL);

@@ -183,6 +183,13 @@ int container_attach(Container *container, const ContainerAttach *attach, int fd
         if (!request)
                 return -ENOMEM;
         container_event_emit(container, "attach", NULL);
+        if (attach->logs && container->status != CONTAINER_CREATED) {
+                int stream_fd;
+                int r = replay_start(container, attach, TAKE_FD(owned), &early, &stream_fd);
+                if (r < 0 || stream_fd < 0)
+                        return r;
+                owned = stream_fd;
+        }
         if (!container_is_running(container)) {
                 int r = keep_pending(container, request, owned);
                 if (r >= 0)

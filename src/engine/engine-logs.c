@@ -4,20 +4,8 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 
-#include "berth/journal.h"
 #include "berth/json.h"
-#include "berth/logfile.h"
-#include "engine-private.h"
-
-typedef struct LogJob {
-        Stream stream;
-        JournalQuery query;
-        char *path; /* of a log in files, owned; NULL: it is in the journal */
-        LogfileFormat format;
-        bool multiplexed, timestamps;
-        char *details; /* "key=value,... " before each line, or NULL */
-        Buffer pending;
-} LogJob;
+#include "engine-logs.h"
 
 #define PENDING_MAX (64u * 1024)
 
@@ -56,7 +44,7 @@ static int write_text(LogJob *job, const JournalLine *line, bool continued, bool
 
 static int write_line(const JournalLine *line, void *userdata)
 {
-        return write_text(userdata, line, false, true);
+        return write_text(userdata, line, false, !line->unfinished);
 }
 
 static int write_record(const LogfileRecord *record, void *userdata)
@@ -80,9 +68,17 @@ static int read_files(LogJob *job)
                                      .standard_error = job->query.standard_error,
                                      .follow = job->query.follow,
                                      .ended_fd = job->query.ended_fd,
-                                     .client_fd = job->query.client_fd };
+                                     .client_fd = job->query.client_fd,
+                                     .ready = job->query.ready };
 
         return logfile_read(&query, write_record, job);
+}
+
+int log_job_write(LogJob *job)
+{
+        int r = job->path ? read_files(job) : journal_read_lines(&job->query, write_line, job);
+
+        return r >= 0 && job->pending.size > 0 ? flush_pending(job) : r;
 }
 
 static int run_logs(void *userdata, int result_fd)
@@ -92,12 +88,8 @@ static int run_logs(void *userdata, int result_fd)
 
         int r = stream_begin(&job->stream);
         if (r >= 0)
-                r = job->path ? read_files(job) : journal_read_lines(&job->query, write_line, job);
-        if (r >= 0 && job->pending.size > 0)
-                r = flush_pending(job);
-        if (r >= 0)
-                r = stream_end(&job->stream);
-        return r;
+                r = log_job_write(job);
+        return r < 0 ? r : stream_end(&job->stream);
 }
 
 /* As Go's url.QueryEscape. */
@@ -162,38 +154,48 @@ int container_logs_check(Container *container, Error *error)
         return 0;
 }
 
+void log_job_init(LogJob *job, Container *container, const ContainerLogs *logs, Stream *stream)
+{
+        const json_t *log = json_object_get(container_host_config(container), "LogConfig");
+
+        *job = (LogJob) { .query = { .container_id = container->id,
+                                     .since_ns = logs->since_ns,
+                                     .until_ns = logs->until_ns,
+                                     .tail = logs->tail,
+                                     .standard_output = logs->standard_output,
+                                     .standard_error = logs->standard_error,
+                                     .follow = logs->follow && container_is_running(container),
+                                     .ended_fd = container->monitor_fd,
+                                     .client_fd = stream->fd },
+                          .multiplexed = !logs->raw && !container_has_terminal(container),
+                          .timestamps = logs->timestamps,
+                          .format = str_equal(json_get_string(log, "Type"), "local") ? LOGFILE_LOCAL : LOGFILE_JSON,
+                          .spool = engine_spool_path(container->engine, container->id),
+                          .path = container_log_path(container),
+                          .details = logs->details ? details_text(container) : NULL };
+        stream_move(&job->stream, stream);
+        job->query.spool_path = job->spool;
+}
+
+void log_job_clear(LogJob *job)
+{
+        stream_clear(&job->stream);
+        buffer_clear(&job->pending);
+        free(job->spool);
+        free(job->path);
+        free(job->details);
+}
+
 int container_logs(Container *container, const ContainerLogs *logs, Stream *stream)
 {
-        CLEANUP_FREE char *spool = engine_spool_path(container->engine, container->id);
-        LogJob job = { .query = { .container_id = container->id,
-                                  .since_ns = logs->since_ns,
-                                  .until_ns = logs->until_ns,
-                                  .tail = logs->tail,
-                                  .standard_output = logs->standard_output,
-                                  .standard_error = logs->standard_error,
-                                  .follow = logs->follow,
-                                  .ended_fd = container->monitor_fd,
-                                  .client_fd = stream->fd,
-                                  .spool_path = spool },
-                       .multiplexed = !logs->raw && !container_has_terminal(container),
-                       .timestamps = logs->timestamps };
+        CLEANUP_LOG_JOB LogJob job = { .stream = STREAM_INIT };
         int keep[2] = { stream->fd, container->monitor_fd };
-
-        if (!container_is_running(container))
-                job.query.follow = false;
-        const json_t *log = json_object_get(container_host_config(container), "LogConfig");
-        job.format = str_equal(json_get_string(log, "Type"), "local") ? LOGFILE_LOCAL : LOGFILE_JSON;
-        job.path = container_log_path(container);
-        job.details = logs->details ? details_text(container) : NULL;
-        stream_move(&job.stream, stream);
         WorkerJob worker = { .run = run_logs,
                              .userdata = &job,
                              .keep_fds = keep,
                              .n_keep_fds = container->monitor_fd >= 0 ? 2 : 1,
                              .detached = true };
-        int r = engine_worker_start(container->engine, &worker);
-        stream_clear(&job.stream);
-        free(job.details);
-        free(job.path);
-        return r;
+
+        log_job_init(&job, container, logs, stream);
+        return engine_worker_start(container->engine, &worker);
 }

@@ -338,6 +338,13 @@ void container_waiters_notify(Container *container, WaitCondition reached);
 void container_waiters_drop(Container *container);
 void wait_restore(Engine *engine, const char *arguments, int fd);
 
+/* engine-replay.c */
+/* A worker gives the client FD, which is taken over, the log, and then what comes by a stream. That stream is the
+ * monitor's, *RET_STREAM_FD then negative, or the caller's, to be attached when the container starts. 0 or negative
+ * errno. */
+int replay_start(Container *container, const ContainerAttach *attach, int fd, const Buffer *received,
+                 int *ret_stream_fd);
+
 /* engine-attach.c */
 int container_send_attaches(Container *container);
 void container_drop_attaches(Container *container);

@@ -98,10 +98,24 @@ static int take_resent(Reader *reader, const JournalResent *resent)
         return take(reader, &resent->message, resent->standard_error, resent->partial, resent->place.before_us);
 }
 
+/* What there is of a line that is not complete. */
+static int take_unfinished(Reader *reader, bool standard_error)
+{
+        Buffer *parts = &reader->parts[standard_error];
+        const JournalLine line = { .data = parts->data,
+                                   .size = parts->size,
+                                   .standard_error = standard_error,
+                                   .unfinished = true,
+                                   .time_ns = reader->part_time[standard_error] * 1000 };
+        int r = parts->size > 0 ? emit(reader, &line) : 0;
+
+        parts->size = 0;
+        return r;
+}
+
 /* What is not complete will not become so any more. */
 static int take_rest(Reader *reader)
 {
-        static const Buffer nothing = {};
         int r = 0;
 
         for (size_t i = 0; r == 0 && i < reader->resents.n; i++) {
@@ -114,8 +128,7 @@ static int take_rest(Reader *reader)
                 r = take_resent(reader, resent);
         }
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(reader->parts); i++)
-                if (reader->parts[i].size > 0)
-                        r = take(reader, &nothing, i == 1, false, reader->part_time[i]);
+                r = take_unfinished(reader, i == 1);
         return r;
 }
 
@@ -350,6 +363,18 @@ int journal_count_since(const char *container_id, int64_t since_us, uint64_t *re
         return r;
 }
 
+/* What is sent from now on has a later time: an entry's is that of its sending. */
+static int settle(JournalQuery *query, void *userdata)
+{
+        int64_t now_us = time_now_ns() / 1000;
+
+        if (query->until_ns == 0)
+                query->until_ns = now_us * 1000;
+        while (time_now_ns() / 1000 == now_us)
+                ;
+        return query->ready(userdata);
+}
+
 int journal_read_lines(const JournalQuery *query, LineFunction line, void *userdata)
 {
         JournalQuery effective = *query;
@@ -367,7 +392,9 @@ int journal_read_lines(const JournalQuery *query, LineFunction line, void *userd
                 return 0;
         /* Where journald does not answer, what is in the journal is still there to be read. */
         (void) journal_barrier();
-        r = journal_open_container(query->container_id, &reader.journal);
+        r = query->ready ? settle(&effective, userdata) : 0;
+        if (r >= 0)
+                r = journal_open_container(query->container_id, &reader.journal);
         /* Before the position is found: from here on, new files are noticed. */
         if (r >= 0 && query->follow)
                 r = MIN(sd_journal_get_fd(reader.journal), 0);

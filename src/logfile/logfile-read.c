@@ -385,6 +385,8 @@ static int read_all(Reader *reader)
                         watch = fd_close(watch);
         }
         r = open_all(reader, &sources);
+        if (r >= 0 && reader->query->ready)
+                r = reader->query->ready(reader->userdata);
         if (r >= 0)
                 r = skip_old(reader, &sources, &first);
         if (r >= 0 && reader->query->tail >= 0)

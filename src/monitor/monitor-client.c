@@ -55,6 +55,7 @@ static int parse_flags(MonitorClient *client, const char *flags)
                 case 'm':
                         client->framed = true;
                         break;
+                case 'h': /* the request's, not the client's */
                 case '-':
                         break;
                 default:
@@ -159,6 +160,19 @@ void monitor_clients_output(MonitorClients *clients, bool error_stream, const ch
         for (size_t i = 0; i < clients->n; i++)
                 if (clients->list[i]->output[error_stream] && !clients->list[i]->hung_up)
                         client_output(clients->list[i], error_stream, data, size, now);
+}
+
+void monitor_clients_output_last(MonitorClients *clients, bool error_stream, const char *data, size_t size, int64_t now)
+{
+        MonitorClient *client = clients->list[clients->n - 1];
+
+        if (size > 0 && client->output[error_stream])
+                client_output(client, error_stream, data, size, now);
+}
+
+void monitor_clients_drop_last(MonitorClients *clients)
+{
+        remove_at(clients, clients->n - 1);
 }
 
 bool monitor_clients_are_behind(const MonitorClients *clients)

@@ -38,6 +38,10 @@ typedef struct MonitorClients {
 int monitor_clients_add(MonitorClients *clients, int fd, const char *flags, const char *keys, bool terminal);
 /* What the client that was added last had sent before. */
 void monitor_clients_early(MonitorClients *clients, const char *data, size_t size, MonitorInput *input);
+/* Output for that one alone. */
+void monitor_clients_output_last(MonitorClients *clients, bool error_stream, const char *data, size_t size,
+                                 int64_t now);
+void monitor_clients_drop_last(MonitorClients *clients);
 void monitor_clients_clear(MonitorClients *clients);
 
 void monitor_clients_output(MonitorClients *clients, bool error_stream, const char *data, size_t size, int64_t now);

@@ -221,6 +221,39 @@ size_t monitor_log_feed(MonitorLog *log, bool error_stream, const char *data, si
         return taken;
 }
 
+int monitor_log_unfinished(const MonitorLog *log, bool error_stream, Buffer *ret_text)
+{
+        const MonitorLine *line = &log->lines[error_stream];
+        const Buffer *text = log->file.path ? &log->file.lines[error_stream].text : &line->text;
+        CLEANUP_BUFFER Buffer copy = {};
+        ssize_t n = 0;
+        int r;
+
+        if (line->memfd < 0) {
+                r = buffer_append(&copy, text->data, text->size);
+        } else {
+                r = buffer_reserve(&copy, line->size);
+                while (r >= 0 && copy.size < line->size) {
+                        n = pread(line->memfd, copy.data + copy.size, line->size - copy.size,
+                                  line->message + (off_t) copy.size);
+                        r = n > 0 ? 0 : -EIO;
+                        copy.size += (size_t) MAX(n, 0);
+                }
+        }
+        if (r < 0)
+                return r;
+        *ret_text = copy;
+        copy = (Buffer) {};
+        return 0;
+}
+
+int monitor_log_push(MonitorLog *log)
+{
+        const MonitorQueue *queue = &log->journal.queue;
+
+        return log->enabled && queue->sent < queue->tail ? monitor_journal_spool(&log->journal) : 0;
+}
+
 bool monitor_log_finish(MonitorLog *log, int64_t now)
 {
         bool finished = true;

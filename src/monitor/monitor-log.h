@@ -48,5 +48,11 @@ size_t monitor_log_feed(MonitorLog *log, bool error_stream, const char *data, si
  * again. */
 bool monitor_log_finish(MonitorLog *log, int64_t now);
 
+/* What a stream has written since its last record. The bytes are the caller's. 0 or negative errno. */
+int monitor_log_unfinished(const MonitorLog *log, bool error_stream, Buffer *ret_text);
+
+/* Puts what was not sent yet where whoever reads the log waits for it. */
+int monitor_log_push(MonitorLog *log);
+
 /* Gives up on what is neither stored nor in the spool, and counts it. */
 void monitor_log_abandon(MonitorLog *log);

@@ -50,6 +50,8 @@ static int init_net(Monitor *monitor, const MonitorOptions *options)
         return 0;
 }
 
+static int join_log(void *userdata);
+
 static void init_file(MonitorFile *file, const MonitorOptions *options)
 {
         monitor_file_init(file, options->log_path,
@@ -76,6 +78,8 @@ int monitor_init(Monitor *monitor, const MonitorOptions *options)
         monitor->input.once = options->stdin_once != 0;
         monitor->requests.listen = (int) options->listen;
         monitor->requests.terminal = (int) options->terminal;
+        monitor->requests.join = join_log;
+        monitor->requests.userdata = monitor;
         monitor->exit.run = options->run;
         monitor_stop_init(&monitor->stop, options);
         r = monitor_log_init(&monitor->log, str_equal(options->log_driver, "journald") ? &fields : NULL,
@@ -139,9 +143,36 @@ static bool output_open(const Monitor *monitor)
         return monitor->output[0] >= 0 || monitor->output[1] >= 0;
 }
 
-static bool may_read(const Monitor *monitor)
+static bool is_held(const Monitor *monitor, int64_t now)
 {
-        return monitor->chunk_taken == monitor->chunk_size && !monitor_clients_are_behind(&monitor->clients);
+        return now < monitor_requests_hold(&monitor->requests);
+}
+
+static bool may_read(const Monitor *monitor, int64_t now)
+{
+        return monitor->chunk_taken == monitor->chunk_size && !monitor_clients_are_behind(&monitor->clients) &&
+               !is_held(monitor, now);
+}
+
+/* For a client that reads the log up to now: what comes behind that, which others have already. */
+static int join_log(void *userdata)
+{
+        Monitor *monitor = userdata;
+        int64_t now = monitor_clock();
+        int r = monitor_log_push(&monitor->log);
+
+        for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(monitor->output); i++) {
+                CLEANUP_BUFFER Buffer text = {};
+
+                r = monitor_log_unfinished(&monitor->log, i == 1, &text);
+                if (r >= 0)
+                        monitor_clients_output_last(&monitor->clients, i == 1, text.data, text.size, now);
+        }
+        if (r >= 0)
+                monitor_clients_output_last(&monitor->clients, monitor->chunk_error_stream,
+                                            monitor->chunk + monitor->chunk_taken,
+                                            monitor->chunk_size - monitor->chunk_taken, now);
+        return r;
 }
 
 static void log_chunk(Monitor *monitor, int64_t now)
@@ -235,7 +266,7 @@ static size_t add(PollSet *set, int fd, short events)
 
 static void fill(PollSet *set, Monitor *monitor, int64_t now)
 {
-        bool readable = may_read(monitor) && now >= monitor->pause_ns;
+        bool readable = may_read(monitor, now) && now >= monitor->pause_ns;
 
         set->n = 0;
         set->process = set->output[0] = set->output[1] = set->input = SIZE_MAX;
@@ -270,7 +301,9 @@ static int64_t next_due(const Monitor *monitor, int64_t now)
         due = MIN(due, monitor_stop_due(&monitor->stop));
         if (monitor->pause_ns > now)
                 due = MIN(due, monitor->pause_ns);
-        if (monitor->ended_ns > 0 && output_open(monitor) && may_read(monitor))
+        if (is_held(monitor, now))
+                due = MIN(due, MIN(monitor_requests_hold(&monitor->requests), now + SEC));
+        if (monitor->ended_ns > 0 && output_open(monitor) && may_read(monitor, now))
                 due = MIN(due, monitor->active_ns + LINGER_NS);
         if (monitor->ended_ns > 0 && monitor_clients_are_behind(&monitor->clients))
                 due = MIN(due, now + SEC);
@@ -308,7 +341,7 @@ static void dispatch(Monitor *monitor, PollSet *set, int64_t now)
 
         if (monitor->log.enabled)
                 monitor_journal_dispatch(&monitor->log.journal, set->fds + set->journal, set->n_journal, now);
-        if (monitor->chunk_taken < monitor->chunk_size)
+        if (monitor->chunk_taken < monitor->chunk_size && !is_held(monitor, now))
                 log_chunk(monitor, now);
         if (came(set, set->input)) {
                 if (monitor->input.pending.size > 0)
@@ -322,7 +355,7 @@ static void dispatch(Monitor *monitor, PollSet *set, int64_t now)
         for (size_t k = 0; k < ARRAY_SIZE(monitor->output); k++) {
                 size_t i = k ^ fair;
 
-                if (came(set, set->output[i]) && monitor->output[i] >= 0 && may_read(monitor))
+                if (came(set, set->output[i]) && monitor->output[i] >= 0 && may_read(monitor, now))
                         read_output(monitor, i, now);
         }
         if (came(set, set->process))
@@ -357,13 +390,13 @@ static bool finish(Monitor *monitor, int64_t now)
         if (monitor->ended_ns == 0)
                 return false;
         /* Silence counts only while it would have been heard. */
-        if (!may_read(monitor))
+        if (!may_read(monitor, now))
                 monitor->active_ns = now;
         if (output_open(monitor) && now - monitor->active_ns >= LINGER_NS)
                 for (size_t i = 0; i < ARRAY_SIZE(monitor->output); i++)
                         close_output(monitor, i);
         monitor_clients_drop_stuck(&monitor->clients, now - CLIENT_PATIENCE_NS);
-        if (output_open(monitor) || monitor->chunk_taken < monitor->chunk_size)
+        if (output_open(monitor) || monitor->chunk_taken < monitor->chunk_size || is_held(monitor, now))
                 return false;
         if (monitor->finished_ns == 0)
                 monitor->finished_ns = now;

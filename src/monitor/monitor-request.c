@@ -12,15 +12,19 @@
 #include "berth/file.h"
 #include "berth/log.h"
 #include "berth/string.h"
+#include "monitor-journal.h"
 #include "monitor-request.h"
 
 #define MESSAGE_MAX (128u * 1024)
 #define WORDS_SIZE_MAX 512
 #define WORDS_MAX 3
 #define FDS_MAX 250
+/* Whoever holds up the container for longer has come to grief. */
+#define HOLD_NS 10000000000LL
 
 typedef struct Context {
         MonitorRequests *requests;
+        MonitorConnection *connection;
         MonitorClients *clients;
         MonitorInput *input;
         int fds[FDS_MAX]; /* came with the message. A handler that keeps one leaves -EBADF */
@@ -40,6 +44,14 @@ static int handle_attach(Context *context, char *const *words)
         if (r < 0)
                 return r;
         context->fds[0] = -EBADF;
+        if (strchr(words[1], 'h')) {
+                r = context->requests->join(context->requests->userdata);
+                if (r < 0) {
+                        monitor_clients_drop_last(context->clients);
+                        return r;
+                }
+                context->connection->hold_ns = monitor_clock() + HOLD_NS;
+        }
         monitor_clients_early(context->clients, context->early, context->n_early, context->input);
         return 0;
 }
@@ -127,14 +139,19 @@ static int split(Context *context, char *message, size_t size)
 }
 
 /* Answers the messages of one connection that wait. False when it has ended. */
-static bool serve_connection(MonitorRequests *requests, MonitorClients *clients, MonitorInput *input, int fd)
+static bool serve_connection(MonitorRequests *requests, MonitorClients *clients, MonitorInput *input,
+                             MonitorConnection *connection)
 {
         static char message[MESSAGE_MAX + 1];
 
         for (;;) {
-                Context context = { .requests = requests, .clients = clients, .input = input, .n_fds = FDS_MAX };
+                Context context = { .requests = requests,
+                                    .connection = connection,
+                                    .clients = clients,
+                                    .input = input,
+                                    .n_fds = FDS_MAX };
                 char answer[32];
-                ssize_t n = socket_recv_fds(fd, message, MESSAGE_MAX, context.fds, &context.n_fds);
+                ssize_t n = socket_recv_fds(connection->fd, message, MESSAGE_MAX, context.fds, &context.n_fds);
                 int r, length;
 
                 if (n == -EAGAIN)
@@ -151,7 +168,7 @@ static bool serve_connection(MonitorRequests *requests, MonitorClients *clients,
                         fd_close(context.fds[i]);
                 length = r < 0 ? snprintf(answer, sizeof(answer), "error %d", -r)
                                : snprintf(answer, sizeof(answer), "ok");
-                if (send(fd, answer, (size_t) length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+                if (send(connection->fd, answer, (size_t) length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
                         return false;
         }
 }
@@ -162,13 +179,22 @@ void monitor_requests_serve(MonitorRequests *requests, MonitorClients *clients, 
 
         while (requests->n < MONITOR_CONNECTIONS_MAX &&
                (fd = accept4(requests->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
-                requests->list[requests->n++] = fd;
+                requests->list[requests->n++] = (MonitorConnection) { .fd = fd };
         for (size_t i = requests->n; i-- > 0;) {
-                if (serve_connection(requests, clients, input, requests->list[i]))
+                if (serve_connection(requests, clients, input, &requests->list[i]))
                         continue;
-                fd_close(requests->list[i]);
+                fd_close(requests->list[i].fd);
                 requests->list[i] = requests->list[--requests->n];
         }
+}
+
+int64_t monitor_requests_hold(const MonitorRequests *requests)
+{
+        int64_t hold_ns = 0;
+
+        for (size_t i = 0; i < requests->n; i++)
+                hold_ns = MAX(hold_ns, requests->list[i].hold_ns);
+        return hold_ns;
 }
 
 size_t monitor_requests_poll(const MonitorRequests *requests, struct pollfd *fds)
@@ -178,13 +204,13 @@ size_t monitor_requests_poll(const MonitorRequests *requests, struct pollfd *fds
         if (requests->listen >= 0 && requests->n < MONITOR_CONNECTIONS_MAX)
                 fds[n++] = (struct pollfd) { .fd = requests->listen, .events = POLLIN };
         for (size_t i = 0; i < requests->n; i++)
-                fds[n++] = (struct pollfd) { .fd = requests->list[i], .events = POLLIN };
+                fds[n++] = (struct pollfd) { .fd = requests->list[i].fd, .events = POLLIN };
         return n;
 }
 
 void monitor_requests_close(MonitorRequests *requests)
 {
         while (requests->n > 0)
-                fd_close(requests->list[--requests->n]);
+                fd_close(requests->list[--requests->n].fd);
         requests->listen = fd_close(requests->listen);
 }

@@ -135,6 +135,47 @@ class Attach(Case):
         stream = self.attach(identifier, stream=None, logs=True)
         self.assertEqual(streams(stream.read_all()), (b"out\n" + UNFINISHED, b"err\n"))
 
+    def test_log_and_stream(self):
+        """What was written before comes first, then what is written from now on."""
+        with self.running("sh", "-c", "echo one; echo bad >&2; read x; echo two; read x; echo three", OpenStdin=True) as identifier:
+            engine.wait_until(lambda: call("GET", f"/containers/{identifier}/logs", stdout=True, stderr=True).body.count(b"\n") == 2)
+            stream = self.attach(identifier, stdin=True, logs=True)
+            self.assertEqual(stream.answer.status, 101)
+            seen = stream.expect(b"one\n")
+            stream.send(b"\n")
+            seen += stream.expect(b"two\n")
+            second = self.attach(identifier, stdin=True, stderr=None, logs=True)
+            earlier = second.expect(b"two\n")
+            second.send(b"\n")
+            self.assertEqual(streams(seen + stream.read_all()), (b"one\ntwo\nthree\n", b"bad\n"))
+            self.assertEqual(streams(earlier + second.read_all()), (b"one\ntwo\nthree\n", b""))
+
+    def test_log_and_stream_of_a_terminal(self):
+        with self.running("sh", "-c", "echo one; read x; echo two", OpenStdin=True, Tty=True) as identifier:
+            engine.wait_until(lambda: b"one" in call("GET", f"/containers/{identifier}/logs", stdout=True).body)
+            stream = self.attach(identifier, stdin=True, logs=True)
+            seen = stream.expect(b"one\r\n")
+            stream.send(b"x\r")
+            self.assertEqual(seen + stream.read_all(), b"one\r\nx\r\ntwo\r\n")
+
+    def test_log_and_stream_of_one_that_does_not_run(self):
+        """Its earlier runs, then its next one."""
+        identifier = create("sh", "-c", "echo run; [ -e /second ] && echo more; touch /second")
+        stream = self.attach(identifier, logs=True)
+        begin(identifier)
+        self.assertEqual(streams(stream.read_all()), (b"run\n", b""))
+        engine.finish(identifier)
+        stream = self.attach(identifier, logs=True)
+        seen = stream.expect(b"run\n")
+        begin(identifier)
+        self.assertEqual(streams(seen + stream.read_all()), (b"run\nrun\nmore\n", b""))
+
+    def test_log_of_those_that_cannot_be_attached(self):
+        with self.running("sleep", "600") as identifier:
+            succeed("POST", f"/containers/{identifier}/pause", status=204)
+            self.refuse(409, "POST", f"/containers/{identifier}/attach", text="is paused", logs=True, **BOTH)
+            succeed("POST", f"/containers/{identifier}/unpause", status=204)
+
 
 class Logs(Case):
     def logs(self, identifier, **query):

@@ -154,6 +154,14 @@ class Attach(Case):
         for text in (b"out\n", b"err\n", b"unfinished"):
             self.assertIn(text, data)
 
+    def test_log_and_stream(self):
+        with self.running("sh", "-c", "echo one; read x; echo two", OpenStdin=True) as identifier:
+            engine.wait_until(lambda: b"one" in call("GET", f"/containers/{identifier}/logs", stdout=True).body)
+            client = self.attach(identifier, logs=True)
+            seen = client.expect(b"one\n")
+            client.send(b"\n")
+            self.assertEqual(seen + client.read_all()[0], b"one\ntwo\n")
+
     def test_refusals(self):
         self.assertEqual(self.attach("nosuch").answer.status, 404)
         identifier = create("cat", OpenStdin=True)

@@ -667,6 +667,68 @@ static void test_journal_slow_and_replaced(void **state)
         assert_non_null(strstr(guard.record, "\"LinesLost\":0}"));
 }
 
+/* Says nothing for a while. */
+static void expect_silence(int fd)
+{
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+
+        assert_int_equal(poll(&p, 1, 400), 0);
+}
+
+/* A client that reads the log itself misses nothing between that and its first output, and gets nothing twice. */
+static void test_joined(void **state)
+{
+        GUARD(.script = "printf 'one\ntw'; read x; printf 'o\nthree\n'; read x; echo four", .open_stdin = true);
+        char data[256];
+        int first, joined;
+
+        (void) state;
+        guard_prepare(&guard);
+        guard_start(&guard);
+        first = attach(&guard, "i", "-");
+        journal_play(&guard, 1);
+        nanosleep(&(struct timespec) { .tv_nsec = 200000000 }, NULL);
+        joined = attach(&guard, "oh", "-");
+        read_until(joined, "tw");
+        assert_int_equal(write(first, "\n", 1), 1);
+        expect_silence(joined);
+        while (journal_take(&guard))
+                ;
+        assert_int_equal(guard.n_lines, 1);
+        guard.request = fd_close(guard.request);
+        read_until(joined, "o\nthree\n");
+        assert_int_equal(write(first, "\n", 1), 1);
+        guard_end(&guard);
+        assert_int_equal(read_all(joined, data, sizeof(data)), 5);
+        assert_string_equal(data, "four\n");
+        assert_line(&guard, 0, 6, "one");
+        assert_line(&guard, 1, 6, "two");
+        assert_line(&guard, 3, 6, "four");
+        close(first);
+        close(joined);
+}
+
+/* Of a line that does not fit into memory, too; and whoever asked and goes astray holds nothing up for good. */
+static void test_joined_and_held(void **state)
+{
+        GUARD(.script = "head -c 100000 /dev/zero | tr '\\0' x; sleep 0.5; echo end");
+        static char data[200000];
+        time_t start = time(NULL);
+        int client;
+
+        (void) state;
+        guard_prepare(&guard);
+        guard_start(&guard);
+        nanosleep(&(struct timespec) { .tv_nsec = 300000000 }, NULL);
+        client = attach(&guard, "oeh", "-");
+        guard_end(&guard);
+        assert_int_equal(read_all(client, data, sizeof(data)), 100004);
+        assert_string_equal(data + 99998, "xxend\n");
+        assert_in_range(time(NULL) - start, 9, 15);
+        assert_int_equal(guard.n_lines, 1);
+        close(client);
+}
+
 static void test_held_open_elsewhere(void **state)
 {
         GUARD(.script = "sleep 30 & echo started; exit 3");
@@ -714,6 +776,8 @@ int main(void)
                 cmocka_unit_test(test_stuck_client_is_given_up),
                 cmocka_unit_test(test_long_lines),
                 cmocka_unit_test(test_journal_slow_and_replaced),
+                cmocka_unit_test(test_joined),
+                cmocka_unit_test(test_joined_and_held),
                 cmocka_unit_test(test_held_open_elsewhere),
                 cmocka_unit_test(test_no_journal_at_all),
         };

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Attaching with the log first and the stream behind it: nothing is lost and nothing comes twice, whatever the moment. Runs
+as root in a booted host."""
+import socket
+import threading
+import time
+import unittest
+
+import engine
+import hosted
+from hosted import call, run, wait_until
+from test_websocket import kill_daemon, translators
+
+NUMBERS = 3000
+# Lines in two writes, so that many a moment is in the middle of one.
+WRITER = f"read x; i=0; while [ $i -lt {NUMBERS} ]; do printf 'line '; printf '%d\\n' $i; i=$((i+1)); done; printf end"
+WANTED = b"".join(b"line %d\n" % i for i in range(NUMBERS)) + b"end"
+OPTIONS = {"stream": 1, "stdout": 1, "stderr": 1, "logs": 1}
+
+
+class Replays(unittest.TestCase):
+    def setUp(self):
+        hosted.load_images()
+        hosted.remove_all()
+        self.addCleanup(hosted.remove_all)
+
+    def attach(self, name, **more):
+        stream = engine.Stream("POST", f"/containers/{name}/attach", upgrade=True, server=hosted.BERTH, seconds=60, **{**OPTIONS, **more})
+        self.assertEqual(stream.answer.status, 101, stream.answer.body)
+        self.addCleanup(stream.socket.close)
+        return stream
+
+    def at_any_moment(self, terminal, *options):
+        run("docker", "run", "-di", "--name", "writer", *(("-t",) if terminal else ()), *options, "busybox", "sh", "-c", WRITER)
+        begin = self.attach("writer", stdin=1, logs=None)
+        begin.send(b"\n")
+        threading.Thread(target=begin.read_all, daemon=True).start()
+        found = []
+
+        def read(stream):
+            found.append(stream.read_all())
+        readers = []
+        while run("docker", "inspect", "-f", "{{.State.Running}}", "writer") == "true\n" and len(readers) < 40:
+            try:
+                stream = self.attach("writer")
+            except AssertionError:
+                break  # it has just ended
+            readers.append(threading.Thread(target=read, args=(stream,)))
+            readers[-1].start()
+            time.sleep(0.02)
+        for reader in readers:
+            reader.join(120)
+        self.assertGreater(len(found), 3)
+        for data in found:
+            text = data.replace(b"\r\n", b"\n") if terminal else engine.streams(data)[0]
+            if terminal:
+                text = text[text.index(b"line 0"):]  # behind the echo of what was typed
+            self.assertEqual(text[-2000:], WANTED[-2000:])
+            self.assertTrue(text == WANTED, f"{len(text)} bytes instead of {len(WANTED)}")
+        run("docker", "rm", "-f", "writer")
+
+    def test_journal(self):
+        self.at_any_moment(False)
+
+    def test_files(self):
+        self.at_any_moment(False, "--log-driver", "json-file")
+        self.at_any_moment(False, "--log-driver", "local")
+
+    def test_terminal(self):
+        self.at_any_moment(True)
+        self.at_any_moment(True, "--log-driver", "json-file")
+
+    def test_a_client_that_reads_late(self):
+        """What is written while the log is on its way waits for it, and the container does not."""
+        run("docker", "run", "-di", "--name", "writer", "busybox", "sh", "-c", "seq 1 200000; read x; seq 200001 210000; touch /done; cat")
+        wait_until(lambda: run("docker", "logs", "--tail", "1", "writer") == "200000\n", 60, "a long log", 0.5)
+        stream = self.attach("writer", stdin=1)
+        time.sleep(1)
+        begin = self.attach("writer", stdin=1, logs=None)
+        begin.send(b"\n")
+        begin.socket.close()
+        wait_until(lambda: "/done" in run("docker", "diff", "writer"), 30, "the container's own work")
+        stream.end_input()
+        run("docker", "kill", "writer")
+        self.assertEqual(engine.streams(stream.read_all())[0].split(), [b"%d" % i for i in range(1, 210001)])
+
+    def test_over_the_daemons_death(self):
+        run("docker", "run", "--name", "cat", "-i", "busybox", "cat", data=b"first\n")
+        stream = self.attach("cat", stdin=1)
+        stream.expect(b"first\n")
+        kill_daemon()
+        run("docker", "start", "cat")
+        stream.send(b"second\n")
+        stream.expect(b"second\n")
+        kill_daemon()
+        stream.send(b"third\n")
+        stream.expect(b"third\n")
+        again = self.attach("cat")
+        self.assertEqual(engine.streams(again.expect(b"third\n"))[0], b"first\nsecond\nthird\n")
+
+    def test_input_alone_and_nothing_is_left(self):
+        run("docker", "run", "-di", "--name", "cat", "busybox", "cat")
+        before = translators()
+        stream = self.attach("cat", stdin=1)
+        stream.send(b"hello\n")
+        stream.expect(b"hello\n")
+        wait_until(lambda: len(translators() - before) == 1, 30, "one process")
+        stream.socket.close()
+        wait_until(lambda: not translators() - before, 30, "none")
+        self.assertEqual(run("docker", "inspect", "-f", "{{.State.Running}}", "cat"), "true\n")
+
+    def test_a_monitor_is_not_held_up(self):
+        """By somebody who asks for what was before, and says no more."""
+        identifier = run("docker", "run", "-di", "--name", "cat", "busybox", "cat").strip()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as request:
+            request.connect(f"{hosted.RUNTIME}/{identifier}/monitor.sock")
+            ours, theirs = socket.socketpair()
+            socket.send_fds(request, [b"attach hoe -"], [theirs.fileno()])
+            self.assertEqual(request.recv(64), b"ok")
+            stream = self.attach("cat", stdin=1, logs=None)
+            begin = time.monotonic()
+            stream.send(b"hello\n")
+            stream.expect(b"hello\n")
+            self.assertGreater(time.monotonic() - begin, 7)
+            self.assertEqual(ours.recv(64), b"hello\n")
+            ours.close()
+            theirs.close()
+
+    def test_where_no_log_is_kept(self):
+        run("docker", "run", "-di", "--name", "cat", "--log-driver", "none", "busybox", "cat")
+        answer = call("POST", "/containers/cat/attach?logs=1&stream=1&stdout=1")
+        self.assertEqual(answer.status, 501)
+        self.assertEqual(answer.message(), "configured logging driver does not support reading")
+
+
+if __name__ == "__main__":
+    unittest.main()
