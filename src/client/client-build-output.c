@@ -80,32 +80,28 @@ bool client_build_output_is_stdout(const BuildOutput *output)
         return output->kind != BUILD_OUTPUT_IMAGE && str_equal(output->destination, "-");
 }
 
-/* --- Archives ----------------------------------------------------------------------------------------------------- */
+/* --- The archive of a container's files --------------------------------------------------------------------------- */
 
-static int save(Client *client, const char *target, const char *path, Error *error)
+/* The archive as it comes, less the mark that an engine puts into every container's tree. What stands before an entry's
+ * own header is held back until that is there. */
+typedef struct Files {
+        HttpClient *http; /* borrowed */
+        Buffer held, out;
+        int64_t left;    /* of content that is passed on as it is, whole blocks */
+        bool describing; /* it is that of what stands before a header */
+} Files;
+
+static void files_clear(Files *files)
 {
-        HttpClientRequest request = { .method = "GET", .target = target };
-        CLEANUP_HTTP_CLIENT HttpClient *http = NULL;
-        CLEANUP_CLOSE int file = -EBADF;
-        int r = client_open(client, &request, &http, error), fd = STDOUT_FILENO;
-
-        if (r == 0 && !str_equal(path, "-")) {
-                file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-                if (file < 0)
-                        return error_set(error, OUTCOME_FAILED, "open %s: %s", path, strerror(errno));
-                fd = file;
-        }
-        return r == 0 ? client_copy_body(client, http, fd, error) : r;
+        buffer_clear(&files->held);
+        buffer_clear(&files->out);
 }
 
-/* --- Files -------------------------------------------------------------------------------------------------------- */
-
-static ssize_t read_body(void *userdata, void *data, size_t size)
+static ssize_t read_body(HttpClient *http, void *data, size_t size)
 {
-        HttpClient *http = userdata;
         Buffer *body = http_client_body(http);
 
-        while (body->size == 0 && !http_client_complete(http)) {
+        while (body->size < size && !http_client_complete(http)) {
                 int r = http_client_step(http);
 
                 if (r < 0)
@@ -117,21 +113,137 @@ static ssize_t read_body(void *userdata, void *data, size_t size)
         return (ssize_t) n;
 }
 
-static int unpack(Client *client, const char *target, const char *directory, Error *error)
+/* The size in a header, or in the record of what stands before it. */
+static int64_t content_size(const Files *files, const char header[static TAR_BLOCK])
 {
-        HttpClientRequest request = { .method = "GET", .target = target };
-        CLEANUP_HTTP_CLIENT HttpClient *http = NULL;
-        TarReader reader = { .read = read_body };
+        const char *record = files->held.size > 0 ? memmem(files->held.data, files->held.size, " size=", 6) : NULL;
+        char field[13] = "";
+
+        memcpy(field, header + 124, 12);
+        return record ? strtoll(record + 6, NULL, 10) : strtoll(field, NULL, 8);
+}
+
+static int take_header(Files *files, const char header[static TAR_BLOCK])
+{
+        char type = header[156];
+        int64_t size = content_size(files, header);
+
+        files->describing = type == 'x' || type == 'g' || type == 'L' || type == 'K';
+        files->left = (size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
+        if (strncmp(header, ".dockerenv", 100) == 0 && size == 0) {
+                files->held.size = 0;
+                return 0;
+        }
+        int r = buffer_append(&files->held, header, TAR_BLOCK);
+        if (r < 0 || files->describing)
+                return r;
+        r = buffer_append(&files->out, files->held.data, files->held.size);
+        files->held.size = 0;
+        return r;
+}
+
+static ssize_t read_files(void *userdata, void *data, size_t size)
+{
+        Files *files = userdata;
+        char block[TAR_BLOCK];
+
+        while (files->out.size == 0) {
+                ssize_t n = read_body(files->http, block, sizeof(block));
+                int r;
+
+                if (n < (ssize_t) sizeof(block))
+                        return MIN(n, 0);
+                if (files->left > 0) {
+                        r = buffer_append(files->describing ? &files->held : &files->out, block, sizeof(block));
+                        files->left -= TAR_BLOCK;
+                } else
+                        r = take_header(files, block);
+                if (r < 0)
+                        return r;
+        }
+        size_t n = MIN(size, files->out.size);
+        memcpy(data, files->out.data, n);
+        buffer_consume(&files->out, n);
+        return (ssize_t) n;
+}
+
+/* Into a directory. TarRead wants all that it asks for. */
+static ssize_t read_all(void *userdata, void *data, size_t size)
+{
+        size_t done = 0;
+
+        while (done < size) {
+                ssize_t n = read_files(userdata, (char *) data + done, size - done);
+                if (n <= 0)
+                        return n < 0 ? n : (ssize_t) done;
+                done += (size_t) n;
+        }
+        return (ssize_t) done;
+}
+
+static int unpack(Files *files, const char *directory, Error *error)
+{
+        TarReader reader = { .read = read_all, .userdata = files };
         ClientUnpack into = { .directory = directory };
         int r = path_make_directories(directory, 0755);
 
         if (r < 0)
                 return error_set(error, OUTCOME_FAILED, "cannot make %s: %s", directory, strerror(-r));
-        r = client_open(client, &request, &http, error);
+        return client_unpack(&into, &reader, error);
+}
+
+/* --- Files that are archives -------------------------------------------------------------------------------------- */
+
+static int open_file(const char *path, int *ret_file, Error *error)
+{
+        *ret_file = str_equal(path, "-") ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+                                         : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+        return *ret_file < 0 ? error_set(error, OUTCOME_FAILED, "open %s: %s", path, strerror(errno)) : 0;
+}
+
+static int write_tar(Client *client, Files *files, const char *path, Error *error)
+{
+        CLEANUP_CLOSE int file = -EBADF;
+        char piece[65536];
+        int r = open_file(path, &file, error);
+        ssize_t n;
+
+        while (r == 0 && (n = read_files(files, piece, sizeof(piece))) != 0) {
+                if (n < 0)
+                        return client_transport_error(client, (int) n, error);
+                if (fd_write_all(file, piece, (size_t) n) < 0)
+                        return error_set(error, OUTCOME_FAILED, "write %s: %s", path, strerror(errno));
+        }
+        return r;
+}
+
+static int save(Client *client, const char *target, const char *path, Error *error)
+{
+        HttpClientRequest request = { .method = "GET", .target = target };
+        CLEANUP_HTTP_CLIENT HttpClient *http = NULL;
+        CLEANUP_CLOSE int file = -EBADF;
+        int r = client_open(client, &request, &http, error);
+
+        if (r == 0)
+                r = open_file(path, &file, error);
+        return r == 0 ? client_copy_body(client, http, file, error) : r;
+}
+
+/* --- The container ------------------------------------------------------------------------------------------------ */
+
+static int export(Client *client, const BuildOutput *output, const char *id, Error *error)
+{
+        CLEANUP_BUFFER Buffer target = target_make("containers", id, "export");
+        HttpClientRequest request = { .method = "GET", .target = target.data };
+        CLEANUP_HTTP_CLIENT HttpClient *http = NULL;
+        CLEANUP(files_clear) Files files = {};
+        int r = client_open(client, &request, &http, error);
+
+        files.http = http;
         if (r != 0)
                 return r;
-        reader.userdata = http;
-        return client_unpack(&into, &reader, error);
+        return output->kind == BUILD_OUTPUT_TAR ? write_tar(client, &files, output->destination, error)
+                                                : unpack(&files, output->destination, error);
 }
 
 static int create(Client *client, const char *image, char **ret_id, Error *error)
@@ -153,11 +265,9 @@ static int write_files(Client *client, const BuildOutput *output, const char *im
 
         if (r != 0)
                 return r;
-        CLEANUP_BUFFER Buffer export = target_make("containers", id, "export"),
-                              removal = target_make("containers", id, "");
+        CLEANUP_BUFFER Buffer removal = target_make("containers", id, "");
         CLEANUP_REPLY ClientReply reply = {};
-        r = output->kind == BUILD_OUTPUT_TAR ? save(client, export.data, output->destination, error)
-                                             : unpack(client, export.data, output->destination, error);
+        r = export(client, output, id, error);
         target_add(&removal, "force", "1");
         int removed = client_call(client, "DELETE", removal.data, NULL, &reply, &failure);
         if (removed != 0)

@@ -72,9 +72,11 @@ static int run_squash(void *userdata, int result_fd, json_t **ret, Error *error)
                 r = base_fd = work_open_image(job->work, job->staging, job->base, "base", error);
         if (r < 0)
                 return r;
-        if (mkdirat(job->staging_fd, "upper", 0755) < 0)
-                return -errno;
-        upper_fd = openat(job->staging_fd, "upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        /* By its path: links are made within one mount only, and this namespace has mounts of its own. */
+        CLEANUP_FREE char *upper = path_join(job->staging, "upper");
+        if (!upper || mkdir(upper, 0755) < 0)
+                return upper ? -errno : -ENOMEM;
+        upper_fd = open(upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (upper_fd < 0)
                 return -errno;
         engine_worker_raise_files();

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shutil
+import stat
 import subprocess
 import tarfile
 import tempfile
@@ -75,19 +76,18 @@ class Options(unittest.TestCase):
     def test_squash(self):
         """The same files and configuration in one layer upon the base's."""
         self.write("context/file", "f")
-        for client in CLIENTS:
-            self.build(client, self.ODD, "-t", "long:1")
-            self.build(client, self.ODD, "--target", "base", "-t", "base:1")
-            text = self.build(client, self.ODD, "--squash", "-t", "short:1")
-            self.assertIn("Using cache", text)
-            base, short, full = layers_of("base:1"), layers_of("short:1"), layers_of("long:1")
-            self.assertEqual((short[:-1], len(full)), (base, len(base) + 5))
-            self.assertEqual(tree_of("short:1"), tree_of("long:1"))
-            self.assertEqual(trees.inspect("short:1")["Config"], trees.inspect("long:1")["Config"])
-            history = hosted.call("GET", "/images/short:1/history").json()
-            merged = "merge " + trees.inspect("long:1")["Id"]
-            self.assertTrue(history[0]["Comment"].startswith(merged), history[0])
-            self.assertEqual([entry["Size"] for entry in history[1:7]], [0] * 6)
+        self.build("berth", self.ODD, "-t", "long:1")
+        self.build("berth", self.ODD, "--target", "base", "-t", "base:1")
+        text = self.build("berth", self.ODD, "--squash", "-t", "short:1")
+        self.assertIn("Using cache", text)
+        base, short, full = layers_of("base:1"), layers_of("short:1"), layers_of("long:1")
+        self.assertEqual((short[:-1], len(full)), (base, len(base) + 5))
+        self.assertEqual(tree_of("short:1"), tree_of("long:1"))
+        self.assertEqual(trees.inspect("short:1")["Config"], trees.inspect("long:1")["Config"])
+        history = hosted.call("GET", "/images/short:1/history").json()
+        merged = "merge " + trees.inspect("long:1")["Id"]
+        self.assertTrue(history[0]["Comment"].startswith(merged), history[0])
+        self.assertEqual([entry["Size"] for entry in history[1:7]], [0] * 6)
         top = os.path.dirname(trees.layer_tree("short:1"))
         names = set(os.listdir(top + "/fs/d"))
         self.assertLessEqual({"again", "sub", "two", "one"}, names)
@@ -117,6 +117,7 @@ class Options(unittest.TestCase):
             run("docker", "builder", "prune", "-af")
             run("docker", "load", "-i", "/tmp/source.tar")
             self.assertNotIn("Using cache", self.build(client, dockerfile.format(3)))
+            run("docker", "builder", "prune", "-af")
             text = self.build(client, dockerfile.format(2), "--cache-from", "source:1", "-t", "again:1")
             self.assertEqual(text.count("Using cache"), 3)
             self.assertEqual(layers_of("again:1")[:-1], layers_of("source:1")[:-1])
@@ -155,7 +156,8 @@ class Options(unittest.TestCase):
         self.write("root/etc/a", "a")
         self.build("berth", "FROM tree\nLABEL a=b\n",
                    "--build-context", f"tree={self.top}/root", "-t", "tree:1")
-        self.assertEqual([path for path, entry in tree_of("tree:1").items() if entry[0] == tarfile.REGTYPE], ["etc/a"])
+        self.assertEqual([path for path, entry in tree_of("tree:1").items() if entry[0] == tarfile.REGTYPE],
+                         [".dockerenv", "etc/a"])
 
     def test_a_context_comes_before_a_stage(self):
         self.write("more/a", "context")
@@ -218,7 +220,9 @@ class Options(unittest.TestCase):
             for digest in images[0]["RootFS"]["Layers"][-4:]:
                 for directory, names, files in os.walk(f"{trees.LAYERS}/{digest[7:27]}/fs"):
                     for name in names + files:
-                        self.assertLessEqual(os.lstat(os.path.join(directory, name)).st_mtime, 1000000000, name)
+                        st = os.lstat(os.path.join(directory, name))
+                        if not stat.S_ISCHR(st.st_mode):
+                            self.assertLessEqual(st.st_mtime, 1000000000, name)
             self.assertEqual(tree_of("epoch:1")["d/old"][4], 5)
 
     # --- the cache ---

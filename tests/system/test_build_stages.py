@@ -107,7 +107,8 @@ class Stages(unittest.TestCase):
         (self.context / "Dockerfile").write_text(dockerfile)
         with subprocess.Popen(("berth", "build", str(self.context)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
             hosted.wait_until(lambda: len(run("docker", "ps", "-q").split()) == 2, 20, "two steps", 0.1)
-            worker, = run("pgrep", "-P", hosted.daemon_pid()).split()
+            self.addCleanup(client.kill)
+            worker, = run("pgrep", "-x", "-P", hosted.daemon_pid(), "berthd").split()
             os.kill(int(run("pgrep", "-P", worker).split()[1]), 9)
             text = client.communicate(timeout=30)[0].decode()
         self.assertEqual((client.returncode, "ended early" in text), (1, True), text)
