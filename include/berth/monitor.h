@@ -66,7 +66,7 @@
  * exit.json, written durably (staged, synced, renamed) when the container has ended, the clients have all its output,
  * and the journal or the spool has all of its lines:
  *   {"Run":N,"ExitCode":0-255 (128 + signal where one ended it),"OOMKilled":bool,"FinishedAt":"RFC 3339 with ns",
- *    "LinesLost":N}
+ *    "LinesLost":N,"Stopped":bool (systemd has stopped the scope)}
  * Then the monitor connects to --notify, sends MONITOR_NOTIFY_REQUEST for its container, and ends without waiting for
  * the answer. Where lines are in the spool it goes on until they are with the journal, leaves the emptied spool file to
  * the engine, sends the request again, and ends then. MONITOR_LEAVE_SIGNAL makes it end before that, with the rest in

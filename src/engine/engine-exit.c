@@ -52,9 +52,11 @@ static void read_exit_record(Container *container)
         CLEANUP_JSON json_t *record = NULL;
         int64_t finished;
 
+        container->scope_stopped = false;
         if (path && json_read_at(AT_FDCWD, path, &record) >= 0 && json_get_int(record, "Run", -1) == container->run) {
                 container->exit_code = (int) json_get_int(record, "ExitCode", KILLED_EXIT_CODE);
                 container->oom_killed = json_get_bool(record, "OOMKilled");
+                container->scope_stopped = json_get_bool(record, "Stopped");
                 const char *text = json_get_string(record, "FinishedAt");
                 container->finished_ns = text && time_parse_rfc3339(text, &finished) >= 0 ? finished : time_now_ns();
                 return;

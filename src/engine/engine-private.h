@@ -87,6 +87,7 @@ struct Container {
         /* See engine-restart.c. */
         bool restarting;        /* the run is over, and the next one due */
         bool restart_cancelled; /* the present run was stopped or killed by hand */
+        bool scope_stopped;     /* how the last run ended: systemd stopped its scope */
         bool manually_stopped;  /* so was the last run that was, until a start by hand */
         int64_t restart_count, restart_pause_us;
         sd_event_source *restart_timer;

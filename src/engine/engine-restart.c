@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Restart policies. The end of a run decides: either it was the last, or the container is "restarting" until a timer
  * starts it again, 100 ms later, doubling to a minute, and 100 ms again after a run of ten seconds. A stop or a kill
- * takes the next start back.
+ * takes the next start back; so does systemd where it stops the scope, at shutdown or by "systemctl stop", until the
+ * next boot.
  *
  * While a restart is due the process stays; should it be killed, an empty file <exec root>/restarting/ID says to the
  * next one that the start is still owed. What a policy says about a boot is engine-autostart.c's. The count, the pause
@@ -159,7 +160,8 @@ static int begin(Container *container, int64_t pause_us)
 
 bool container_restart_decide(Container *container)
 {
-        bool cancelled = container->restart_cancelled || container->removing || container->engine->booting;
+        bool cancelled = container->restart_cancelled || container->removing || container->engine->booting ||
+                         container->scope_stopped;
         int64_t pause_us = container->restart_pause_us;
 
         if (container_restart_policy(container) == RESTART_NO || cancelled || !LIST_EMPTY(&container->stops))

@@ -41,9 +41,11 @@ int monitor_exit_write(const MonitorExit *exit, const char *directory)
         if (fd < 0)
                 return -errno;
         length = snprintf(text, sizeof(text),
-                          "{\"Run\":%lld,\"ExitCode\":%d,\"OOMKilled\":%s,\"FinishedAt\":\"%s\",\"LinesLost\":%llu}\n",
+                          "{\"Run\":%lld,\"ExitCode\":%d,\"OOMKilled\":%s,\"FinishedAt\":\"%s\",\"LinesLost\":%llu,"
+                          "\"Stopped\":%s}\n",
                           (long long) exit->run, exit->code, exit->oom_killed ? "true" : "false",
-                          time_format_rfc3339(exit->finished_ns, finished), (unsigned long long) exit->lines_lost);
+                          time_format_rfc3339(exit->finished_ns, finished), (unsigned long long) exit->lines_lost,
+                          exit->stopped ? "true" : "false");
         return file_replace_at(fd, MONITOR_EXIT_RECORD, text, (size_t) length, 0600);
 }
 

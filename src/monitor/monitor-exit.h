@@ -12,6 +12,7 @@ typedef struct MonitorExit {
         bool oom_killed;
         int64_t finished_ns; /* since the epoch */
         uint64_t lines_lost;
+        bool stopped; /* by systemd, with the scope */
 } MonitorExit;
 
 /* What waitid(2) said as a shell's status: 128 and the signal's number where a signal ended it. */

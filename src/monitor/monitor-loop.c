@@ -421,5 +421,6 @@ int monitor_run(Monitor *monitor)
         }
         monitor_log_abandon(&monitor->log);
         monitor->exit.lines_lost = monitor->log.lost;
+        monitor->exit.stopped = monitor_stop_has_begun(&monitor->stop);
         return 0;
 }

@@ -25,6 +25,11 @@ void monitor_stop_init(MonitorStop *stop, const MonitorOptions *options);
 /* The container's first process is behind PIDFD. */
 void monitor_stop_begin(MonitorStop *stop, int pidfd, int64_t now);
 
+static inline bool monitor_stop_has_begun(const MonitorStop *stop)
+{
+        return stop->kill_ns != 0;
+}
+
 /* After each wait: begins a stop that was asked for, and ends one whose time is up. PIDFD is negative once the first
  * process has ended. */
 void monitor_stop_dispatch(MonitorStop *stop, int pidfd, int64_t now);

@@ -41,13 +41,35 @@ class Units(unittest.TestCase):
         script = "trap 'sleep 2; exit 5' USR1; while :; do sleep 0.1; done"
         run("docker", "run", "-d", "--name", "own", "--stop-signal", "USR1", "--stop-timeout", "20", "busybox", "sh", "-c", script)
         run("docker", "run", "-d", "--name", "deaf", "--stop-timeout", "1", "busybox", "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
+        run("docker", "run", "-d", "--name", "always", "--restart", "always", "busybox", "sh", "-c", "trap 'exit 4' TERM; while :; do sleep 0.1; done")
+        run("docker", "run", "-d", "--name", "paused", "busybox", "sh", "-c", "trap 'exit 6' TERM; while :; do sleep 0.1; done")
+        run("docker", "run", "-d", "--name", "killed", "--stop-signal", "KILL", "busybox", "sleep", "1000")
+        # The signal is for the first process alone.
+        run("docker", "run", "-d", "--name", "parent", "-v", "/srv:/srv", "busybox", "sh", "-c",
+            "(trap 'touch /srv/told' TERM; while :; do sleep 0.1; done) & trap 'sleep 1; exit 7' TERM; while :; do sleep 0.1; done")
         time.sleep(0.5)
-        for name, code in (("own", 5), ("deaf", 137)):
+        run("docker", "pause", "paused")
+        for name, code in (("own", 5), ("deaf", 137), ("always", 4), ("paused", 6), ("killed", 137), ("parent", 7)):
             begin = time.monotonic()
             run("systemctl", "stop", run("berth", "unit", name).strip())
             self.assertLess(time.monotonic() - begin, 10, name)
             wait_until(lambda: json.loads(run("docker", "inspect", name))[0]["State"]["Status"] == "exited")
             self.assertEqual(json.loads(run("docker", "inspect", name))[0]["State"]["ExitCode"], code, name)
+        self.assertFalse(os.path.exists("/srv/told"))
+        time.sleep(1)
+        self.assertEqual(run("docker", "inspect", "-f", "{{.State.Status}} {{.RestartCount}}", "always"), "exited 0\n")
+        run("docker", "start", "always")
+        run("docker", "exec", "always", "kill", "-TERM", "1")
+        wait_until(lambda: run("docker", "inspect", "-f", "{{.State.Status}} {{.RestartCount}}", "always") == "running 1\n")
+
+    def test_stop_by_systemd_without_the_daemon(self):
+        """As at shutdown, where nobody may be there to see it."""
+        run("docker", "run", "-d", "--name", "deaf", "--stop-timeout", "1", "busybox", "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
+        unit = run("berth", "unit", "deaf").strip()
+        run("systemctl", "stop", "berth.socket", "berth.service", status=None)
+        run("systemctl", "stop", unit)
+        run("systemctl", "start", "berth.socket")
+        self.assertEqual(run("docker", "inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "deaf"), "exited 137\n")
 
     def test_daemon_reload(self):
         names = [f"kept{i}" for i in range(5)]

@@ -368,7 +368,7 @@ static void test_lines_and_status(void **state)
         }
         assert_int_equal(output, 3);
         assert_non_null(strstr(guard.record, "{\"Run\":7,\"ExitCode\":42,\"OOMKilled\":false,\"FinishedAt\":\"20"));
-        assert_non_null(strstr(guard.record, "\"LinesLost\":0}"));
+        assert_non_null(strstr(guard.record, "\"LinesLost\":0,\"Stopped\":false}"));
 }
 
 static void test_killed_and_out_of_memory(void **state)
@@ -664,7 +664,7 @@ static void test_journal_slow_and_replaced(void **state)
                         next++;
         }
         assert_int_equal(next, 30000);
-        assert_non_null(strstr(guard.record, "\"LinesLost\":0}"));
+        assert_non_null(strstr(guard.record, "\"LinesLost\":0,\"Stopped\":false}"));
 }
 
 /* Says nothing for a while. */
