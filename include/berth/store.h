@@ -101,6 +101,8 @@ typedef struct StoreUsers {
         /* The full ID of a container that uses the image, running or not as asked; NULL where there is none.
          * Borrowed. */
         const char *(*container)(const char *image_id, bool running, void *userdata);
+        /* Is told what happens to images, in Docker's words for its events: "untag" or "delete". LABELS may be NULL. */
+        void (*happened)(const char *action, const char *image_id, const json_t *labels, void *userdata);
         void *userdata;
 } StoreUsers;
 

@@ -36,10 +36,27 @@ static const char *find_user(const char *image_id, bool running, void *userdata)
         return NULL;
 }
 
+static void emit_removal(const char *action, const char *image_id, const json_t *labels, void *userdata)
+{
+        json_t *attributes = labels ? json_copy((json_t *) labels) : json_object();
+
+        if (attributes)
+                json_set_string(attributes, "name", image_id);
+        engine_event_emit(userdata, "image", action, image_id, attributes);
+}
+
 StoreUsers engine_image_users(Engine *engine)
 {
         engine_ensure_all(engine);
         return (StoreUsers) { .count = count_users, .container = find_user, .userdata = engine };
+}
+
+StoreUsers engine_image_removal(Engine *engine)
+{
+        StoreUsers users = engine_image_users(engine);
+
+        users.happened = emit_removal;
+        return users;
 }
 
 static int64_t count_listed(const char *image_id, void *userdata)
@@ -117,21 +134,6 @@ int engine_image_tag(Engine *engine, const char *name, const char *repository, c
         return r;
 }
 
-void images_removed_emit(Engine *engine, const char *id, const json_t *list)
-{
-        json_t *item;
-        size_t i;
-
-        json_array_foreach((json_t *) list, i, item) {
-                const char *deleted = json_get_string(item, "Deleted");
-
-                if (deleted)
-                        image_event_emit(engine, "delete", deleted, deleted);
-                else if (id)
-                        image_event_emit(engine, "untag", id, id);
-        }
-}
-
 void engine_forget_images(Engine *engine)
 {
         if (!store_has_hidden(engine->store))
@@ -145,13 +147,8 @@ void engine_forget_images(Engine *engine)
 
 int engine_image_remove(Engine *engine, const char *name, bool force, bool no_prune, json_t **ret_list, Error *error)
 {
-        StoreUsers users = engine_image_users(engine);
-        CLEANUP_FREE char *id = NULL;
-        (void) store_resolve(engine->store, name, &id, NULL);
+        StoreUsers users = engine_image_removal(engine);
         int r = store_delete(engine->store, name, force, !no_prune, &users, ret_list, error);
-
-        if (r == 0)
-                images_removed_emit(engine, id, *ret_list);
 
         engine_sweep(engine);
         return r;

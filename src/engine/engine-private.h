@@ -494,10 +494,9 @@ void engine_thaw_leftovers(Engine *engine);
 /* engine-image.c: an import's name (NULL: none) and configuration, both owned by the caller */
 int engine_import_prepare(const ImageImport *import, char **ret_reference, json_t **ret_config, Error *error);
 
-/* engine-image.c: what the store may ask of containers */
-/* The events of a removal, of which LIST is the answer and ID the image it was asked for. */
-void images_removed_emit(Engine *engine, const char *id, const json_t *list);
+/* engine-image.c: what the store may ask of containers / with the events of a removal */
 StoreUsers engine_image_users(Engine *engine);
+StoreUsers engine_image_removal(Engine *engine);
 /* Removes the rest of images that were removed by force, once no container is made of them. */
 void engine_forget_images(Engine *engine);
 

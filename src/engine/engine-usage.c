@@ -55,14 +55,10 @@ static int prune_turn(sd_event_source *source, void *userdata)
                 return 0;
         }
         /* What is used, or went meanwhile, stays or is gone. */
-        StoreUsers users = engine_image_users(prune->engine);
-        CLEANUP_FREE char *id = NULL;
+        StoreUsers users = engine_image_removal(prune->engine);
         const char *name = prune->names[prune->next++];
-        (void) store_resolve(prune->engine->store, name, &id, NULL);
-        if (store_delete(prune->engine->store, name, false, true, &users, &items, &error) == 0) {
-                images_removed_emit(prune->engine, id, items);
+        if (store_delete(prune->engine->store, name, false, true, &users, &items, &error) == 0)
                 json_array_extend(prune->deleted, items);
-        }
         return 0;
 }
 

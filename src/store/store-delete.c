@@ -125,11 +125,25 @@ static int add_untagged(Delete *delete, const json_t *names)
         return 0;
 }
 
-/* Removes names, and tells of them. */
-static int untag(Delete *delete, const char *id, const json_t *names)
+static void tell(const Delete *delete, const char *action, const char *id, const json_t *labels)
 {
-        int r = json_array_size(names) > 0 ? store_removal_note(delete->store, id, false, names) : 0;
+        if (delete->users && delete->users->happened)
+                delete->users->happened(action, id, labels, delete->users->userdata);
+}
 
+/* Removes names, and tells of the first so many of them. */
+static int untag(Delete *delete, const char *id, const json_t *names, size_t told)
+{
+        json_t *record;
+        int r = 0;
+
+        if (json_array_size(names) == 0)
+                return 0;
+        r = store_index_record(delete->store, store_index_find(delete->store, id), &record);
+        if (r >= 0)
+                r = store_removal_note(delete->store, id, false, names);
+        for (size_t i = 0; r >= 0 && i < MIN(told, json_array_size(names)); i++)
+                tell(delete, "untag", id, json_get_object(record, "Labels"));
         return r < 0 ? r : add_untagged(delete, names);
 }
 
@@ -185,9 +199,11 @@ static int remove_image(Delete *delete, const char *id, char **ret_parent)
                         return -ENOMEM;
         }
         names = json_copy(store_references_of(delete->store, id));
-        r = untag(delete, id, names);
+        r = untag(delete, id, names, SIZE_MAX);
         if (r >= 0)
                 r = used ? hide_image(delete, id) : store_removal_note(delete->store, id, true, none);
+        if (r >= 0)
+                tell(delete, "delete", id, NULL);
         if (r >= 0 && json_array_append_new(delete->items, json_pack("{s:s}", "Deleted", id)) < 0)
                 r = -ENOMEM;
         if (r >= 0)
@@ -316,7 +332,7 @@ static int delete_by_reference(Delete *delete, const char *name, const char *key
                         name, container, store_digest_hex(id));
         r = names_with(store_references_of(delete->store, id), key, names);
         if (r >= 0)
-                r = untag(delete, id, names);
+                r = untag(delete, id, names, 1);
         if (r < 0)
                 return r;
         if (json_array_size(store_references_of(delete->store, id)) > 0)
@@ -335,7 +351,7 @@ static int delete_by_id(Delete *delete, const char *id)
                 if (r != 0)
                         return r;
                 names = json_copy(store_references_of(delete->store, id));
-                r = untag(delete, id, names);
+                r = untag(delete, id, names, SIZE_MAX);
                 if (r < 0)
                         return r;
         }

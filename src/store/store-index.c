@@ -254,25 +254,43 @@ int store_references_load(Store *store)
         return r;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+        return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+/* Sorted: in this order they are shown and go. */
+static int sort_references(Store *store)
+{
+        size_t n = 0, count = json_object_size(store->references);
+        const char **names CLEANUP_FREE = calloc(count + 1, sizeof(*names));
+        json_t *by_image CLEANUP_JSON = json_object(), *value;
+        const char *name;
+
+        if (!names || !by_image)
+                return -ENOMEM;
+        json_object_foreach(store->references, name, value)
+                names[n++] = name;
+        qsort(names, n, sizeof(*names), compare_names);
+        for (size_t i = 0; i < n; i++) {
+                const char *id = json_get_string_or(store->references, names[i], "");
+                json_t *list = json_object_get(by_image, id);
+
+                if (!list) {
+                        list = json_array();
+                        if (json_object_set_new(by_image, id, list) < 0)
+                                return -ENOMEM;
+                }
+                if (json_array_append_new(list, json_string(names[i])) < 0)
+                        return -ENOMEM;
+        }
+        store->by_image = TAKE_PTR(by_image);
+        return 0;
+}
+
 json_t *store_references_of(Store *store, const char *id)
 {
-        const char *reference;
-        json_t *value;
-
-        if (!store->by_image) {
-                store->by_image = json_object();
-                json_object_foreach(store->references, reference, value) {
-                        const char *image_id = json_string_value(value);
-                        json_t *list = image_id ? json_object_get(store->by_image, image_id) : NULL;
-
-                        if (image_id && !list) {
-                                list = json_array();
-                                (void) json_object_set_new(store->by_image, image_id, list);
-                        }
-                        (void) json_array_append_new(list, json_string(reference));
-                }
-        }
-        return json_object_get(store->by_image, id);
+        return store->by_image || sort_references(store) == 0 ? json_object_get(store->by_image, id) : NULL;
 }
 
 int store_references_replace(Store *store, json_t *references)

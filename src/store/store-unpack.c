@@ -182,6 +182,7 @@ static int make_symlink(Unpack *unpack, const char *name, const StoreTarEntry *e
 {
         if (symlinkat(entry->link, unpack->tree.parent_fd, name) < 0)
                 return -errno;
+        unpack->result.size += (int64_t) strlen(entry->link);
         return store_apply_to_name(unpack->tree.parent_fd, name, entry);
 }
 
@@ -246,6 +247,8 @@ static int replace_entry(Unpack *unpack, const char *path, const StoreTarEntry *
                         return 0;
         }
         r = store_tree_displace(&unpack->tree, name, &st);
+        if (r >= 0 && (S_ISLNK(st.st_mode) || (S_ISREG(st.st_mode) && st.st_nlink == 1)))
+                unpack->result.size -= st.st_size;
         if (r >= 0)
                 r = make_entry(unpack, name, entry);
         if (r >= 0 && store_tree_is_whiteout(&st) && entry->type == '5') {

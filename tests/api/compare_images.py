@@ -47,7 +47,9 @@ STEPS = image_archive([PREFIX + "steps:1"], [{"x": b"step"}, {"y": b"steps"}], C
     {"created": "2024-05-06T07:08:09Z", "created_by": "one", "comment": "first"},
     {"created": "2024-05-06T07:08:10Z", "created_by": "two", "empty_layer": True},
     {"created": "2024-05-06T07:08:11Z", "created_by": "three", "author": "me"}])
-ALL = (ONE, TWO, LOOSE, EMPTY, STEPS)
+# Links take as many bytes as the path that they lead to, and what hides something takes none.
+LINKS = image_archive([PREFIX + "links:1"], [{"x": b"one", "link": "seven77"}, {".wh.x": b"", "link": b"above"}], CONFIG)
+ALL = (ONE, TWO, LOOSE, EMPTY, STEPS, LINKS)
 ID = ONE[1]
 HEX = ID[7:]
 ZERO = "0" * 64
@@ -192,7 +194,7 @@ class Images(unittest.TestCase):
     def test_targets(self):
         for repository, tag in TARGETS:
             self.request(f"tag {repository} {tag}", "POST", f"/images/{PREFIX}two/tag", repo=repository, tag=tag)
-            self.request(f"tags after {repository} {tag}", "GET", f"/images/{PREFIX}two/json", change=lambda value: sorted(value["RepoTags"]))
+            self.request(f"tags after {repository} {tag}", "GET", f"/images/{PREFIX}two/json", change=lambda value: value["RepoTags"])
 
     def listed(self, value):
         if isinstance(value, dict):
@@ -211,7 +213,8 @@ class Images(unittest.TestCase):
         for filters in FILTERS:
             if "dangling" not in filters:
                 filters = {**filters, "dangling": ["true"]}
-            if filters["dangling"] != ["false"] and filters["dangling"] != {"true": False}:
+            # Of two that are refused dockerd names one at random.
+            if filters["dangling"] != ["false"] and filters["dangling"] != {"true": False} and not {"before", "since"} <= filters.keys():
                 self.request(f"prune {json.dumps(filters)}", "POST", "/images/prune", filters=filters)
 
     def test_prune(self):

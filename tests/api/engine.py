@@ -249,13 +249,17 @@ def streams(data):
 # --- Images made here: docker-archive, one layer a dictionary of names and contents ----------------------------------
 
 def layer_tar(files):
+    """FILES: name to content; a text is where a symbolic link leads."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
-            entry.size = len(content)
             entry.mtime = 1700000000
-            tar.addfile(entry, io.BytesIO(content))
+            if isinstance(content, str):
+                entry.type, entry.linkname = tarfile.SYMTYPE, content
+            else:
+                entry.size = len(content)
+            tar.addfile(entry, None if isinstance(content, str) else io.BytesIO(content))
     return buffer.getvalue()
 
 
