@@ -10,23 +10,26 @@
 
 #define DESCRIPTION_COLUMNS 45
 
-/* As JSON the answers to yes-or-no questions are words, in tables they are marks. */
+/* In a row that is printed whole as JSON the answers to yes-or-no questions are words, elsewhere they are marks. */
+static const char *mark(bool yes, bool words)
+{
+        return words ? yes ? "true" : "false" : yes ? "[OK]" : "";
+}
+
 static void add_row(ClientRows *rows, const json_t *item, bool truncate, bool words)
 {
         CLEANUP_FREE char *text = client_must(strdup(json_get_string_or(item, "description", ""))), *shown = NULL;
         CLEANUP_FREE char *stars = client_must(str_printf("%lld", (long long) json_get_int(item, "star_count", 0)));
-        bool official = json_get_bool(item, "is_official");
 
         for (char *c = text; *c; c++)
                 if (*c == '\n' || *c == '\r')
                         *c = ' ';
         shown = client_must(truncate ? text_ellipsis(text, DESCRIPTION_COLUMNS) : strdup(text));
         client_rows_add(rows,
-                        json_pack("{s:s,s:s,s:s,s:s}", "Description", shown, "IsOfficial",
-                                  words      ? official ? "true" : "false"
-                                  : official ? "[OK]"
-                                             : "",
-                                  "Name", json_get_string_or(item, "name", ""), "StarCount", stars),
+                        json_pack("{s:s,s:s,s:s,s:s,s:s}", "Description", shown, "IsAutomated",
+                                  mark(json_get_bool(item, "is_automated"), words), "IsOfficial",
+                                  mark(json_get_bool(item, "is_official"), words), "Name",
+                                  json_get_string_or(item, "name", ""), "StarCount", stars),
                         json_object());
 }
 
@@ -34,8 +37,8 @@ static int run_search(Client *client, const ClientArguments *arguments)
 {
         CLEANUP_JSON json_t *filters = client_filters(client_value(arguments, "filter")->list);
         CLEANUP_JSON json_t *headings =
-                client_must(json_pack("{s:s,s:s,s:s,s:s}", "Description", "DESCRIPTION", "IsOfficial", "OFFICIAL",
-                                      "Name", "NAME", "StarCount", "STARS"));
+                client_must(json_pack("{s:s,s:s,s:s,s:s,s:s}", "Description", "DESCRIPTION", "IsAutomated", "AUTOMATED",
+                                      "IsOfficial", "OFFICIAL", "Name", "NAME", "StarCount", "STARS"));
         CLEANUP_FREE char *headers = client_auth_header(arguments->words[0]);
         const ClientValue *limit = client_value(arguments, "limit");
         CLEANUP_BUFFER Buffer target = {};
@@ -43,7 +46,8 @@ static int run_search(Client *client, const ClientArguments *arguments)
         CLEANUP_ROWS ClientRows rows = {};
         CLEANUP_ERROR Error error = {};
         HttpClientRequest request = { .method = "GET", .headers = headers };
-        bool words = strstr(client_string(arguments, "format"), "json") != NULL;
+        const char *format = client_string(arguments, "format");
+        bool words = strcmp(format, "json") == 0 || strstr(format, "{{json .}}");
         json_t *item;
         size_t i;
 
@@ -57,8 +61,8 @@ static int run_search(Client *client, const ClientArguments *arguments)
         json_array_foreach(reply.json, i, item) {
                 add_row(&rows, item, !client_flag(arguments, "no-trunc"), words);
         }
-        return client_rows_print(&rows, client_string(arguments, "format"),
-                                 "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}", headings);
+        return client_rows_print(&rows, format, "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}",
+                                 headings);
 }
 
 static const ClientOption search_options[] = {

@@ -43,12 +43,18 @@ static int bool_filter(const json_t *filters, const char *name, bool *ret_given,
 {
         CLEANUP_JSON json_t *values = filter_values(filters, name);
         const char *first = json_string_value(json_array_get(values, 0));
+        CLEANUP_BUFFER Buffer all = { 0 };
+        json_t *value;
+        size_t i;
 
         *ret_given = json_object_get(filters, name);
         *ret = false;
-        if (*ret_given && (json_array_size(values) != 1 || !first || !parse_bool(first, ret)))
-                return error_set(error, OUTCOME_BAD_REQUEST, "invalid filter '%s=[%s]'", name, first ?: "");
-        return 0;
+        if (!*ret_given || (json_array_size(values) == 1 && first && parse_bool(first, ret)))
+                return 0;
+        json_array_foreach(values, i, value)
+                if (buffer_printf(&all, "%s%s", i > 0 ? " " : "=[", json_string_value(value) ?: "") < 0)
+                        return -ENOMEM;
+        return error_set(error, OUTCOME_BAD_REQUEST, "invalid filter '%s%s%s'", name, all.data ?: "", i > 0 ? "]" : "");
 }
 
 static int stars_filter(const json_t *filters, int64_t *ret, Error *error)
