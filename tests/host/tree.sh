@@ -69,7 +69,7 @@ packages() {
     test)
         profile='base' packages
         client_package
-        printf '%s\n' docker.io docker-registry crun skopeo git iputils-ping tmux
+        printf '%s\n' docker.io docker-registry crun skopeo git iputils-ping tmux systemd-container
         ;;
     compose)
         profile='test' packages
