@@ -97,6 +97,7 @@ check 'system: clients for Node.js and Python' bash tests/system/node.sh
 check 'api: Berth and dockerd on one host' bash tests/api/run.sh
 check 'sanitized system: containers on a booted systemd host' env SAN=1 bash tests/system/run.sh test_containers.py
 check 'sanitized api: Berth' env SAN=1 bash tests/api/run.sh --berth
+check 'reboot of a QEMU host' bash tests/system/vm.sh reboot
 check 'power cuts of a QEMU host' bash tests/system/power_cuts.sh
 if ((failed == 0 && passed > 0)); then
     printf 'check: ok, %d passed\n' "$passed"

@@ -91,3 +91,16 @@ int mount_namespace_enter(int more);
 /* Makes the mount that ROOT_FD is open on the root of the present mount namespace and detaches the old one. PROPAGATION
  * (MS_..., 0 for none) is what the new root gets. */
 int mount_root_pivot(int root_fd, unsigned long propagation, bool read_only);
+
+/* Whether the file system that the directory is on can limit what a directory takes. */
+bool mount_quota_supported(const char *path);
+
+/* From now on what is made in the directory, which is empty, takes no more than BYTES together. */
+int mount_quota_set(const char *path, uint64_t bytes);
+
+/* What is made in the directory, which is empty, counts as if it were made in OTHER, on the same file system; that
+ * there is no limit for OTHER is success. */
+int mount_quota_join(const char *path, const char *other);
+
+/* Forgets the limit of a directory that is going to be removed, where it has one. */
+int mount_quota_clear(const char *path);

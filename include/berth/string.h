@@ -35,6 +35,9 @@ char *str_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Whole-string decimal to integer within [min, max]: 0, -EINVAL or -ERANGE. *ret is set on success only. */
 int str_to_int64(const char *s, int64_t min, int64_t max, int64_t *ret);
 
+/* "10g", "1.5 MB": a size in bytes, each unit being STEP (1000 or 1024) times the one before. 0 or -EINVAL. */
+int str_to_size(const char *text, int64_t step, int64_t *ret);
+
 /* Docker's truth of a query value: false for "", "0", "no", "false", "none" (any case), true for anything else. */
 bool str_to_bool(const char *s);
 

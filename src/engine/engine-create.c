@@ -6,6 +6,7 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "berth/log.h"
+#include "berth/mount.h"
 #include "berth/runtime.h"
 #include "berth/spec.h"
 #include "engine-cdi.h"
@@ -367,19 +368,32 @@ static int check_joins(Creation *creation, Error *error)
         return joins_check(creation->engine, creation->host_config, error);
 }
 
-/* Every one of them would be a file of the host's. */
+/* What the container may write, or 0. The options were looked at when it was created. */
+static uint64_t storage_size(const json_t *host)
+{
+        const char *text = json_get_string(json_object_get(host, "StorageOpt"), "size");
+        int64_t size = 0;
+
+        return text && str_to_size(text, 1024, &size) >= 0 ? (uint64_t) size : 0;
+}
+
 static int check_storage(Creation *creation, Error *error)
 {
         const json_t *options = json_object_get(creation->host_config, "StorageOpt");
         const char *key;
+        const char *size = json_get_string(options, "size");
+        int64_t number;
         json_t *value;
 
+        if (size && !mount_quota_supported(creation->engine->container_root))
+                return error_set(error, OUTCOME_FAILED,
+                                 "--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
         json_object_foreach((json_t *) options, key, value) {
                 if (!str_equal(key, "size"))
                         return error_set(error, OUTCOME_FAILED, "Unknown option %s", key);
-                return error_set(error, OUTCOME_FAILED,
-                                 "--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
         }
+        if (size && str_to_size(size, 1024, &number) < 0)
+                return error_set(error, OUTCOME_FAILED, "invalid size: '%s'", size);
         return 0;
 }
 
@@ -520,6 +534,17 @@ static int make_environment_mark(const Container *container)
         return fd < 0 ? -errno : 0;
 }
 
+static int limit_storage(const Container *container)
+{
+        CLEANUP_FREE char *upper = container_path(container, "upper"), *work = container_path(container, "work");
+        uint64_t size = storage_size(container_host_config(container));
+
+        if (size == 0)
+                return 0;
+        int r = upper && work ? mount_quota_set(upper, size) : -ENOMEM;
+        return r < 0 ? r : mount_quota_join(work, upper);
+}
+
 static int make_container_directories(const Container *container)
 {
         static const struct {
@@ -534,7 +559,8 @@ static int make_container_directories(const Container *container)
                 if (mkdir(path, directories[i].mode) < 0)
                         return -errno;
         }
-        return make_environment_mark(container);
+        int r = limit_storage(container);
+        return r < 0 ? r : make_environment_mark(container);
 }
 
 static int make_container(Creation *creation, Container **ret_container, Error *error)

@@ -52,33 +52,6 @@ static bool is_among(const char *const *options, const char *name)
         return *options != NULL;
 }
 
-/* A size in units of a thousand or 1024 bytes. */
-static int parse_size(const char *text, int64_t step, int64_t *ret)
-{
-        static const char units[] = "bkmgtp";
-        char *end;
-        double value = isdigit((unsigned char) *text) ? strtod(text, &end) : -1;
-        const char *unit;
-
-        if (value < 0)
-                return -EINVAL;
-        if (*end == ' ')
-                end++;
-        unit = *end ? strchr(units, tolower((unsigned char) *end)) : units;
-        if (!unit)
-                return -EINVAL;
-        if (*end)
-                end++;
-        if (unit > units && tolower((unsigned char) *end) == 'b')
-                end++;
-        for (; unit > units; unit--)
-                value *= (double) step;
-        if (*end || value >= 9e18)
-                return -EINVAL;
-        *ret = (int64_t) value;
-        return 0;
-}
-
 static int refuse(Error *error, const char *what, const char *text)
 {
         return error_set(error, OUTCOME_BAD_REQUEST, "failed to initialize logging driver: %s%s", what, text);
@@ -122,7 +95,7 @@ static int read_size(const Driver *driver, const char *text, int64_t *ret, Error
 
         if (!text)
                 return 0;
-        if (parse_size(text, 1000, ret) < 0)
+        if (str_to_size(text, 1000, ret) < 0)
                 return refuse_value(driver, "max-size", problem ? problem : "", text, error);
         if (*ret > 0)
                 return 0;
@@ -188,7 +161,7 @@ static int check_mode(const Driver *driver, const json_t *options, json_t *warni
         if (size && waits)
                 return error_set(error, OUTCOME_BAD_REQUEST,
                                  "logger: max-buffer-size option is only supported with 'mode=non-blocking'");
-        if (size && parse_size(size, 1024, &bytes) < 0)
+        if (size && str_to_size(size, 1024, &bytes) < 0)
                 return error_set(error, OUTCOME_BAD_REQUEST, "error parsing option max-buffer-size: invalid size: '%s'",
                                  size);
         if (waits || !driver->path)
@@ -206,7 +179,7 @@ int64_t container_log_buffer(const json_t *log)
 
         if (!str_equal(json_get_string(options, "mode"), "non-blocking"))
                 return -1;
-        return size && parse_size(size, 1024, &bytes) < 0 ? BUFFER_SIZE : bytes;
+        return size && str_to_size(size, 1024, &bytes) < 0 ? BUFFER_SIZE : bytes;
 }
 
 int container_log_check(const json_t *log, json_t *warnings, Error *error)

@@ -376,7 +376,7 @@ static int check_volumes(Points *points)
                                           .options = json_object_get(point, "DriverOptions") };
                 if (!str_equal(json_get_string(point, "Type"), "volume") || json_get_bool(point, "Inherited"))
                         continue;
-                int r = volume_check(&request, points->error);
+                int r = volume_check(points->engine, &request, points->error);
                 if (r > 0) {
                         CLEANUP_FREE char *prefix = str_printf("create %s", request.name ? request.name : "volume");
                         return prefix ? error_prefix(points->error, prefix) : -ENOMEM;

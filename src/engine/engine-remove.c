@@ -8,6 +8,7 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "berth/log.h"
+#include "berth/mount.h"
 #include "engine-volume-private.h"
 
 typedef struct RemoveRequest {
@@ -19,9 +20,10 @@ typedef struct RemoveRequest {
 static int remove_now(Container *container)
 {
         CLEANUP_FREE char *record = container_path(container, CONTAINER_RECORD),
-                          *directory = container_path(container, NULL);
-        if (!record || !directory)
+                          *directory = container_path(container, NULL), *upper = container_path(container, "upper");
+        if (!record || !directory || !upper)
                 return -ENOMEM;
+        (void) mount_quota_clear(upper);
         if (unlink(record) < 0 && errno != ENOENT)
                 return -errno;
         container_release_name(container, container->name);

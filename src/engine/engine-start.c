@@ -17,6 +17,7 @@
 #include "berth/json.h"
 #include "berth/log.h"
 #include "berth/monitor.h"
+#include "berth/mount.h"
 #include "berth/runtime.h"
 #include "berth/spec.h"
 #include "engine-cdi.h"
@@ -103,7 +104,8 @@ static int prepare_directories(StartPlan *plan)
                 return -ENOMEM;
         /* A discarded overlay marks its work directory, which then can't be mounted again: a restart gets a new one. */
         if (container_auto_remove(plan->container) && plan->container->run > 1 &&
-            (path_remove_tree_at(AT_FDCWD, plan->work) < 0 || mkdir(plan->work, 0700) < 0))
+            (path_remove_tree_at(AT_FDCWD, plan->work) < 0 || mkdir(plan->work, 0700) < 0 ||
+             mount_quota_join(plan->work, plan->upper) < 0))
                 return -EIO;
         if ((mkdir(runtime, 0711) < 0 && errno != EEXIST) || (mkdir(plan->rootfs, 0755) < 0 && errno != EEXIST))
                 return -errno;

@@ -31,7 +31,7 @@ typedef struct VolumeRequest {
 } VolumeRequest;
 
 /* Whether it could be made. Messages are without "create NAME: ". */
-int volume_check(const VolumeRequest *request, Error *error);
+int volume_check(const Engine *engine, const VolumeRequest *request, Error *error);
 
 /* Makes it, or finds it where it is there already. The record is a new reference. */
 int volume_create(Engine *engine, const VolumeRequest *request, json_t **ret_record, Error *error);

@@ -8,6 +8,7 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "berth/log.h"
+#include "berth/mount.h"
 #include "engine-volume-private.h"
 
 static const char name_characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
@@ -48,18 +49,18 @@ static int check_name(const char *name, Error *error)
         return 0;
 }
 
-static int check_size(const char *text, Error *error)
+static int check_size(const Engine *engine, const char *text, Error *error)
 {
-        char *end = NULL;
-        double number = strtod(text, &end);
+        int64_t size;
 
-        if (end == text || number < 0 || (*end && !strchr("bkmgtpBKMGTP", *end)) ||
-            (*end && end[1] && !str_equal(end + 1, "b") && !str_equal(end + 1, "B") && !str_equal(end + 1, "iB")))
+        if (str_to_size(text, 1024, &size) < 0)
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid size: '%s'", text);
-        return number > 0 ? error_set(error, OUTCOME_BAD_REQUEST, "quota size requested but no quota support") : 0;
+        return size == 0 || mount_quota_supported(engine->volume_root)
+                       ? 0
+                       : error_set(error, OUTCOME_BAD_REQUEST, "quota size requested but no quota support");
 }
 
-static int check_options(const json_t *options, Error *error)
+static int check_options(const Engine *engine, const json_t *options, Error *error)
 {
         const char *key;
         json_t *value;
@@ -78,16 +79,16 @@ static int check_options(const json_t *options, Error *error)
                             str_empty(json_get_string(options, driver_options[i].needs[j])))
                                 return error_set(error, OUTCOME_BAD_REQUEST, "missing required option: \"%s\"",
                                                  driver_options[i].needs[j]);
-        return json_get_string(options, "size") ? check_size(json_get_string(options, "size"), error) : 0;
+        return json_get_string(options, "size") ? check_size(engine, json_get_string(options, "size"), error) : 0;
 }
 
-int volume_check(const VolumeRequest *request, Error *error)
+int volume_check(const Engine *engine, const VolumeRequest *request, Error *error)
 {
         if (!str_empty(request->driver) && !str_equal(request->driver, VOLUME_DRIVER))
                 return error_set(error, OUTCOME_NOT_FOUND, "error looking up volume plugin %s: plugin \"%s\" not found",
                                  request->driver, request->driver);
         int r = str_empty(request->name) ? 0 : check_name(request->name, error);
-        return r != 0 ? r : check_options(request->options, error);
+        return r != 0 ? r : check_options(engine, request->options, error);
 }
 
 /* --- Finding ------------------------------------------------------------------------------------------------------ */
@@ -196,6 +197,17 @@ static char *trash_path(const Engine *engine)
         return id_generate(id) < 0 ? NULL : str_printf("%s/%s/%s", engine->volume_root, VOLUME_TRASH, id);
 }
 
+/* The volume's own size, as far as it has one. */
+static int limit_size(const char *data, const json_t *record)
+{
+        const char *text = json_get_string(json_object_get(record, "Options"), "size");
+        int64_t size = 0;
+
+        if (text)
+                (void) str_to_size(text, 1024, &size);
+        return size > 0 ? mount_quota_set(data, (uint64_t) size) : 0;
+}
+
 /* Makes the whole directory aside, and renames it. */
 static int make_directory(const Engine *engine, const char *name, const json_t *record)
 {
@@ -210,6 +222,8 @@ static int make_directory(const Engine *engine, const char *name, const json_t *
         int r = fd < 0 ? -errno : 0;
         if (r >= 0 && (fchmod(fd, 0711) < 0 || mkdir(data, 0755) < 0 || chmod(data, 0755) < 0))
                 r = -errno;
+        if (r >= 0)
+                r = limit_size(data, record);
         if (r >= 0)
                 r = json_write_at(fd, VOLUME_RECORD, record, 0600);
         if (r >= 0 && rename(staged, final) < 0)
@@ -232,7 +246,7 @@ int volume_create(Engine *engine, const VolumeRequest *request, json_t **ret_rec
         prefix = str_printf("create %s", name);
         if (!prefix)
                 return -ENOMEM;
-        r = volume_check(request, error);
+        r = volume_check(engine, request, error);
         if (r > 0)
                 return error_prefix(error, prefix);
         if (r == 0)
@@ -312,6 +326,9 @@ static int remove_directory(Engine *engine, const char *name)
         int r = volume_unmount(engine, name);
         if (r < 0)
                 return r;
+        CLEANUP_FREE char *data = path_join(path, VOLUME_DATA);
+        if (data)
+                (void) mount_quota_clear(data);
         if (rename(path, trash) < 0)
                 return -errno;
         r = sync_directory(engine->volume_root);

@@ -46,6 +46,34 @@ int str_to_int64(const char *s, int64_t min, int64_t max, int64_t *ret)
         return 0;
 }
 
+int str_to_size(const char *text, int64_t step, int64_t *ret)
+{
+        static const char units[] = "bkmgtp";
+        char *end;
+        double value = isdigit((unsigned char) *text) ? strtod(text, &end) : -1;
+        const char *unit;
+
+        if (value < 0)
+                return -EINVAL;
+        if (*end == ' ')
+                end++;
+        unit = *end ? strchr(units, tolower((unsigned char) *end)) : units;
+        if (!unit)
+                return -EINVAL;
+        if (*end)
+                end++;
+        if (unit > units && tolower((unsigned char) end[0]) == 'i' && tolower((unsigned char) end[1]) == 'b')
+                end++;
+        if (unit > units && tolower((unsigned char) *end) == 'b')
+                end++;
+        for (; unit > units; unit--)
+                value *= (double) step;
+        if (*end || value >= 9e18)
+                return -EINVAL;
+        *ret = (int64_t) value;
+        return 0;
+}
+
 bool str_to_bool(const char *s)
 {
         static const char *const falses[] = { "", "0", "no", "false", "none" };

@@ -46,7 +46,7 @@ CREATE = {
     "--restart": HERE + "test_restart", "--rm": HERE + "test_rm", "--runtime": "test_options.py:test_runtimes",
     "--security-opt": EFFECTS, "--shm-size": EFFECTS, "--stop-signal": HERE + "test_stop",
     "--stop-timeout": HERE + "test_stop",
-    "--storage-opt": "- the hosts' disks have no quotas of projects: refused, test_options.py:test_refusals",
+    "--storage-opt": "vm_limits.py:test_storage_size",
     "--sysctl": EFFECTS, "--tmpfs": EFFECTS, "--tty": HERE + "test_terminal", "--ulimit": EFFECTS, "--user": EFFECTS,
     "--userns": EFFECTS, "--uts": EFFECTS, "--volume": EFFECTS, "--volume-driver": HERE + "test_volume_driver",
     "--volumes-from": "test_volumes.py:test_volumes_from", "--workdir": EFFECTS,

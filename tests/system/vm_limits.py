@@ -57,6 +57,9 @@ def read_number(path):
 class Limits(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
+        # A disk with quotas of projects.
+        os.makedirs("/var/lib/berth", exist_ok=True)
+        run("mount", "-o", "prjquota", "/dev/disk/by-id/virtio-data", "/var/lib/berth")
         run("systemd-sysusers")
         run("systemd-tmpfiles", "--create", "berth.conf")
         run("systemctl", "daemon-reload")
@@ -103,6 +106,40 @@ class Limits(unittest.TestCase):
         text = run("docker", "events", "--since", since, "--until", f"{time.time() + 1:.0f}", "--filter", "container=dying")
         actions = [line.split()[2] for line in text.splitlines() if line.split()[1] == "container"]
         self.assertEqual([action for action in actions if action in ("oom", "die")], ["oom", "die"])
+
+    def test_storage_size(self):
+        fill = "dd if=/dev/zero of=%s/big bs=1M count=40 2>/dev/null; ls -l %s/big | awk '{print $5}'"
+
+        def filled(name, path=""):
+            return int(run("docker", "exec", name, "sh", "-c", fill % (path, path)))
+        run("docker", "volume", "create", "--opt", "size=10m", "small")
+        self.addCleanup(run, "docker", "volume", "rm", "small")
+        run("docker", "run", "-d", "--name", "limited", "--storage-opt", "size=20m", "-v", "small:/small", "busybox", "sleep", "1000")
+        run("docker", "run", "-d", "--name", "other", "--storage-opt", "size=30M", "busybox", "sleep", "1000")
+        run("docker", "run", "-d", "--name", "free", "busybox", "sleep", "1000")
+        self.assertEqual(run("docker", "exec", "limited", "df", "-k", "/").split()[8], "20480")
+        self.assertTrue(20 * MEBI < filled("other") <= 30 * MEBI)
+        self.assertEqual(filled("free"), 40 * MEBI)
+        for _ in range(2):
+            self.assertLessEqual(filled("limited"), 20 * MEBI)
+            self.assertGreater(filled("limited"), 15 * MEBI)
+            run("docker", "restart", "-t", "0", "limited")
+        self.assertTrue(5 * MEBI < filled("limited", "/small") <= 10 * MEBI)
+        run("docker", "exec", "limited", "rm", "/big")
+        self.assertEqual(run("docker", "exec", "limited", "sh", "-c", "echo all >>/etc/passwd; tail -n 1 /etc/passwd"), "all\n")
+
+    def test_storage_size_of_one_that_is_removed_at_its_end(self):
+        """Its work directory is a new one in each run, and a file of the image is still moved up."""
+        run("docker", "run", "-d", "--rm", "--name", "fleeting", "--storage-opt", "size=20m", "busybox", "sleep", "1000")
+        run("docker", "restart", "-t", "0", "fleeting")
+        self.assertEqual(run("docker", "exec", "fleeting", "sh", "-c", "echo all >>/etc/passwd; tail -n 1 /etc/passwd"), "all\n")
+        size = int(run("docker", "exec", "fleeting", "sh", "-c", "dd if=/dev/zero of=/big bs=1M count=40 2>/dev/null; stat -c %s /big"))
+        self.assertTrue(15 * MEBI < size <= 20 * MEBI, size)
+
+    def test_storage_size_refused(self):
+        for value, text in (("size=much", "invalid size: 'much'"), ("odd=1", "Unknown option odd")):
+            result = subprocess.run(["docker", "create", "--storage-opt", value, "busybox"], capture_output=True, check=False)
+            self.assertIn(text, result.stderr.decode())
 
     def test_daemon_reload(self):
         """What systemd writes again on a reload is what was there."""
