@@ -106,8 +106,9 @@ class TestSearch(unittest.TestCase):
         # In which order dockerd names them is a matter of chance.
         two = hosted.call("GET", f"/v1.45/images/search?term={HERE}/x&filters=" + urllib.parse.quote('{"is-official":["true","false"]}'))
         self.assertEqual((two.status, two.message()), (400, "invalid filter 'is-official=[true false]'"))
-        for query in ("limit=101", "limit=-1"):
-            self.assertEqual(self.both(f"term={HERE}/x&{query}")[0], 400, query)
+        self.assertEqual(self.both(f"term={HERE}/x&limit=101")[0], 400)
+        # Here dockerd answers with nothing.
+        self.assertEqual(hosted.call("GET", f"/v1.45/images/search?term={HERE}/x&limit=-1").status, 400)
         self.assertEqual(self.both(f"term=http://{HERE}/x")[0], 400)
 
     def test_broken_index(self):
