@@ -18,9 +18,9 @@
  * the caller. IGNORE, which may be NULL, is what the context leaves out. OUTCOME_BAD_REQUEST where there are none. */
 int build_find_sources(int root_fd, const json_t *step, char ***ret_paths, Error *error);
 
-/* A digest ("file:HEX", "dir:HEX", "multi:HEX") of the sources' names, kinds, modes, contents and attributes; times and
- * owners do not count. With "Inline" files counted in. A source that the step's "Fetched" ({"URL": path}) names is
- * below FETCHED_FD, which is negative where there are none. */
+/* A digest ("file:HEX", "dir:HEX", "multi:HEX") of the sources' names, kinds, modes, contents and attributes; times do
+ * not count, and owners only of what is copied from a stage or an image. With "Inline" files counted in. A source that
+ * the step's "Fetched" ({"URL": path}) names is below FETCHED_FD, which is negative where there are none. */
 int build_sum_sources(int root_fd, int fetched_fd, char *const *paths, const json_t *step, char **ret_sum,
                       Error *error);
 
@@ -68,8 +68,9 @@ int build_merge(int to_fd, int layer_fd, int base_fd);
 /* Makes EPOCH_NS (0: nothing is done) the time of all files below that are later. */
 int build_clamp_times(int root_fd, int64_t epoch_ns);
 
-/* Makes a directory and what is missing above it, as WORKDIR does. */
-int build_make_directory(int root_fd, const char *path, Error *error);
+/* Makes a directory and what is missing above it, as WORKDIR does, for the user, where the root knows it (NULL: root).
+ */
+int build_make_directory(int root_fd, const char *path, const char *user, Error *error);
 
 /* "user", "user:group", numbers or names by the root's /etc/passwd and /etc/group. */
 int build_parse_owner(int root_fd, const char *text, uint32_t *ret_uid, uint32_t *ret_gid, Error *error);

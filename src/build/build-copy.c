@@ -28,6 +28,7 @@ typedef struct Copier {
         uint32_t uid, gid;
         bool set_owner;
         int64_t mode; /* negative: as it is */
+        bool archive; /* what is copied was one, whose directories change those that are there */
         const DockerIgnore *exclude;
         Linked *linked; /* owned */
         size_t n_linked;
@@ -288,7 +289,7 @@ static int copy_below(Copier *copier, int from, int to, const char *path, const 
         return r;
 }
 
-/* One that is there keeps its attributes. */
+/* One that is there keeps its attributes, unless an archive has others. */
 static int copy_directory(Copier *copier, int from, const struct stat *st, int parent, const char *name,
                           const char *path, const char *relative)
 {
@@ -304,7 +305,7 @@ static int copy_directory(Copier *copier, int from, const struct stat *st, int p
         if (to < 0)
                 return made ? -errno : to;
         int r = copy_below(copier, from, to, path, relative);
-        return r != 0 || !made ? r : apply_attributes(copier, from, to, st);
+        return r != 0 || !(made || copier->archive) ? r : apply_attributes(copier, from, to, st);
 }
 
 static int copy_entry(Copier *copier, int from_parent, const char *from_name, int parent, const char *name,
@@ -383,12 +384,12 @@ static int split_target(const Copier *copier, const char *source, char **ret_dir
         return *ret_directory && *ret_name ? 0 : -ENOMEM;
 }
 
+/* What is in the directory: of itself nothing is taken over. */
 static int copy_tree(Copier *copier, int from, const char *source)
 {
         const char *target = json_get_string_or(copier->copy->step, "Target", "/");
         CLEANUP_FREE char *path = NULL;
         size_t n;
-        int r;
 
         target += strspn(target, "/");
         path = str_printf("%s%s%s", target, *target && !str_has_suffix(target, "/") ? "/" : "", source);
@@ -396,19 +397,19 @@ static int copy_tree(Copier *copier, int from, const char *source)
                 return -ENOMEM;
         for (n = strlen(path); n > 0 && path[n - 1] == '/'; n--)
                 path[n - 1] = 0;
-        struct stat st;
-        CLEANUP_CLOSE int there = mount_path_open(copier->copy->root_fd, *path ? path : ".", O_PATH);
-        bool made = there == -ENOENT;
         CLEANUP_CLOSE int to = open_directory(copier, path);
         if (to == -ENOTDIR)
                 return error_set(copier->error, OUTCOME_BAD_REQUEST, "cannot copy to non-directory: /%s", path);
         if (to < 0)
                 return to;
         CLEANUP_CLOSE int readable = openat(to, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (readable < 0 || fstat(from, &st) < 0)
+        if (readable < 0)
                 return -errno;
-        r = copy_below(copier, from, readable, path, "");
-        return r == 0 && made ? apply_attributes(copier, from, readable, &st) : r;
+        bool owned = copier->set_owner;
+        copier->set_owner = owned && !copier->archive; /* --chown is not for what is in an archive */
+        int r = copy_below(copier, from, readable, path, "");
+        copier->set_owner = owned;
+        return r;
 }
 
 /* An archive given to ADD is unpacked, one that was fetched only where that is asked for; anything else, also a
@@ -439,7 +440,9 @@ static int unpack(Copier *copier, int from, bool fetched, bool *ret_unpacked)
                 inner.keep_owner = true;
                 const BuildCopy *outer = copier->copy;
                 copier->copy = &inner;
+                copier->archive = true;
                 r = copy_tree(copier, tree, "");
+                copier->archive = false;
                 copier->copy = outer;
                 *ret_unpacked = true;
         }
@@ -545,10 +548,14 @@ int build_copy(const BuildCopy *copy, Error *error)
         return r;
 }
 
-int build_make_directory(int root_fd, const char *path, Error *error)
+int build_make_directory(int root_fd, const char *path, const char *user, Error *error)
 {
+        CLEANUP_ERROR Error unknown = { 0 };
         BuildCopy copy = { .root_fd = root_fd };
         Copier copier = { .copy = &copy, .mode = -1, .error = error };
+
+        if (!str_empty(user))
+                copier.set_owner = build_parse_owner(root_fd, user, &copier.uid, &copier.gid, &unknown) == 0;
         CLEANUP_CLOSE int fd = open_directory(&copier, path);
 
         if (fd == -ENOTDIR || fd == -EEXIST)

@@ -18,6 +18,7 @@ typedef struct Sum {
         StoreHasher *hasher; /* owned */
         char *piece;         /* owned */
         const DockerIgnore *exclude;
+        bool owners; /* count */
         unsigned depth;
 } Sum;
 
@@ -42,7 +43,10 @@ static int put_head(Sum *sum, const char *path, const struct stat *st)
                            S_ISREG(st->st_mode)                           ? (unsigned long long) st->st_size
                            : S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode) ? (unsigned long long) st->st_rdev
                                                                           : 0);
-        return head ? put(sum, head, strlen(head)) : -ENOMEM;
+        uint32_t owner[] = { st->st_uid, st->st_gid };
+        int r = head ? put(sum, head, strlen(head)) : -ENOMEM;
+
+        return r == 0 && sum->owners ? put(sum, owner, sizeof(owner)) : r;
 }
 
 static int put_file(Sum *sum, int fd)
@@ -119,7 +123,9 @@ static int sum_source(Sum *sum, int root_fd, const char *path, bool *ret_directo
 
 int build_sum_sources(int root_fd, int fetched_fd, char *const *paths, const json_t *step, char **ret_sum, Error *error)
 {
-        CLEANUP(sum_clear) Sum sum = { .piece = malloc(PIECE_SIZE) };
+        CLEANUP(sum_clear)
+        Sum sum = { .piece = malloc(PIECE_SIZE),
+                    .owners = json_object_get(step, "From") || json_object_get(step, "FromStage") };
         CLEANUP_DOCKERIGNORE DockerIgnore *exclude = NULL;
         char digest[STORE_DIGEST_SIZE];
         bool directory = false;

@@ -99,24 +99,25 @@ static int compare_names(const void *a, const void *b)
         return strcmp(*(char *const *) a, *(char *const *) b);
 }
 
-/* Each word may stand for several. */
+/* In the order of the words as they were written; each may stand for several. */
 static int ports(const Change *change, const ChangeInstruction *instruction, Buffer *text)
 {
-        CLEANUP_STRV char **names = calloc(1, sizeof(char *));
-        int r = names ? buffer_append_string(text, "EXPOSE") : -ENOMEM;
+        size_t n = strv_length(instruction->words);
+        CLEANUP_FREE char **words = calloc(n + 1, sizeof(char *));
+        int r = words ? buffer_append_string(text, "EXPOSE") : -ENOMEM;
 
-        for (char **word = instruction->words; r >= 0 && *word; word++) {
+        if (r >= 0 && n > 0) {
+                memcpy(words, instruction->words, n * sizeof(char *));
+                qsort(words, n, sizeof(char *), compare_names);
+        }
+        for (size_t i = 0; r >= 0 && i < n; i++) {
                 CLEANUP_BUFFER Buffer value = { 0 };
 
-                r = change_expand(*word, change->escape, change->env, &value, NULL);
+                r = change_expand(words[i], change->escape, change->env, &value, NULL);
                 for (char *rest = value.data, *part; r >= 0 && (part = strsep(&rest, BLANKS "\n"));)
                         if (*part)
-                                r = strv_append(&names, part);
+                                r = buffer_printf(text, " %s", part);
         }
-        if (r >= 0)
-                qsort(names, strv_length(names), sizeof(char *), compare_names);
-        for (size_t i = 0; r >= 0 && names[i]; i++)
-                r = buffer_printf(text, " %s", names[i]);
         return r;
 }
 

@@ -63,15 +63,13 @@ static int add_source(StageWork *work, const DockerfileInstruction *item, const 
 }
 
 /* Absolute and clean, with a slash at the end where one was. */
-static int make_target(StageWork *work, const char *word, char **ret)
+static int make_target(const StageWork *work, const char *text, char **ret)
 {
-        CLEANUP_FREE char *text = NULL, *joined = NULL;
+        CLEANUP_FREE char *joined = NULL;
         CLEANUP_BUFFER Buffer path = { 0 };
         const char *directory = json_get_string(work->change.config, "WorkingDir");
-        int r = stage_expand(work, word, &text);
+        int r;
 
-        if (r != 0)
-                return r;
         joined = *text == '/' ? strdup(text) : str_printf("%s/%s", directory ?: "", text);
         r = joined ? change_clean_path(joined, &path) : -ENOMEM;
         bool slash = str_has_suffix(text, "/") || str_equal(text, ".") || str_has_suffix(text, "/.") || !*text;
@@ -120,7 +118,7 @@ static int take_flags(StageWork *work, const ChangeInstruction *instruction, jso
         return r;
 }
 
-/* "sh -c #(nop) COPY --chown=a %s in /b ", as the history has it. */
+/* "sh -c #(nop) COPY --chown=a %s in b ", as the history has it: TARGET is as it was written. */
 static char *copy_comment(const StageWork *work, const json_t *step, bool add, const char *target)
 {
         CLEANUP_JSON json_t *shell = stage_shell(work);
@@ -149,7 +147,7 @@ int stage_copy(StageWork *work, const DockerfileInstruction *item, json_t **ret_
         const char *from = instruction_flag(instruction, "from");
         bool add = instruction_is(instruction, "ADD");
         size_t n = strv_length(instruction->words);
-        CLEANUP_FREE char *target = NULL, *comment = NULL;
+        CLEANUP_FREE char *written = NULL, *target = NULL, *comment = NULL;
         CLEANUP_JSON json_t *step =
                 json_pack("{ss sb s[] s[] s[]}", "Kind", "copy", "Add", add, "Sources", "Inline", "Exclude");
         json_t *sources = json_get_array(step, "Sources"), *inlines = json_get_array(step, "Inline");
@@ -158,7 +156,9 @@ int stage_copy(StageWork *work, const DockerfileInstruction *item, json_t **ret_
         for (size_t i = 0; r == 0 && i + 1 < n; i++)
                 r = add_source(work, item, instruction->words[i], sources, inlines);
         if (r == 0)
-                r = make_target(work, instruction->words[n - 1], &target);
+                r = stage_expand(work, instruction->words[n - 1], &written);
+        if (r == 0)
+                r = make_target(work, written, &target);
         if (r == 0 && n > 2 && !str_has_suffix(target, "/"))
                 r = error_set(work->error, OUTCOME_BAD_REQUEST,
                               "When using %s with more than one source file, the destination must be a directory and "
@@ -170,7 +170,7 @@ int stage_copy(StageWork *work, const DockerfileInstruction *item, json_t **ret_
                 r = stage_from(work, from, step);
         if (r != 0)
                 return r;
-        comment = copy_comment(work, step, add, target);
+        comment = copy_comment(work, step, add, written);
         r = comment ? json_set_string(step, "CreatedBy", comment) : -ENOMEM;
         if (r == 0)
                 r = json_set_string(step, "Target", target);

@@ -247,13 +247,13 @@ static int make_argv(StageWork *work, const DockerfileInstruction *item, json_t 
         return argv && json_object_set_new(step, "Argv", argv) >= 0 ? 0 : -ENOMEM;
 }
 
-/* "|1 a=b /bin/sh -c make". */
-static int make_created_by(const json_t *arguments, json_t *step)
+/* "|1 a=b /bin/sh -c make", with "|0" where there are only such as are not told of. */
+static int make_created_by(const json_t *arguments, bool others, json_t *step)
 {
         CLEANUP_BUFFER Buffer text = { 0 };
         json_t *word;
         size_t i, n = json_array_size(arguments);
-        int r = n > 0 ? buffer_printf(&text, "|%zu ", n) : 0;
+        int r = n > 0 || others ? buffer_printf(&text, "|%zu ", n) : 0;
 
         json_array_foreach((json_t *) arguments, i, word)
                 r = r == 0 ? buffer_printf(&text, "%s ", json_string_value(word)) : r;
@@ -270,7 +270,7 @@ static int make_env(StageWork *work, json_t *step)
 
         if (!env || !shown || !all || json_array_extend(env, all) < 0 || json_object_set_new(step, "Env", env) < 0)
                 return -ENOMEM;
-        return make_created_by(shown, step);
+        return make_created_by(shown, json_array_size(all) > json_array_size(shown), step);
 }
 
 static int check_choice(StageWork *work, const char *flag, const char *value, const char *const *known)

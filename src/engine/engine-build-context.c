@@ -81,6 +81,14 @@ static void remove_file(const BuildWork *work, const char *name)
                 unlinkat(fd, slash ? slash + 1 : name, 0);
 }
 
+/* Under such a name clients send a Dockerfile that is not in the directory. */
+static bool is_hidden(const char *dockerfile)
+{
+        const char *digits = str_after_prefix(dockerfile, ".dockerfile.");
+
+        return digits && strlen(digits) == 20 && strspn(digits, "0123456789abcdef") == 20;
+}
+
 /* Clients send the Dockerfile and .dockerignore in any case; where a pattern leaves them out, COPY is not to see them.
  */
 static int hide_own_files(const BuildWork *work, const char *dockerfile, Error *error)
@@ -90,6 +98,8 @@ static int hide_own_files(const BuildWork *work, const char *dockerfile, Error *
         size_t size;
         int r = read_file(work, ".dockerignore", &text, &size);
 
+        if (is_hidden(dockerfile))
+                remove_file(work, dockerfile);
         if (r < 0)
                 return 0;
         r = dockerignore_parse(text, size, &ignore, error);

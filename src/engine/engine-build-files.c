@@ -94,7 +94,8 @@ static int open_changed(const FilesJob *job, int *ret_root, int *ret_upper, Erro
 static int change_files(const FilesJob *job, int source_fd, int root_fd, int owner_fd, Error *error)
 {
         if (str_equal(json_get_string(job->step, "Kind"), "workdir"))
-                return build_make_directory(root_fd, json_get_string_or(job->step, "Path", "/"), error);
+                return build_make_directory(root_fd, json_get_string_or(job->step, "Path", "/"),
+                                            json_get_string(json_get_object(job->step, "Config"), "User"), error);
         CLEANUP_STRV char **paths = json_to_strv(job->paths);
         BuildCopy copy = { .source_fd = source_fd,
                            .fetched_fd = job->fetched_fd,
@@ -103,6 +104,7 @@ static int change_files(const FilesJob *job, int source_fd, int root_fd, int own
                            .owner_fd = owner_fd,
                            .paths = paths,
                            .step = job->step,
+                           .keep_owner = job->source && !job->source->directory,
                            .epoch_ns = job->work->epoch_ns };
         return paths ? build_copy(&copy, error) : -ENOMEM;
 }

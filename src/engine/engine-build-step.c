@@ -8,7 +8,7 @@
 #include "berth/json.h"
 #include "engine-build-work.h"
 
-#define KEY_VERSION "berth-build-1"
+#define KEY_VERSION "berth-build-2"
 
 void work_state_clear(WorkState *state)
 {

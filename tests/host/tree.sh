@@ -77,7 +77,7 @@ packages() {
         ;;
     bench)
         profile='test' packages
-        printf '%s\n' podman netavark aardvark-dns
+        printf '%s\n' podman netavark aardvark-dns docker-buildx
         ;;
     *) die "unknown profile: $profile" ;;
     esac

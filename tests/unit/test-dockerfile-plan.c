@@ -104,7 +104,7 @@ static void test_steps(void **state)
                 { "RUN <<E\n#!/bin/awk\nx\nE",
                   "{\"Script\":\"#!/bin/awk\\nx\\n\",\"Argv\":[\"/bin/sh\",\"-c\",\"/dev/pipes/E\"]}" },
                 { "COPY a b", "{\"Kind\":\"copy\",\"Add\":false,\"Sources\":[\"a\"],\"Target\":\"/b\",\"CreatedBy\":"
-                              "\"/bin/sh -c #(nop) COPY %s in /b \"}" },
+                              "\"/bin/sh -c #(nop) COPY %s in b \"}" },
                 { "WORKDIR /w\nCOPY a .", "{\"Target\":\"/w/\"}" },
                 { "WORKDIR w\nWORKDIR ../$A", "{\"Kind\":\"workdir\",\"Path\":\"/b\",\"CreatedBy\":\"/bin/sh -c #(nop) "
                                               "WORKDIR /b\"}" },

@@ -1,0 +1,2 @@
+#: fails invalid name for build stage
+FROM busybox AS -x

@@ -1,0 +1,3 @@
+fRoM busybox aS x
+eNv A=1
+CopY a.txt /a

@@ -1,0 +1,4 @@
+#: builders none
+FROM busybox
+COPY --exclude=*.txt --exclude=sub dir /d/
+COPY --exclude=**/y.txt . /all/

@@ -1,0 +1,3 @@
+#: fails nosuch
+FROM busybox
+COPY nosuch /

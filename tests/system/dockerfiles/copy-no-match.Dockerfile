@@ -1,0 +1,4 @@
+#: builders classic
+#: fails no
+FROM busybox
+COPY nosuch*.zip /

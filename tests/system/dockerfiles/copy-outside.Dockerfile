@@ -1,0 +1,3 @@
+#: fails
+FROM busybox
+COPY ../../../../etc/shadow-nosuch /

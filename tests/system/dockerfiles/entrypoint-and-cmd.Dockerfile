@@ -1,0 +1,3 @@
+FROM busybox
+CMD ["arg"]
+ENTRYPOINT exec top -b

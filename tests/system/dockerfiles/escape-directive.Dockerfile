@@ -1,0 +1,7 @@
+# escape=`
+FROM busybox
+RUN echo one `
+  two >/out
+ENV A=c:\dir B=x`"y
+COPY a.txt `
+ /a

@@ -1,0 +1,6 @@
+#: builders buildkit
+FROM --platform=$BUILDPLATFORM busybox AS build
+ARG TARGETOS TARGETARCH TARGETPLATFORM BUILDOS BUILDARCH
+RUN echo "$TARGETOS $TARGETARCH $TARGETPLATFORM $BUILDOS $BUILDARCH" >/platforms
+FROM busybox
+COPY --from=build /platforms /

@@ -1,0 +1,2 @@
+FROM busybox
+MAINTAINER Somebody <some@body.example>

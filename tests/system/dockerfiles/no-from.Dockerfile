@@ -1,0 +1,2 @@
+#: fails no build stage in current context
+RUN echo

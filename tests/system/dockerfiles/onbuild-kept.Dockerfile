@@ -1,0 +1,4 @@
+FROM busybox
+ONBUILD RUN echo later
+ONBUILD USER 5
+ONBUILD CMD ["x"]

@@ -1,0 +1,3 @@
+#: fails 7
+FROM busybox
+RUN exit 7

@@ -1,0 +1,3 @@
+FROM busybox
+ARG S=SIGUSR1
+STOPSIGNAL $S

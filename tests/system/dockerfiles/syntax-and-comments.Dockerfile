@@ -1,0 +1,7 @@
+# check=skip=all
+# a comment
+from busybox
+  # indented comment
+run echo lower >/lower
+	LABEL   a=b   
+# last

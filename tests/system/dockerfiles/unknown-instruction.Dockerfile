@@ -1,0 +1,3 @@
+#: fails unknown instruction: RUM
+FROM busybox
+RUM echo
