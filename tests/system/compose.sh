@@ -9,4 +9,5 @@ cd "$(dirname "$0")/../.."
 start_installed "compose$$" compose
 bash "$host" put "$name" "$images"/busybox.tar tests/system/*.py tests/api/engine.py /root/
 run_test test_compose.py /root/test_compose.py
+run_test test_compose_build.py /root/test_compose_build.py
 end_of_tests

@@ -31,7 +31,7 @@ class Stages(unittest.TestCase):
         self.context = pathlib.Path(directory.name)
         self.addCleanup(run, "docker", "builder", "prune", "-af")
         self.addCleanup(hosted.wait_until, lambda: not os.listdir("/var/lib/berth/staging"), 10, "staging empty", 0.1)
-        self.addCleanup(lambda: self.assertEqual(run("docker", "ps", "-aq"), ""))
+        self.addCleanup(hosted.wait_until, lambda: not run("docker", "ps", "-aq"), 10, "containers gone", 0.1)
 
     def build(self, client, dockerfile, *arguments, status=0):
         (self.context / "Dockerfile").write_text(dockerfile)
@@ -112,7 +112,6 @@ class Stages(unittest.TestCase):
             os.kill(int(run("pgrep", "-P", worker).split()[1]), 9)
             text = client.communicate(timeout=30)[0].decode()
         self.assertEqual((client.returncode, "ended early" in text), (1, True), text)
-        hosted.wait_until(lambda: not run("docker", "ps", "-aq"), 10, "containers gone", 0.1)
 
 
 if __name__ == "__main__":
