@@ -5,6 +5,7 @@ what was cut off. The registry is Debian's docker-registry, the client docker. B
 (BERTH_SEED chooses where)."""
 import base64
 import hashlib
+import contextlib
 import json
 import os
 import random
@@ -365,7 +366,8 @@ class TestFaults(RegistryTest):
                            "helper": [pid for pid in children if pid not in worker]}[victim]
                 self.assertTrue(victims)
                 for pid in victims:
-                    os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # one may have ended of the death of another
+                        os.kill(pid, signal.SIGKILL)
                 client.communicate(timeout=30)
                 hosted.wait_until(lambda: hosted.call("GET", "/_ping").status == 200 and
                                   self.members() == [int(hosted.daemon_pid())], 15, "all helpers gone", 0.05)
