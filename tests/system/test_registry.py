@@ -4,8 +4,8 @@
 what was cut off. The registry is Debian's docker-registry, the client docker. BERTH_CUTS is how many connections are cut
 (BERTH_SEED chooses where)."""
 import base64
-import hashlib
 import contextlib
+import hashlib
 import json
 import os
 import random
