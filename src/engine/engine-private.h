@@ -561,3 +561,6 @@ char *container_log_tag(const Container *container);
 json_t *container_log_attributes(const Container *container);
 /* What the monitor is to add to each record, the caller's: "attrs" of a file, or fields of the journal, each a line. */
 char *container_log_extra(const Container *container);
+
+/* The monitor's command line, NULL-terminated; it answers requests on LISTEN_FD. Makes the log file's directory. */
+int container_monitor_arguments(const Container *container, int listen_fd, char ***ret_argv);

@@ -194,119 +194,14 @@ static int prepare_config(StartPlan *plan, Error *error)
         return r != 0 ? r : engine_prepare_seccomp(container->engine, plan->config, error);
 }
 
-/* Beside the monitor's program. */
-static char *compress_program(const Config *config)
-{
-        const char *slash = strrchr(config->monitor_path, '/');
-
-        return str_printf("%.*sberth-compress", slash ? (int) (slash + 1 - config->monitor_path) : 0,
-                          config->monitor_path);
-}
-
-static int make_parent(const char *path)
-{
-        CLEANUP_FREE char *parent = strndup(path, (size_t) (strrchr(path, '/') - path));
-
-        return parent ? path_make_directories(parent, 0700) : -ENOMEM;
-}
-
 static int prepare_monitor(StartPlan *plan)
 {
-        Container *container = plan->container;
-        const Config *config = container->engine->config;
-        CLEANUP_FREE char *socket_path = container_runtime_path(container, MONITOR_SOCKET_NAME);
-        CLEANUP_FREE char *directory = container_path(container, NULL);
-        CLEANUP_FREE char *resolver = container_runtime_path(container, MONITOR_RESOLVER_FILE);
-        CLEANUP_FREE char *spool = engine_spool_path(container->engine, container->id);
-        CLEANUP_FREE char *health = container_runtime_path(container, MONITOR_HEALTH_STATE);
-        CLEANUP_FREE char *log_path = container_log_path(container);
-        const json_t *log = json_object_get(container_host_config(container), "LogConfig");
-        int64_t buffer = container_log_buffer(log);
-        CLEANUP_FREE char *spool_size = str_printf("%llu", buffer < 0 ? (unsigned long long) config->log_spool_size
-                                                                      : (unsigned long long) buffer);
-        CLEANUP_FREE char *compress = compress_program(config);
-        CLEANUP_FREE char *tag = container_log_tag(container), *extra = container_log_extra(container);
-        char listen_text[16], run_text[24], stop_signal[16], stop_timeout[24];
-
-        if (!socket_path || !directory || !resolver || !spool || !spool_size || !health || !tag || !extra || !compress)
-                return -ENOMEM;
-        plan->socket_path = strdup(socket_path);
+        plan->socket_path = container_runtime_path(plan->container, MONITOR_SOCKET_NAME);
         if (!plan->socket_path)
                 return -ENOMEM;
-        plan->listen_fd = socket_listen_unix(socket_path, SOCK_SEQPACKET, 0600);
-        if (plan->listen_fd < 0)
-                return plan->listen_fd;
-        snprintf(listen_text, sizeof(listen_text), "%d", plan->listen_fd);
-        snprintf(run_text, sizeof(run_text), "%lld", (long long) container->run);
-        snprintf(stop_signal, sizeof(stop_signal), "%d", scope_stop_signal(container_config(container)));
-        snprintf(stop_timeout, sizeof(stop_timeout), "%lld",
-                 (long long) scope_stop_timeout(container_config(container)));
-
-        CLEANUP_ERROR Error error = { 0 };
-        ContainerLogFiles files;
-        char log_size[24], log_files[24];
-
-        if (container_log_files(log, &files, &error) != 0)
-                return -EINVAL;
-        int r = log_path ? make_parent(log_path) : 0;
-        if (r < 0)
-                return r;
-        snprintf(log_size, sizeof(log_size), "%lld", (long long) files.size);
-        snprintf(log_files, sizeof(log_files), "%lld", (long long) files.files);
-        const char *const argv[] = {
-                config->monitor_path,
-                "--id",
-                container->id,
-                "--name",
-                container->name,
-                "--image",
-                json_get_string_or(container_config(container), "Image", ""),
-                "--tag",
-                tag,
-                "--run",
-                run_text,
-                "--directory",
-                directory,
-                "--notify",
-                config->notify_socket,
-                "--listen",
-                listen_text,
-                "--spool",
-                spool,
-                "--spool-size",
-                spool_size,
-                "--log-driver",
-                json_get_string_or(log, "Type", "journald"),
-                "--log-path",
-                log_path ? log_path : "",
-                "--log-size",
-                log_size,
-                "--log-files",
-                log_files,
-                "--log-compress",
-                files.compress ? compress : "",
-                "--log-drop",
-                buffer < 0 ? "0" : "1",
-                "--log-extra",
-                extra,
-                "--health-state",
-                health,
-                "--resolver",
-                container_has_links(container) ? resolver : "",
-                "--stdin-once",
-                json_get_bool(container_config(container), "StdinOnce") ? "1" : "0",
-                "--stop-signal",
-                stop_signal,
-                /* Without end where it is negative. */
-                stop_timeout[0] == '-' ? NULL : "--stop-timeout",
-                stop_timeout,
-        };
-        for (size_t i = 0; i < ARRAY_SIZE(argv) && argv[i]; i++) {
-                r = strv_append(&plan->monitor_argv, argv[i]);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        plan->listen_fd = socket_listen_unix(plan->socket_path, SOCK_SEQPACKET, 0600);
+        return plan->listen_fd < 0 ? plan->listen_fd
+                                   : container_monitor_arguments(plan->container, plan->listen_fd, &plan->monitor_argv);
 }
 
 static int prepare(StartPlan *plan, Error *error)
