@@ -13,6 +13,7 @@
 #include "engine-join.h"
 #include "engine-limits.h"
 #include "engine-runtime.h"
+#include "engine-types.h"
 #include "engine-volume-private.h"
 
 /* A creation under way; nothing of it is anybody else's until the record is written. */
@@ -631,9 +632,9 @@ static int check_bodies(Creation *creation, const json_t *body, Error *error)
                                  json_type_name(body));
         if (!json_is_object(body))
                 return error_set(error, OUTCOME_BAD_REQUEST, "config cannot be empty in order to create a container");
-        if (host && !json_is_object(host) && !json_is_null(host))
-                return fields_refuse(host, "ContainerConfigWrapper.HostConfig", "container.HostConfig", error);
-        int r = fields_normalise("Config", body, &creation->config, error);
+        int r = types_check("container.ContainerConfigWrapper", body, error);
+        if (r == 0)
+                r = fields_normalise("Config", body, &creation->config, error);
         if (r == 0)
                 r = fields_normalise("HostConfig", host, &creation->host_config, error);
         return r;

@@ -65,10 +65,6 @@ static int check_binding(const json_t *binding, Error *error)
         struct in6_addr ignored;
         PortRange range;
 
-        if (!json_is_object(binding))
-                return fields_refuse(binding, "HostConfig.HostConfig.PortBindings", "nat.PortBinding", error);
-        if (outer && !json_is_string(outer) && !json_is_null(outer))
-                return fields_refuse(outer, "PortBinding.HostConfig.PortBindings.HostPort", "string", error);
         if (json_is_string(outer) && !port_range_parse(json_string_value(outer), &range))
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid port specification: \"%s\"",
                                  json_string_value(outer));
@@ -91,8 +87,6 @@ static int check_port(const char *port, const json_t *bindings, Error *error)
                 return -ENOMEM;
         if (!port_parse(port, &number, &protocol))
                 return error_set(error, OUTCOME_BAD_REQUEST, "invalid port specification: \"%s\"", inner);
-        if (!json_is_array(bindings) && !json_is_null(bindings))
-                return fields_refuse(bindings, "HostConfig.HostConfig.PortBindings", "[]nat.PortBinding", error);
         json_array_foreach((json_t *) bindings, i, binding)
                 if (r == 0)
                         r = check_binding(binding, error);

@@ -317,6 +317,23 @@ static int invalid_object(Spec *spec, const char *type, const char *reason)
         return error_set(spec->error, OUTCOME_BAD_REQUEST, "invalid mount config for type \"%s\": %s", type, reason);
 }
 
+/* What dockerd, too, only finds when the container starts. */
+static int check_read_only_options(Spec *spec, const json_t *options, bool read_only)
+{
+        static const char *const names[] = { "ReadOnlyNonRecursive", "ReadOnlyForceRecursive" };
+
+        if (spec->input->check_only)
+                return 0;
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (json_get_bool(options, names[i]) && !read_only)
+                        return error_set(spec->error, OUTCOME_FAILED,
+                                         "mount options conflict: !ReadOnly && BindOptions.%s", names[i]);
+        if (json_get_bool(options, names[0]) && json_get_bool(options, names[1]))
+                return error_set(spec->error, OUTCOME_FAILED, "mount options conflict: %s && BindOptions.%s", names[0],
+                                 names[1]);
+        return 0;
+}
+
 static int add_bind_object(Spec *spec, json_t *list, const json_t *mount, const char *target)
 {
         const json_t *options = json_get_object(mount, "BindOptions");
@@ -324,8 +341,10 @@ static int add_bind_object(Spec *spec, json_t *list, const json_t *mount, const 
         const char *propagation = json_get_string_or(options, "Propagation", "");
         bool read_only = json_get_bool(mount, "ReadOnly");
         CLEANUP_FREE char *reason = NULL, *text = NULL;
-        int r;
+        int r = check_read_only_options(spec, options, read_only);
 
+        if (r != 0)
+                return r;
         if (!*source)
                 return invalid_object(spec, "bind", "field Source must not be empty");
         if (source[0] != '/') {

@@ -6,6 +6,7 @@
 #include "berth/spec.h"
 #include "engine-limits.h"
 #include "engine-private.h"
+#include "engine-types.h"
 #include "engine-update.h"
 
 static const char *const kept_fields[] = {
@@ -80,7 +81,9 @@ int update_check(const json_t *body, int version_minor, json_t *warnings, json_t
                 return error_set(error, OUTCOME_BAD_REQUEST,
                                  "invalid JSON: json: cannot unmarshal %s into Go value of type container.UpdateConfig",
                                  json_type_name(body));
-        int r = fields_normalise("UpdateConfig", body, &changes, error);
+        int r = types_check("container.UpdateConfig", body, error);
+        if (r == 0)
+                r = fields_normalise("UpdateConfig", body, &changes, error);
         if (r != 0)
                 return r;
         drop_by_version(changes, version_minor);

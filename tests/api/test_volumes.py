@@ -256,6 +256,14 @@ class Mounts(WithVolumes):
                             ({**tmpfs, "BindOptions": {}}, 'BindOptions must not be specified on mount type "tmpfs"')):
             self.refuse(400, "POST", "/containers/create", body(Mounts=[mount]), text=text)
 
+    def test_mounts_refused_at_the_start(self):
+        for read_only, options, text in ((True, ("NonRecursive", "ForceRecursive"), "ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive"),
+                                         (False, ("ForceRecursive",), "!ReadOnly && BindOptions.ReadOnlyForceRecursive"),
+                                         (False, ("NonRecursive",), "!ReadOnly && BindOptions.ReadOnlyNonRecursive")):
+            mount = {"Type": "bind", "Source": "/etc", "Target": "/m", "ReadOnly": read_only, "BindOptions": {"ReadOnly" + name: True for name in options}}
+            identifier = create("true", host={"Mounts": [mount]})
+            self.refuse(500, "POST", f"/containers/{identifier}/start", text="mount options conflict: " + text)
+
     def test_effects(self):
         identifier = run("sh", "-c", "echo text >/v/file; cat /v/file; touch /r/x; grep -c ' /t tmpfs' /proc/mounts",
                          host={"Binds": [PREFIX + "v:/v", PREFIX + "r:/r:ro"], "Mounts": [{"Type": "tmpfs", "Target": "/t"}]})
