@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 
 #include "berth/string.h"
+#include "mount-quota.h"
 
 #define CLEANUP_MOUNT_CONTEXT CLEANUP(cleanup_mount_context_ptr)
 DEFINE_CLEANUP(cleanup_mount_context_ptr, struct libmnt_context *, mnt_free_context)
@@ -85,8 +86,13 @@ int mount_overlay(const MountOverlay *overlay, Error *ret_error)
         r = overlay_options(overlay, &options);
         if (r >= 0 && chdir(overlay->layer_root) < 0)
                 r = -errno;
-        if (r >= 0)
+        if (r >= 0) {
+                CLEANUP(mount_quota_restore) MountQuota quota = MOUNT_QUOTA_INIT;
+
+                if (overlay->upper)
+                        mount_quota_raise(overlay->upper, &quota);
                 r = overlay_mount(overlay, options.data);
+        }
         if (chdir("/") < 0 && r >= 0)
                 r = -errno;
         if (r < 0)

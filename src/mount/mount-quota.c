@@ -15,8 +15,11 @@
 #include "berth/cleanup.h"
 #include "berth/file.h"
 #include "berth/mount.h"
+#include "mount-quota.h"
 
 #define BASIC_BLOCK 512u
+/* Enough for a directory on any file system. */
+#define ROOM_BLOCKS 2048u
 #define TRIES 16
 
 static int quota_call(int fd, int command, uint32_t project, void *data)
@@ -39,9 +42,8 @@ bool mount_quota_supported(const char *path)
         return fd >= 0 && quota_call(fd, Q_XGETQSTAT, 0, &state) >= 0 && (state.qs_flags & FS_QUOTA_PDQ_ENFD);
 }
 
-static int set_limit(int fd, uint32_t project, uint64_t bytes)
+static int set_limit(int fd, uint32_t project, uint64_t blocks)
 {
-        uint64_t blocks = bytes / BASIC_BLOCK + (bytes % BASIC_BLOCK > 0);
         struct fs_disk_quota quota = {
                 .d_version = FS_DQUOT_VERSION,
                 .d_flags = FS_PROJ_QUOTA,
@@ -109,7 +111,7 @@ int mount_quota_set(const char *path, uint64_t bytes)
 
         if (r >= 0)
                 r = set_project(path, project);
-        return r < 0 ? r : set_limit(fd, project, bytes);
+        return r < 0 ? r : set_limit(fd, project, bytes / BASIC_BLOCK + (bytes % BASIC_BLOCK > 0));
 }
 
 int mount_quota_join(const char *path, const char *other)
@@ -128,4 +130,24 @@ int mount_quota_clear(const char *path)
         int r = fd < 0 ? fd : get_project(fd, &project);
 
         return r < 0 || project == 0 ? r : set_limit(fd, project, 0);
+}
+
+void mount_quota_raise(const char *path, MountQuota *quota)
+{
+        CLEANUP_CLOSE int fd = open_directory(path);
+        struct fs_disk_quota present = {};
+        uint32_t project = 0;
+
+        if (fd < 0 || get_project(fd, &project) < 0 || project == 0 ||
+            quota_call(fd, Q_XGETQUOTA, project, &present) < 0 || present.d_blk_hardlimit == 0 ||
+            set_limit(fd, project, present.d_blk_hardlimit + ROOM_BLOCKS) < 0)
+                return;
+        *quota = (MountQuota) { TAKE_FD(fd), project, present.d_blk_hardlimit };
+}
+
+void mount_quota_restore(MountQuota *quota)
+{
+        if (quota->fd >= 0)
+                (void) set_limit(quota->fd, quota->project, quota->blocks);
+        quota->fd = fd_close(quota->fd);
 }
