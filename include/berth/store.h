@@ -138,13 +138,14 @@ int store_tag(Store *store, const char *image_id, const char *reference, Error *
 
 /* Removes what NAME says, as DELETE /images/NAME does: an untagging, or the image with the layers nothing else uses,
  * and with PRUNE its untagged parents. An array of ImageDeleteResponseItem. OUTCOME_CONFLICT with Docker's words.
- * It is for good when this returns; what it leaves on disk goes by store_settle(). */
+ * It is for good once store_settle() was called; until then a power cut, but no crash of this process, may leave the
+ * image as it was. */
 int store_delete(Store *store, const char *name, bool force, bool prune, const StoreUsers *users, json_t **ret_items,
                  Error *error);
 
 /* Carries out on disk, for all at once, what was removed since it was called last; layers become trash: see
- * store_trash_paths(). Whatever adds to the store does so first, and so do store_open() and store_free(): a crash in
- * between changes nothing. To be called again after an error. / Whether there is nothing to do. */
+ * store_trash_paths(). Whatever adds to the store does so first, and so do store_open() and store_free(). To be called
+ * again after an error. / Whether there is nothing to do. */
 int store_settle(Store *store);
 bool store_is_settled(const Store *store);
 
@@ -289,8 +290,9 @@ int store_stage_layer(const StoreInput *input, const char *staged, const char *d
 /* Writes a blob into the staging directory, not synced: {"Digest","Staged"}. */
 int store_stage_blob(int staging_fd, const char *staged, const void *data, size_t size, json_t **ret_blob);
 
-/* Makes all that was staged durable. */
+/* Makes all that was staged durable / one blob of it, where there is nothing else. */
 int store_stage_sync(int staging_fd);
+int store_stage_sync_blob(int staging_fd, const char *staged);
 
 /* Writes an archive of images as docker save does: an OCI layout that has manifest.json and repositories, too.
  * LAYER_ROOT as store_layer_root() says; its layers are opened before the first byte is written. -EBADMSG where a

@@ -139,6 +139,7 @@ struct Engine {
         LIST_HEAD(, Worker) workers;
         LIST_HEAD(, Removal) removals; /* see engine-remover.c */
         sd_event_source *settle;       /* owned; when images that were removed leave the disk */
+        uint64_t settle_latest_us;
         LIST_HEAD(, Drain) drains;
         LIST_HEAD(, Pull) pulls;               /* under way, see engine-pull.c */
         LIST_HEAD(UpdateList, Update) updates; /* the newest first, see engine-update.c */

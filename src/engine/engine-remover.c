@@ -15,8 +15,10 @@
 /* Of processes in a row: whatever ends them so often has to be over first. */
 #define DEATHS_MAX 10u
 #define REMOVER_NICE 5
-/* Who removes one image often removes the next: what is on disk of them goes together. */
+/* Who removes one image often removes the next: what is on disk of them goes together, so long after the last of them,
+ * or the first. */
 #define SETTLE_US (UINT64_C(200) * 1000)
+#define SETTLE_LATEST_US (UINT64_C(1000) * 1000)
 
 struct Removal {
         LIST_ENTRY(Removal) link;
@@ -180,10 +182,15 @@ void engine_sweep(Engine *engine)
                 sweep(engine);
                 return;
         }
-        if (engine->settle)
+        uint64_t now = 0;
+        (void) sd_event_now(engine->event, CLOCK_MONOTONIC, &now);
+        if (engine->settle) {
+                (void) sd_event_source_set_time(engine->settle, MIN(now + SETTLE_US, engine->settle_latest_us));
                 return;
-        if (sd_event_add_time_relative(engine->event, &engine->settle, CLOCK_MONOTONIC, SETTLE_US, 0, on_settle,
-                                       engine) < 0)
+        }
+        engine->settle_latest_us = now + SETTLE_LATEST_US;
+        if (sd_event_add_time(engine->event, &engine->settle, CLOCK_MONOTONIC, now + SETTLE_US, 0, on_settle, engine) <
+            0)
                 settle(engine);
         else
                 engine_job_begin(engine);

@@ -387,7 +387,8 @@ static int stage(Push *push, const char *text, json_t **ret)
         char staged[32];
 
         snprintf(staged, sizeof(staged), "blob-%u", push->n_blobs++);
-        return store_stage_blob(push->request->staging_fd, staged, text, strlen(text), ret);
+        int r = store_stage_blob(push->request->staging_fd, staged, text, strlen(text), ret);
+        return r < 0 ? r : store_stage_sync_blob(push->request->staging_fd, staged);
 }
 
 /* What the engine is to keep: the manifest, and the name by its digest. */
@@ -546,8 +547,6 @@ int registry_push(const RegistryPush *request, json_t **ret_result, Error *error
                 r = connect_registry(&push);
         for (size_t i = 0; i < request->n_images && r == 0; i++)
                 r = push_image(&push, &request->images[i]);
-        if (r == 0)
-                r = store_stage_sync(request->staging_fd);
         if (r == 0)
                 *ret_result = TAKE_PTR(push.result);
         return r;

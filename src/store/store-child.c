@@ -150,13 +150,6 @@ static int child_result(const StoreInput *input, const StoreChild *child, json_t
         return *ret_result ? 0 : -ENOMEM;
 }
 
-static int sync_config(int staging_fd)
-{
-        int fd CLEANUP_CLOSE = openat(staging_fd, "config-0", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-
-        return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
 int store_child(const StoreInput *input, const StoreChild *child, json_t **ret_result, Error *error)
 {
         json_t *layer CLEANUP_JSON = NULL, *result CLEANUP_JSON = NULL;
@@ -166,7 +159,7 @@ int store_child(const StoreInput *input, const StoreChild *child, json_t **ret_r
         if (r == 0)
                 r = child_result(input, child, layer, &result, error);
         if (r == 0)
-                r = layer ? store_stage_sync(input->staging_fd) : sync_config(input->staging_fd);
+                r = layer ? store_stage_sync(input->staging_fd) : store_stage_sync_blob(input->staging_fd, "config-0");
         if (r == 0)
                 *ret_result = TAKE_PTR(result);
         return r;

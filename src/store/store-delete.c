@@ -239,7 +239,7 @@ int store_forget_hidden(Store *store, const StoreUsers *users)
                 r = remove_image(&delete, id, &parent);
                 free(parent);
         }
-        return r < 0 ? r : store_removals_sync(store);
+        return r;
 }
 
 /* Nobody would notice that it is gone: it has neither names nor children. */
@@ -380,7 +380,7 @@ int store_delete(Store *store, const char *name, bool force, bool prune, const S
         Delete delete CLEANUP(
                 delete_clear) = { .store = store, .users = users, .force = force, .prune = prune, .error = error };
         char *id CLEANUP_FREE = NULL, *key CLEANUP_FREE = NULL;
-        int r, synced;
+        int r;
 
         delete.items = json_array();
         if (!delete.items)
@@ -392,9 +392,8 @@ int store_delete(Store *store, const char *name, bool force, bool prune, const S
                 return error_set(error, OUTCOME_NOT_FOUND, STORE_NO_IMAGE, name);
         key = reference_key(store, name);
         r = key ? delete_by_reference(&delete, name, key, id) : delete_by_id(&delete, id);
-        synced = store_removals_sync(store); /* a refusal may have followed an untagging */
-        if (r != 0 || synced < 0)
-                return r != 0 ? r : synced;
+        if (r != 0)
+                return r;
         *ret_items = TAKE_PTR(delete.items);
         return 0;
 }

@@ -87,9 +87,8 @@ void store_counts_drop(Store *store);
 void store_counts_take(Store *store, const json_t *record, bool hidden);
 
 /* Takes NAMES (not the index's own array) from the image, and with IMAGE the image too, for everybody that asks from
- * now on. It is for good after store_removals_sync(), and on disk as everywhere after store_settle(). */
+ * now on; what is on disk follows with store_settle(). */
 int store_removal_note(Store *store, const char *id, bool image, const json_t *names);
-int store_removals_sync(Store *store);
 
 /* Does what the process before had noted. */
 int store_removals_recover(Store *store);

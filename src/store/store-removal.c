@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Removals, many of which may follow each other. Each is noted in image/removals, a line of JSON that is on disk before
- * anybody is told, and done in memory. What is on disk follows for all of them at once: records, layers, blobs, the
- * references, and then the note goes. Before anything is added to the store there is no note; a start that finds one
- * does what it says, again if need be. */
+/* Removals, many of which may follow each other. Each is written to image/removals, a line of JSON, and done in memory.
+ * The rest follows for all of them at once: the note is synced, records, layers and blobs go, the references are
+ * written, and then the note goes. Before anything is added to the store there is no note; a start that finds one does
+ * what it says, again if need be. So a killed process takes no removal back; a power cut may, of those since the last
+ * sync, and then the image is there as it was. */
 #include <fcntl.h>
 #include <string.h>
 
@@ -97,11 +98,6 @@ int store_removal_note(Store *store, const char *id, bool image, const json_t *n
         return 0;
 }
 
-int store_removals_sync(Store *store)
-{
-        return store->removal_fd >= 0 && fdatasync(store->removal_fd) < 0 ? -errno : 0;
-}
-
 /* --- On disk ------------------------------------------------------------------------------------------------------ */
 
 static int drop_records(const Store *store)
@@ -165,6 +161,8 @@ int store_settle(Store *store)
 
         if (!store->removed)
                 return 0;
+        if (store->removal_fd >= 0 && fdatasync(store->removal_fd) < 0)
+                return -errno;
         /* First what makes room, so that a full disk hinders nothing but the references. */
         if (json_object_size(store->removed) > 0) {
                 r = drop_records(store);

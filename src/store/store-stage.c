@@ -235,3 +235,10 @@ int store_stage_sync(int staging_fd)
 {
         return syncfs(staging_fd) < 0 ? -errno : 0;
 }
+
+int store_stage_sync_blob(int staging_fd, const char *staged)
+{
+        int fd CLEANUP_CLOSE = openat(staging_fd, staged, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+        return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}

@@ -101,6 +101,9 @@ class Cut:
             allowed = {image in self.before["Images"], image in self.after["Images"]}
             if (image in found["Images"]) not in allowed:
                 yield f"image {image} is {'there' if image in found['Images'] else 'lost'}"
+            elif self.what in ("rmi", "prune") and image in found["Images"] and image not in found["Names"].values() \
+                    and image in self.before["Names"].values() and image not in self.after["Images"]:
+                yield f"image {image} has come back without its name"
 
 
 def choose(record, dice):

@@ -179,6 +179,8 @@ def main():
             notes.write(Step=step, What=what, Before=before)
             jobs = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for command in commands]
             states = [job.wait() for job in jobs]
+            while os.path.exists(f"{BERTH}/image/removals"):
+                time.sleep(0.1)  # a removal is for good a moment after it was told
             before = listing()
             notes.write(Step=step, What=what, After=before)
             print(f"{step} {what}: {states}, {len(before['Images'])} images", flush=True)
