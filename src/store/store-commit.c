@@ -22,6 +22,7 @@ typedef struct Commit {
         json_t *references; /* owned; as they are going to be */
         json_t *sizes;      /* owned; diff ID to size, of the staged layers */
         json_t *records;    /* owned; of the images, in their order */
+        json_t *changed;    /* owned; those that are to be written, by ID */
         json_t *done;       /* owned; what is returned */
         Error *error;
 } Commit;
@@ -32,6 +33,7 @@ static void commit_clear(Commit *commit)
         json_decref(commit->references);
         json_decref(commit->sizes);
         json_decref(commit->records);
+        json_decref(commit->changed);
         json_decref(commit->done);
 }
 
@@ -257,13 +259,14 @@ static bool array_has(const json_t *array, const json_t *value)
 static int commit_record(const Commit *commit, const char *id, json_t *record)
 {
         StoreImage *image = store_index_find(commit->store, id);
-        json_t *present, *merged CLEANUP_JSON = NULL, *digest;
+        json_t *present = json_object_get(commit->changed, id), *merged CLEANUP_JSON = NULL, *digest;
         size_t i;
-        int r;
+        int r = 0;
 
-        if (!image)
-                return store_index_put(commit->store, id, record);
-        r = store_index_record(commit->store, image, &present);
+        if (!image && !present)
+                return json_object_set(commit->changed, id, record) < 0 ? -ENOMEM : 0;
+        if (!present)
+                r = store_index_record(commit->store, image, &present);
         if (r < 0)
                 return r;
         merged = json_deep_copy(present);
@@ -275,7 +278,9 @@ static int commit_record(const Commit *commit, const char *id, json_t *record)
                         return -ENOMEM;
         if (json_object_get(record, "LastTagTime"))
                 (void) json_object_set(merged, "LastTagTime", json_object_get(record, "LastTagTime"));
-        return json_equal(merged, present) && !image->removed ? 0 : store_index_put(commit->store, id, merged);
+        if (json_equal(merged, present) && !(image && image->removed))
+                return 0;
+        return json_object_set(commit->changed, id, merged) < 0 ? -ENOMEM : 0;
 }
 
 /* Moves an image's blobs in, and works its record out. */
@@ -334,6 +339,8 @@ static int commit_all(Commit *commit)
                         return r;
                 r = commit_image(commit, image, json_array_get(commit->records, i));
         }
+        if (r == 0)
+                r = store_index_put(commit->store, commit->changed);
         if (r != 0 || json_equal(commit->references, commit->store->references))
                 return r;
         return store_references_replace(commit->store, TAKE_PTR(commit->references));
@@ -355,8 +362,9 @@ int store_commit(Store *store, const char *staging_name, const json_t *result, j
         commit.references = json_copy(store->references);
         commit.sizes = json_object();
         commit.records = json_array();
+        commit.changed = json_object();
         commit.done = json_array();
-        if (!commit.references || !commit.sizes || !commit.records || !commit.done)
+        if (!commit.references || !commit.sizes || !commit.records || !commit.changed || !commit.done)
                 return -ENOMEM;
         commit.staging_fd = openat(store->staging_fd, staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (commit.staging_fd < 0)

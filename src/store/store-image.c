@@ -249,7 +249,7 @@ int store_tag(Store *store, const char *image_id, const char *text, Error *error
 {
         StoreReference reference CLEANUP_REFERENCE = {};
         char *normal CLEANUP_FREE = NULL, *familiar CLEANUP_FREE = NULL;
-        json_t *record, *changed CLEANUP_JSON = NULL, *references CLEANUP_JSON = NULL;
+        json_t *record, *changed CLEANUP_JSON = NULL, *references CLEANUP_JSON = NULL, *records CLEANUP_JSON = NULL;
         int r;
 
         r = store_reference_parse(text, &reference, error);
@@ -278,8 +278,11 @@ int store_tag(Store *store, const char *image_id, const char *text, Error *error
         if (!normal || !changed || !references || json_set_string(references, normal, image_id) < 0 ||
             json_set_int(changed, "LastTagTime", time_now_ns()) < 0)
                 return -ENOMEM;
+        records = json_pack("{s:O}", image_id, changed);
+        if (!records)
+                return -ENOMEM;
         r = store_references_replace(store, TAKE_PTR(references));
-        return r < 0 ? r : store_index_put(store, image_id, changed);
+        return r < 0 ? r : store_index_put(store, records);
 }
 
 int store_image_manifests(Store *store, const char *image_id, json_t **ret_texts)

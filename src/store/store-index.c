@@ -11,6 +11,10 @@
 
 #define RECORD_SUFFIX ".json"
 #define SUFFIX_SIZE sizeof(STORE_REMOVED_SUFFIX)
+#define STAGED_SUFFIX ".new"
+#define STAGED_SIZE (sizeof(STAGED_SUFFIX) + 1)
+/* Of more files than this all of the file system is synced. */
+#define SYNC_EACH_MAX 8
 
 static int image_compare(const void *a, const void *b)
 {
@@ -159,31 +163,94 @@ int store_index_hide(Store *store, StoreImage *image)
         return fsync(store->record_fd) < 0 ? -errno : 0;
 }
 
-int store_index_put(Store *store, const char *id, json_t *record)
+static void staged_name(const char *id, char ret_name[static ID_LENGTH + STAGED_SIZE])
 {
-        char name[ID_LENGTH + sizeof(RECORD_SUFFIX)];
-        StoreImage *image;
+        snprintf(ret_name, ID_LENGTH + STAGED_SIZE, ".%.64s" STAGED_SUFFIX, store_digest_hex(id));
+}
+
+static int sync_staged(const Store *store, const char *id)
+{
+        char staged[ID_LENGTH + STAGED_SIZE];
+
+        staged_name(id, staged);
+        return store_stage_sync_blob(store->record_fd, staged);
+}
+
+/* All of them durable, under names that mean nothing yet. */
+static int stage_records(const Store *store, const json_t *records)
+{
+        bool many = json_object_size(records) > SYNC_EACH_MAX;
+        const char *id;
+        json_t *record;
         int r;
 
-        r = store_index_load(store);
-        if (r < 0)
-                return r;
+        json_object_foreach((json_t *) records, id, record) {
+                char staged[ID_LENGTH + STAGED_SIZE];
+
+                staged_name(id, staged);
+                r = json_write_volatile_at(store->record_fd, staged, record, 0600);
+                if (r >= 0 && !many)
+                        r = sync_staged(store, id);
+                if (r < 0)
+                        return r;
+        }
+        return many && syncfs(store->record_fd) < 0 ? -errno : 0;
+}
+
+static void drop_staged(const Store *store, const json_t *records)
+{
+        const char *id;
+        json_t *record;
+
+        json_object_foreach((json_t *) records, id, record) {
+                char staged[ID_LENGTH + STAGED_SIZE];
+
+                staged_name(id, staged);
+                (void) unlinkat(store->record_fd, staged, 0);
+        }
+}
+
+/* Gives a staged record its name, and puts it into the index, of which the first KNOWN are sorted. */
+static int put_staged(Store *store, size_t known, const char *id, json_t *record)
+{
+        char staged[ID_LENGTH + STAGED_SIZE], name[ID_LENGTH + sizeof(RECORD_SUFFIX)];
+        StoreImage key = {}, *image;
+
+        staged_name(id, staged);
         record_name(id, name);
-        r = json_write_at(store->record_fd, name, record, 0600);
-        if (r < 0)
+        if (renameat(store->record_fd, staged, store->record_fd, name) < 0)
+                return -errno;
+        snprintf(key.id, sizeof(key.id), "%s", id);
+        image = known > 0 ? bsearch(&key, store->images, known, sizeof(key), image_compare) : NULL;
+        if (!image)
+                return index_append(store, id, record);
+        json_incref(record);
+        json_decref(image->record);
+        image->record = record;
+        return show(store, image);
+}
+
+int store_index_put(Store *store, const json_t *records)
+{
+        const char *id;
+        json_t *record;
+        int r = json_object_size(records) > 0 ? store_index_load(store) : 0;
+        size_t known = store->n_images;
+
+        if (r < 0 || json_object_size(records) == 0)
                 return r;
         store_counts_drop(store);
-        image = store_index_find(store, id);
-        if (image) {
-                json_incref(record);
-                json_decref(image->record);
-                image->record = record;
-                return show(store, image);
+        r = stage_records(store, records);
+        json_object_foreach((json_t *) records, id, record) {
+                if (r < 0)
+                        break;
+                r = put_staged(store, known, id, record);
         }
-        r = index_append(store, id, record);
-        if (r >= 0)
+        if (r < 0)
+                drop_staged(store, records);
+        if (store->n_images > known)
                 qsort(store->images, store->n_images, sizeof(StoreImage), image_compare);
-        return r;
+        return r >= 0 && fsync(store->record_fd) < 0 ? -errno : r;
 }
 
 void store_index_forget(Store *store, StoreImage *image)

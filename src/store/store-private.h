@@ -53,8 +53,8 @@ StoreImage *store_index_find(Store *store, const char *id);
 /* The image's record, borrowed. -ENOENT where it went missing. */
 int store_index_record(Store *store, StoreImage *image, json_t **ret_record);
 
-/* Writes a record, and makes it known: what was removed is there again. */
-int store_index_put(Store *store, const char *id, json_t *record);
+/* Writes records, by image ID, and makes them known: what was removed is there again. */
+int store_index_put(Store *store, const json_t *records);
 
 /* Forgets an image / removes its record and mark, not synced. */
 void store_index_forget(Store *store, StoreImage *image);
