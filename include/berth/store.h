@@ -223,7 +223,8 @@ typedef struct StoreInput {
         int fd;                                                     /* the archive, borrowed */
         ssize_t (*read)(void *userdata, void *buffer, size_t size); /* instead of the descriptor, if set */
         int staging_fd;                                             /* borrowed */
-        const char *platform;                                       /* "linux/arm64/v8"; NULL: this machine's */
+        bool plain;           /* a tar is no layer: what a whiteout is called is a file like any other */
+        const char *platform; /* "linux/arm64/v8"; NULL: this machine's */
 
         /* Called now and then; LAYER is a short name, TOTAL 0 where unknown. May be NULL. */
         void (*progress)(void *userdata, const char *layer, int64_t current, int64_t total);

@@ -156,28 +156,51 @@ static int apply_attributes(const Copier *copier, int from, int to, const struct
 
 /* --- Files -------------------------------------------------------------------------------------------------------- */
 
-static int copy_content(int from, int to, int64_t size)
+/* Both are at the beginning of it. */
+static int copy_piece(int from, int to, int64_t size)
 {
-        if (size > 0 && ioctl(to, FICLONE, from) == 0)
-                return 0;
-        for (;;) {
-                ssize_t n = copy_file_range(from, NULL, to, NULL, 1u << 30, 0);
-
-                if (n == 0)
-                        return 0;
-                if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS))
-                        break;
-                if (n < 0)
-                        return -errno;
-        }
         char buffer[65536];
-        ssize_t n;
-        while ((n = read(from, buffer, sizeof(buffer))) > 0) {
+        ssize_t n = 0;
+
+        while (size > 0 && (n = copy_file_range(from, NULL, to, NULL, (size_t) MIN(size, INT64_C(1) << 30), 0)) > 0)
+                size -= n;
+        if (n < 0 && errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS)
+                return -errno;
+        while (size > 0 && (n = read(from, buffer, (size_t) MIN(size, (int64_t) sizeof(buffer)))) > 0) {
                 int r = fd_write_all(to, buffer, (size_t) n);
                 if (r < 0)
                         return r;
+                size -= n;
         }
-        return n < 0 ? -errno : 0;
+        return size > 0 && n < 0 ? -errno : 0;
+}
+
+/* Holes stay holes. */
+static int copy_content(int from, int to, int64_t size)
+{
+        int64_t at = 0;
+
+        if (size > 0 && ioctl(to, FICLONE, from) == 0)
+                return 0;
+        if (ftruncate(to, size) < 0)
+                return -errno;
+        while (at < size) {
+                int64_t data = lseek(from, at, SEEK_DATA), hole = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
+
+                if (data < 0 && errno == ENXIO)
+                        return 0;
+                if (data < 0 || hole < 0) { /* a file system that knows of none */
+                        data = at;
+                        hole = size;
+                }
+                if (lseek(from, data, SEEK_SET) < 0 || lseek(to, data, SEEK_SET) < 0)
+                        return -errno;
+                int r = copy_piece(from, to, MIN(hole, size) - data);
+                if (r < 0)
+                        return r;
+                at = hole;
+        }
+        return 0;
 }
 
 /* Gets what is in a new file's way out of it. */
@@ -419,7 +442,7 @@ static int unpack(Copier *copier, int from, bool fetched, bool *ret_unpacked)
         const json_t *wanted = json_object_get(copier->copy->step, "Unpack");
         CLEANUP_JSON json_t *layer = NULL;
         CLEANUP_ERROR Error error = { 0 };
-        StoreInput input = { .fd = from, .staging_fd = copier->copy->staging_fd };
+        StoreInput input = { .fd = from, .staging_fd = copier->copy->staging_fd, .plain = true };
         char head[8];
         int r;
 

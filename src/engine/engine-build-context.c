@@ -36,7 +36,9 @@ static int unpack_context(void *userdata, int result_fd, json_t **ret, Error *er
         BuildWork *work = userdata;
         CLEANUP_FREE char *path = work_path(work, "staging/%s", work->build->context);
         CLEANUP_CLOSE int staging_fd = path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-        StoreInput input = { .fd = -EBADF, .read = read_body, .staging_fd = staging_fd, .userdata = work };
+        StoreInput input = {
+                .fd = -EBADF, .read = read_body, .staging_fd = staging_fd, .plain = true, .userdata = work
+        };
         int keep[] = { work->build->stream.fd, staging_fd, result_fd };
 
         if (staging_fd < 0)

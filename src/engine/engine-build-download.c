@@ -85,7 +85,9 @@ static int run_download(void *userdata, int result_fd, json_t **ret, Error *erro
 {
         Download *download = userdata;
         RegistryConfig config = engine_registry_config(download->work->build->engine);
-        StoreInput input = { .fd = -EBADF, .read = read_on, .staging_fd = download->staging_fd, .userdata = download };
+        StoreInput input = {
+                .fd = -EBADF, .read = read_on, .staging_fd = download->staging_fd, .plain = true, .userdata = download
+        };
         int r = registry_get_start(&config, download->url, &download->get, error);
         int keep[] = { download->staging_fd, result_fd, download->get.data_fd, download->get.status_fd };
 

@@ -71,7 +71,7 @@ static int unpack_stream(StoreStream *stream, StorePack *pack, const StoreInput 
         r = store_flusher_new(layer_fd, &tick.flusher);
         if (r < 0)
                 return r;
-        r = store_unpack(stream, pack, layer_fd, stage_tick, &tick, &unpacked, error);
+        r = store_unpack(stream, pack, layer_fd, input->plain, stage_tick, &tick, &unpacked, error);
         if (r != 0)
                 return r;
         if (input->progress)

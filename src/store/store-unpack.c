@@ -28,6 +28,7 @@
 typedef struct Unpack {
         StorePack *pack; /* borrowed */
         bool bare;       /* files get no content */
+        bool plain;      /* there are no whiteouts */
         StoreTree tree;
         StoreHeaders headers;
         StoreTar tar;
@@ -310,7 +311,7 @@ static int unpack_entry(Unpack *unpack, const StoreTarEntry *entry)
                 return r;
         name = strrchr(path, '/');
         name = name ? name + 1 : path;
-        if (str_after_prefix(name, WHITEOUT_PREFIX))
+        if (!unpack->plain && str_after_prefix(name, WHITEOUT_PREFIX))
                 return unpack_whiteout(unpack, path, name);
         if (*path == 0)
                 return entry->type == '5' ? store_apply_to_directory(&unpack->last, unpack->tree.root_fd, "", entry)
@@ -422,11 +423,12 @@ static int unpack_all(Unpack *unpack, StoreStream *tar, int layer_fd, void (*tic
         return 0;
 }
 
-int store_unpack(StoreStream *tar, StorePack *pack, int layer_fd, void (*tick)(void *userdata, int64_t bytes),
-                 void *userdata, StoreUnpacked *ret, Error *error)
+int store_unpack(StoreStream *tar, StorePack *pack, int layer_fd, bool plain,
+                 void (*tick)(void *userdata, int64_t bytes), void *userdata, StoreUnpacked *ret, Error *error)
 {
-        Unpack unpack CLEANUP(
-                unpack_clear) = { .pack = pack, .tree = STORE_TREE_EMPTY, .headers = STORE_HEADERS_EMPTY };
+        Unpack unpack CLEANUP(unpack_clear) = {
+                .pack = pack, .plain = plain, .tree = STORE_TREE_EMPTY, .headers = STORE_HEADERS_EMPTY
+        };
 
         return unpack_all(&unpack, tar, layer_fd, tick, userdata, ret, error);
 }

@@ -15,10 +15,11 @@ typedef struct StoreUnpacked {
 
 /* Unpacks an uncompressed tar into LAYER_FD, an empty directory. TICK is called now and then with the bytes of tar read
  * so far. PACK, which may be NULL, is where the tar comes from, if it is made of files here: their content is shared
- * where that is possible. What the archive does wrong is OUTCOME_BAD_REQUEST; the directory is then to be thrown away.
+ * where that is possible. With PLAIN names of whiteouts mean nothing. What the archive does wrong is
+ * OUTCOME_BAD_REQUEST; the directory is then to be thrown away.
  */
-int store_unpack(StoreStream *tar, StorePack *pack, int layer_fd, void (*tick)(void *userdata, int64_t bytes),
-                 void *userdata, StoreUnpacked *ret, Error *error);
+int store_unpack(StoreStream *tar, StorePack *pack, int layer_fd, bool plain,
+                 void (*tick)(void *userdata, int64_t bytes), void *userdata, StoreUnpacked *ret, Error *error);
 
 /* The same, but that files get their size and no content: for comparing. */
 int store_unpack_bare(StoreStream *tar, int layer_fd, StoreUnpacked *ret, Error *error);

@@ -16,7 +16,8 @@ declare -A groups=(
         test_images.py test_store.py test_config.py test_exec.py test_websocket.py test_replay.py"
     [registries]="test_registry.py test_search.py test_push.py test_imports.py test_trips.py test_confinement.py test_client.py"
     [options]="test_events.py test_restart.py test_units.py test_volumes.py test_options.py test_escapes.py test_networks.py
-        test_dns.py test_archive.py test_build.py test_build_mounts.py test_build_stages.py test_build_options.py test_dockerfiles.py
+        test_dns.py test_archive.py test_build.py test_build_mounts.py test_build_stages.py test_build_options.py test_build_faults.py
+        test_build_hostile.py test_dockerfiles.py
         test_strict_ports.py test_log_drivers.py
         test_build_remote.py test_cli_options.py test_many.py test_unhonoured.py"
 )

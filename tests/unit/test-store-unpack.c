@@ -41,7 +41,7 @@ static int unpack(Fixture *fixture, const Buffer *tar, StoreUnpacked *ret, Error
         StoreMemoryStream stream;
 
         store_memory_stream_init(&stream, tar->data, tar->size);
-        return store_unpack(&stream.stream, NULL, fixture->layer_fd, NULL, NULL, ret, error);
+        return store_unpack(&stream.stream, NULL, fixture->layer_fd, false, NULL, NULL, ret, error);
 }
 
 /* Unpacks, and checks that writing the tar again gives what it was. */
