@@ -4,11 +4,12 @@
 shows the medians; the last column is Docker's divided by Berth's. Runs as root in a test host.
 
 usage: bench.py [ROW...]    rows: run crun start calls load cp exec many memory logs files pull push save commit
-                           layers images activation disk parallel stats health
+                           layers images activation disk parallel stats health build stages context
 BENCH_N      rounds of a quick row (15)
 BENCH_SLOW   rounds of a slow one (3)
 BENCH_MANY   containers in the row of many (50)
 BENCH_LINES  lines of the burst (200000)
+BENCH_FILES  files of the context in the row context (50000)
 BENCH_AT_ONCE, BENCH_WATCHED, BENCH_CHECKED  containers in the rows parallel, stats and health (30, 20, 100)"""
 import functools
 import glob
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 
+import bench_build
 import bench_images
 import bench_parallel
 
@@ -66,8 +68,9 @@ class Engine:
 
 BERTH = Engine("berth", "berth-monitor", ["berthd", "berth-monitor"])
 DOCKER = Engine("docker", "containerd-shim", ["dockerd", "containerd", "containerd-shim"])
-# The host has no pids controller; and where the others kill, "podman rm -f" stops, for ten seconds.
-PODMAN = Engine("podman", "conmon", ["podman", "conmon"], run=["--pids-limit=0"], rm=["--time=0"])
+# The host has no pids controller, and limits cannot be raised in it; and where the others kill, "podman rm -f" stops, for ten seconds.
+PODMAN = Engine("podman", "conmon", ["podman", "conmon"], run=["--pids-limit=0"], rm=["--time=0"],
+                build=["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"])
 ENGINES = [DOCKER, PODMAN, BERTH]
 
 
@@ -324,7 +327,7 @@ def row_files():
 
 ROWS = {"run": row_run, "crun": row_crun, "start": row_start, "calls": row_calls, "load": row_load, "cp": row_cp, "exec": row_exec,
         "many": row_many, "memory": row_memory, "logs": row_logs, "files": row_files}
-ROWS |= {name: functools.partial(row, sys.modules[__name__]) for name, row in (bench_images.ROWS | bench_parallel.ROWS).items()}
+ROWS |= {name: functools.partial(row, sys.modules[__name__]) for name, row in (bench_images.ROWS | bench_parallel.ROWS | bench_build.ROWS).items()}
 
 
 def start_docker():
