@@ -127,6 +127,9 @@ typedef struct ContainerAttach {
 /* "ctrl-p,ctrl-q" to bytes. -EINVAL. */
 int detach_keys_parse(const char *text, char ret_keys[static DETACH_KEYS_MAX], size_t *ret_n);
 
+/* Takes back a link, "container/alias". The name of a container itself is refused. */
+int engine_unlink(Engine *engine, const char *name, Error *error);
+
 /* What keeps a client from being attached now. */
 int container_attach_check(Container *container, Error *error);
 /* Hands a raw stream to the container's monitor, or keeps it until the container starts. Takes FD and the bytes already

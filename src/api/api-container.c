@@ -194,8 +194,19 @@ static void resize(ApiCall *call)
         finish_simple(call, container_resize(container, rows, columns, &error), 200, &error);
 }
 
+static void remove_link(ApiCall *call)
+{
+        CLEANUP_ERROR Error error = { 0 };
+
+        answer_empty(engine_unlink(call->engine, call->name, &error), &error, call->request);
+}
+
 static void remove_container(ApiCall *call)
 {
+        if (api_query_bool(call, "link")) {
+                remove_link(call);
+                return;
+        }
         Container *container = api_find_container(call);
 
         if (container)

@@ -199,20 +199,13 @@ static void add_links(const Container *container, Buffer *text)
         if (!bridge || !container_endpoint_on(container, bridge))
                 return;
         json_array_foreach(json_object_get(container_host_config(container), "Links"), i, entry) {
-                CLEANUP_FREE char *name = strdup(json_string_value(entry));
-                char *colon = name ? strrchr(name, ':') : NULL, address[INET_ADDRSTRLEN],
-                     id[ID_SHORT_LENGTH + 1] = { 0 };
+                CLEANUP_FREE char *name = NULL, *alias = NULL;
+                char address[INET_ADDRSTRLEN], id[ID_SHORT_LENGTH + 1] = { 0 };
                 Container *target;
 
-                if (!name)
+                if (link_parse(json_string_value(entry), &name, &alias) < 0 ||
+                    engine_container_find(container->engine, name, &target, NULL) != 0)
                         continue;
-                if (colon)
-                        *colon++ = 0;
-                if (engine_container_find(container->engine, name, &target, NULL) != 0)
-                        continue;
-                const char *slash = colon ? strrchr(colon, '/') : NULL, *alias = slash   ? slash + 1
-                                                                                 : colon ? colon
-                                                                                         : name;
                 const Endpoint *endpoint = container_endpoint_on(target, bridge);
                 const char *hostname = json_get_string_or(container_config(target), "Hostname", "");
                 if (!endpoint)
@@ -357,6 +350,25 @@ static int update_hosts(const Container *container)
                 add_own_address(container, endpoint, &own);
                 if (own.size > 0 && !(text.data && strstr(text.data, own.data)))
                         buffer_append(&text, own.data, own.size);
+        }
+        return overwrite(container, "hosts", text.data ? text.data : "", text.size);
+}
+
+int container_forget_host(const Container *container, const char *name)
+{
+        CLEANUP_FREE char *path = container_path(container, "hosts"), *old = NULL;
+        CLEANUP_BUFFER Buffer text = { 0 };
+        size_t length = strlen(name);
+
+        if (!path || file_read_at(AT_FDCWD, path, HOSTS_SIZE_MAX, &old, NULL) < 0)
+                return -ENOENT;
+        char *rest = old;
+        for (char *line; (line = strsep(&rest, "\n"));) {
+                const char *first = line + strcspn(line, " \t");
+
+                first += strspn(first, " \t");
+                if (*line && (strncmp(first, name, length) != 0 || (first[length] && !strchr(" \t", first[length]))))
+                        buffer_printf(&text, "%s\n", line);
         }
         return overwrite(container, "hosts", text.data ? text.data : "", text.size);
 }

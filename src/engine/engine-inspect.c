@@ -91,6 +91,9 @@ int container_inspect(Container *container, bool size, json_t **ret_object)
 
         if (r < 0)
                 return r;
+        CLEANUP_JSON json_t *host = json_copy((json_t *) container_host_config(container));
+        if (!host || json_object_set_new(host, "Links", container_links(container)) < 0)
+                return -ENOMEM;
         json_t *object = json_pack(
                 "{ss sO sO sO so sO ss* ss* ss* ss ss* si ss ss ss ss ss so sO so so sO so}", "Id", container->id,
                 "Created", json_object_get(container->record, "Created"), "Path",
@@ -99,9 +102,8 @@ int container_inspect(Container *container, bool size, json_t **ret_object)
                 "HostnamePath", hostname, "HostsPath", hosts, "LogPath", log_path && container->run > 0 ? log_path : "",
                 "Name", name, "RestartCount", (int) container->restart_count, "Driver", "overlay2", "Platform", "linux",
                 "MountLabel", "", "ProcessLabel", "", "AppArmorProfile", "", "ExecIDs", container_exec_ids(container),
-                "HostConfig", container_host_config(container), "GraphDriver", graph_driver(container), "Mounts",
-                mounts, "Config", container_config(container), "NetworkSettings",
-                container_network_settings(container));
+                "HostConfig", host, "GraphDriver", graph_driver(container), "Mounts", mounts, "Config",
+                container_config(container), "NetworkSettings", container_network_settings(container));
         if (!object)
                 return -ENOMEM;
         if (size) {

@@ -112,6 +112,8 @@ int container_set_up_networks(const Container *container, int namespace_fd, Erro
 int container_write_network_files(Container *container);
 /* Anew for a running container, as far as nobody edited them. */
 int container_update_network_files(Container *container);
+/* Takes the lines whose first name this is out of the container's hosts file. */
+int container_forget_host(const Container *container, const char *name);
 int network_write_names(Network *network);
 int container_write_resolver(Container *container);
 bool container_needs_resolver(const Container *container);
