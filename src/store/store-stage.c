@@ -32,7 +32,8 @@ static void stage_tick(void *userdata, int64_t bytes)
 {
         Tick *tick = userdata;
 
-        store_flusher_note(tick->flusher, bytes);
+        if (tick->flusher)
+                store_flusher_note(tick->flusher, bytes);
         if (!tick->input->progress || bytes < tick->reported + 1024 * 1024)
                 return;
         tick->reported = bytes;
@@ -68,7 +69,7 @@ static int unpack_stream(StoreStream *stream, StorePack *pack, const StoreInput 
         StoreUnpacked unpacked;
         int r;
 
-        r = store_flusher_new(layer_fd, &tick.flusher);
+        r = input->plain ? 0 : store_flusher_new(layer_fd, &tick.flusher); /* only layers are to be durable */
         if (r < 0)
                 return r;
         r = store_unpack(stream, pack, layer_fd, input->plain, stage_tick, &tick, &unpacked, error);
