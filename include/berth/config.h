@@ -46,6 +46,7 @@ typedef struct Config {
         char *runtime;                     /* of containers that name none; "berth": no program of its own */
         char **cdi_directories;            /* where devices are described */
         bool debug;
+        bool experimental;                         /* clients are told so, and offer what they take for it */
         char **insecure_registries;                /* HOST[:PORT] or CIDR */
         char **registry_mirrors;                   /* URLs */
         char *http_proxy, *https_proxy, *no_proxy; /* NULL: the environment's */

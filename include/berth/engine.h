@@ -67,7 +67,8 @@ typedef struct EventQuery {
 int engine_events_follow(Engine *engine, const EventQuery *query, Stream *stream);
 
 json_t *engine_info(Engine *engine);
-json_t *engine_version(void);
+json_t *engine_version(const Engine *engine);
+bool engine_is_experimental(const Engine *engine);
 
 /* --- Containers --------------------------------------------------------------------------------------------------- */
 

@@ -13,7 +13,7 @@ static void ping(ApiCall *call)
 
 static void version(ApiCall *call)
 {
-        CLEANUP_JSON json_t *object = engine_version();
+        CLEANUP_JSON json_t *object = engine_version(call->engine);
 
         http_respond_json(call->request, 200, object);
 }

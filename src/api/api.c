@@ -323,6 +323,10 @@ static void on_activity(void *userdata)
         api->activity(api->activity_userdata);
 }
 
+#define HEADERS(experimental)                                                             \
+        "Api-Version: 1.51\r\nDocker-Experimental: " experimental "\r\nOstype: linux\r\n" \
+        "Server: Berth/" BERTH_VERSION " (linux)\r\n"
+
 int api_new(sd_event *event, Engine *engine, void (*activity)(void *userdata), void *userdata, Api **ret_api)
 {
         Api *api = calloc(1, sizeof(*api));
@@ -333,8 +337,7 @@ int api_new(sd_event *event, Engine *engine, void (*activity)(void *userdata), v
                 .handle = handle,
                 .activity = on_activity,
                 .error_body = error_body,
-                .headers = "Api-Version: 1.51\r\nDocker-Experimental: false\r\nOstype: linux\r\n"
-                           "Server: Berth/" BERTH_VERSION " (linux)\r\n",
+                .headers = engine_is_experimental(engine) ? HEADERS("true") : HEADERS("false"),
                 .userdata = api,
         };
 

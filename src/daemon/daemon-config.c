@@ -84,7 +84,7 @@ static const Key keys[] = {
         { "userland-proxy", KEY_NO_EFFECT, 0 },
         { "exec-opts", KEY_NO_EFFECT, 0 },
         { "features", KEY_NO_EFFECT, 0 },
-        { "experimental", KEY_NO_EFFECT, 0 },
+        { "experimental", KEY_BOOLEAN, offsetof(Config, experimental) },
         { "default-address-pools", KEY_POOLS, 0 },
         { "host-gateway-ip", KEY_ADDRESS, offsetof(Config, host_gateway) },
         { "shutdown-timeout", KEY_NO_EFFECT, 0 },

@@ -25,18 +25,28 @@ static const char *go_architecture(const char *machine)
         return str_equal(machine, "aarch64") ? "arm64" : machine;
 }
 
-json_t *engine_version(void)
+bool engine_is_experimental(const Engine *engine)
+{
+        return engine->config->experimental;
+}
+
+json_t *engine_version(const Engine *engine)
 {
         struct utsname host;
         uname(&host);
         const char *architecture = go_architecture(host.machine);
+        const char *experimental = engine_is_experimental(engine) ? "true" : "false";
 
-        return json_pack("{s{ss} s[{ss ss s{ss ss ss ss ss ss}}] ss ss ss ss ss ss ss ss}", "Platform", "Name", "Berth",
-                         "Components", "Name", "Engine", "Version", BERTH_VERSION, "Details", "ApiVersion", API_VERSION,
-                         "Arch", architecture, "Experimental", "false", "KernelVersion", host.release, "MinAPIVersion",
-                         API_VERSION_MINIMUM, "Os", "linux", "Version", BERTH_VERSION, "ApiVersion", API_VERSION,
-                         "MinAPIVersion", API_VERSION_MINIMUM, "GitCommit", "", "GoVersion", "", "Os", "linux", "Arch",
-                         architecture, "KernelVersion", host.release);
+        json_t *version =
+                json_pack("{s{ss} s[{ss ss s{ss ss ss ss ss ss}}] ss ss ss ss ss ss ss ss}", "Platform", "Name",
+                          "Berth", "Components", "Name", "Engine", "Version", BERTH_VERSION, "Details", "ApiVersion",
+                          API_VERSION, "Arch", architecture, "Experimental", experimental, "KernelVersion",
+                          host.release, "MinAPIVersion", API_VERSION_MINIMUM, "Os", "linux", "Version", BERTH_VERSION,
+                          "ApiVersion", API_VERSION, "MinAPIVersion", API_VERSION_MINIMUM, "GitCommit", "", "GoVersion",
+                          "", "Os", "linux", "Arch", architecture, "KernelVersion", host.release);
+        if (engine_is_experimental(engine))
+                json_set_bool(version, "Experimental", true);
+        return version;
 }
 
 /* --- The host ------------------------------------------------------------------------------------------------------
@@ -189,12 +199,12 @@ static json_t *engine_members(const Engine *engine)
 {
         return json_pack("{so so so sb sb si si si sb so so s{s[s] s[sss] sn s[ssss]} s[ss] ss ss}", "ID", engine_id(),
                          "DriverStatus", driver_status(engine), "Labels", labels(engine), "Debug",
-                         engine->config->debug, "ExperimentalBuild", 0, "NFd", open_descriptors(), "NGoroutines", 1,
-                         "NEventsListener", 0, "LiveRestoreEnabled", 1, "CDISpecDirs",
-                         json_from_strv(engine->config->cdi_directories), "Runtimes", runtime_list(engine->config),
-                         "Plugins", "Volume", "local", "Network", "bridge", "host", "none", "Authorization", "Log",
-                         "journald", "json-file", "local", "none", "SecurityOptions", "name=seccomp,profile=builtin",
-                         "name=cgroupns", "InitBinary", "berth-init", "Isolation", "");
+                         engine->config->debug, "ExperimentalBuild", engine->config->experimental, "NFd",
+                         open_descriptors(), "NGoroutines", 1, "NEventsListener", 0, "LiveRestoreEnabled", 1,
+                         "CDISpecDirs", json_from_strv(engine->config->cdi_directories), "Runtimes",
+                         runtime_list(engine->config), "Plugins", "Volume", "local", "Network", "bridge", "host",
+                         "none", "Authorization", "Log", "journald", "json-file", "local", "none", "SecurityOptions",
+                         "name=seccomp,profile=builtin", "name=cgroupns", "InitBinary", "berth-init", "Isolation", "");
 }
 
 static json_t *proxy(const char *upper, const char *lower)

@@ -12,7 +12,7 @@ from hosted import run
 
 DIRECTORY = "/etc/berth"
 NO_EFFECT = {"live-restore": True, "storage-driver": "overlay2", "iptables": False, "userland-proxy": False,
-             "exec-opts": ["native.cgroupdriver=systemd"], "features": {"buildkit": True}, "experimental": True,
+             "exec-opts": ["native.cgroupdriver=systemd"], "features": {"buildkit": True},
              "shutdown-timeout": 5}
 
 
@@ -52,6 +52,20 @@ class Config(unittest.TestCase):
         name = run("docker", "create", "busybox").strip()
         self.assertEqual(json.loads(run("docker", "inspect", name))[0]["HostConfig"]["LogConfig"]["Type"], "none")
         run("docker", "rm", name)
+
+    def test_experimental(self):
+        """The docker client squashes then, which it refuses to otherwise."""
+        command = ("env", "DOCKER_BUILDKIT=0", "docker", "build", "--squash", "-q", "-")
+        dockerfile = b"FROM busybox\nRUN echo a >/a\nRUN echo b >/b\n"
+        self.assertFalse(shown()["ExperimentalBuild"])
+        run(*command, data=dockerfile, status=1)
+        self.configure(experimental=True)
+        self.assertTrue(shown()["ExperimentalBuild"])
+        self.assertTrue(hosted.call("GET", "/version").json()["Experimental"])
+        image = run(*command, data=dockerfile).strip().split()[-1]
+        layers = [json.loads(run("docker", "image", "inspect", name))[0]["RootFS"]["Layers"] for name in ("busybox", image)]
+        self.assertEqual(len(layers[1]), len(layers[0]) + 1)
+        self.addCleanup(hosted.call, "POST", "/build/prune?all=1")
 
     def test_init(self):
         self.configure(init=True)
