@@ -39,7 +39,7 @@ END
 if [[ -n ${BERTH_REBOOT:-} ]]; then
     tar -C tests/system -cf "$staging/application.tar" application test_application.py test_networks.py hosted.py \
         -C ../api engine.py
-    in_machine 'before the reboot' up "$services" "$staging/application.tar"
+    in_machine 'before the reboot' up "$staging/services.tar" "$staging/application.tar"
     in_machine 'after the reboot' again "$staging/application.tar"
 fi
 end_of_tests
