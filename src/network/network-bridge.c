@@ -119,6 +119,9 @@ static int configure(struct mnl_socket *socket, const NetworkBridge *bridge)
         /* Before the link is up, so that nothing is told on it that is not meant. Kernels without IPv6 have no files.
          */
         set_link("ipv6", bridge->name, "accept_ra", "0");
+        /* The host looks for containers from the link's own address: not only once it has found out, for a second or
+         * two, that nobody else has it. */
+        set_link("ipv6", bridge->name, "accept_dad", "0");
         set_link("ipv6", bridge->name, "disable_ipv6", bridge->prefix6 > 0 ? "0" : "1");
         if (bridge->prefix > 0 && address) {
                 r = add_address(socket, bridge);
