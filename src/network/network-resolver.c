@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The sockets behind 127.0.0.11 in a container, and the rules in the container's namespace that lead port 53 of that
  * address to them. The sockets have ports the kernel chose: a container may have a name server of its own on port 53.
- * The rules are few and made for every start, so they are written here, expression by expression, instead of by nft. */
+ * The rules are few and made for every start, so they are written expression by expression. */
 #include <arpa/inet.h>
 #include <linux/if_link.h>
 #include <linux/netfilter.h>
@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 #include "berth/network.h"
-#include "network-netlink.h"
+#include "network-expression.h"
 
 #define TABLE "berth"
 #define CHAIN "resolver"
@@ -19,82 +19,35 @@
 #define RESOLVER_PORT 53
 #define LISTEN_BACKLOG 64
 
-static struct nlattr *begin_expression(struct nlmsghdr *header, const char *name, struct nlattr **ret_data)
-{
-        struct nlattr *item = mnl_attr_nest_start(header, NFTA_LIST_ELEM);
-
-        mnl_attr_put_strz(header, NFTA_EXPR_NAME, name);
-        *ret_data = mnl_attr_nest_start(header, NFTA_EXPR_DATA);
-        return item;
-}
-
-static void end_expression(struct nlmsghdr *header, struct nlattr *item, struct nlattr *data)
-{
-        mnl_attr_nest_end(header, data);
-        mnl_attr_nest_end(header, item);
-}
-
-static void put_number(struct nlmsghdr *header, uint16_t type, uint32_t value)
-{
-        mnl_attr_put_u32(header, type, htonl(value));
-}
-
-static void put_data(struct nlmsghdr *header, uint16_t type, const void *bytes, size_t size)
-{
-        struct nlattr *nest = mnl_attr_nest_start(header, type);
-
-        mnl_attr_put(header, NFTA_DATA_VALUE, size, bytes);
-        mnl_attr_nest_end(header, nest);
-}
-
-static void compare(struct nlmsghdr *header, const void *bytes, size_t size)
-{
-        struct nlattr *data, *item = begin_expression(header, "cmp", &data);
-
-        put_number(header, NFTA_CMP_SREG, NFT_REG_1);
-        put_number(header, NFTA_CMP_OP, NFT_CMP_EQ);
-        put_data(header, NFTA_CMP_DATA, bytes, size);
-        end_expression(header, item, data);
-}
-
-static void load_protocol(struct nlmsghdr *header)
-{
-        struct nlattr *data, *item = begin_expression(header, "meta", &data);
-
-        put_number(header, NFTA_META_DREG, NFT_REG_1);
-        put_number(header, NFTA_META_KEY, NFT_META_L4PROTO);
-        end_expression(header, item, data);
-}
-
 static void load_payload(struct nlmsghdr *header, uint32_t base, uint32_t offset, uint32_t size)
 {
-        struct nlattr *data, *item = begin_expression(header, "payload", &data);
+        struct nlattr *data, *item = nft_expression_begin(header, "payload", &data);
 
-        put_number(header, NFTA_PAYLOAD_DREG, NFT_REG_1);
-        put_number(header, NFTA_PAYLOAD_BASE, base);
-        put_number(header, NFTA_PAYLOAD_OFFSET, offset);
-        put_number(header, NFTA_PAYLOAD_LEN, size);
-        end_expression(header, item, data);
+        nft_put_number(header, NFTA_PAYLOAD_DREG, NFT_REG_1);
+        nft_put_number(header, NFTA_PAYLOAD_BASE, base);
+        nft_put_number(header, NFTA_PAYLOAD_OFFSET, offset);
+        nft_put_number(header, NFTA_PAYLOAD_LEN, size);
+        nft_expression_end(header, item, data);
 }
 
 static void load_value(struct nlmsghdr *header, uint32_t reg, const void *bytes, size_t size)
 {
-        struct nlattr *data, *item = begin_expression(header, "immediate", &data);
+        struct nlattr *data, *item = nft_expression_begin(header, "immediate", &data);
 
-        put_number(header, NFTA_IMMEDIATE_DREG, reg);
-        put_data(header, NFTA_IMMEDIATE_DATA, bytes, size);
-        end_expression(header, item, data);
+        nft_put_number(header, NFTA_IMMEDIATE_DREG, reg);
+        nft_put_data(header, NFTA_IMMEDIATE_DATA, bytes, size);
+        nft_expression_end(header, item, data);
 }
 
 static void translate(struct nlmsghdr *header)
 {
-        struct nlattr *data, *item = begin_expression(header, "nat", &data);
+        struct nlattr *data, *item = nft_expression_begin(header, "nat", &data);
 
-        put_number(header, NFTA_NAT_TYPE, NFT_NAT_DNAT);
-        put_number(header, NFTA_NAT_FAMILY, NFPROTO_IPV4);
-        put_number(header, NFTA_NAT_REG_ADDR_MIN, NFT_REG_1);
-        put_number(header, NFTA_NAT_REG_PROTO_MIN, NFT_REG_2);
-        end_expression(header, item, data);
+        nft_put_number(header, NFTA_NAT_TYPE, NFT_NAT_DNAT);
+        nft_put_number(header, NFTA_NAT_FAMILY, NFPROTO_IPV4);
+        nft_put_number(header, NFTA_NAT_REG_ADDR_MIN, NFT_REG_1);
+        nft_put_number(header, NFTA_NAT_REG_PROTO_MIN, NFT_REG_2);
+        nft_expression_end(header, item, data);
 }
 
 /* ip daddr 127.0.0.11 PROTOCOL dport 53 dnat to 127.0.0.11:PORT */
@@ -105,20 +58,17 @@ static void add_rule(NftBatch *batch, uint8_t protocol, in_port_t port)
         in_addr_t address = htonl(RESOLVER_ADDRESS);
         in_port_t service = htons(RESOLVER_PORT);
 
-        nft_message(&message, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, NFPROTO_IPV4);
-        mnl_attr_put_strz(header, NFTA_RULE_TABLE, TABLE);
-        mnl_attr_put_strz(header, NFTA_RULE_CHAIN, CHAIN);
-        struct nlattr *list = mnl_attr_nest_start(header, NFTA_RULE_EXPRESSIONS);
+        struct nlattr *list = nft_rule_begin(&message, NLM_F_APPEND, NFPROTO_IPV4, TABLE, CHAIN);
         load_payload(header, NFT_PAYLOAD_NETWORK_HEADER, 16, sizeof(address));
-        compare(header, &address, sizeof(address));
-        load_protocol(header);
-        compare(header, &protocol, sizeof(protocol));
+        nft_compare(header, &address, sizeof(address));
+        nft_load_meta(header, NFT_META_L4PROTO);
+        nft_compare(header, &protocol, sizeof(protocol));
         load_payload(header, NFT_PAYLOAD_TRANSPORT_HEADER, 2, sizeof(service));
-        compare(header, &service, sizeof(service));
+        nft_compare(header, &service, sizeof(service));
         load_value(header, NFT_REG_1, &address, sizeof(address));
         load_value(header, NFT_REG_2, &port, sizeof(port));
         translate(header);
-        mnl_attr_nest_end(header, list);
+        nft_rule_end(&message, list);
         nft_batch_add(batch, &message);
 }
 
@@ -135,8 +85,8 @@ static int add_rules(in_port_t udp, in_port_t tcp)
         mnl_attr_put_strz(&message.header, NFTA_CHAIN_TABLE, TABLE);
         mnl_attr_put_strz(&message.header, NFTA_CHAIN_NAME, CHAIN);
         struct nlattr *hook = mnl_attr_nest_start(&message.header, NFTA_CHAIN_HOOK);
-        put_number(&message.header, NFTA_HOOK_HOOKNUM, NF_INET_LOCAL_OUT);
-        put_number(&message.header, NFTA_HOOK_PRIORITY, (uint32_t) -100);
+        nft_put_number(&message.header, NFTA_HOOK_HOOKNUM, NF_INET_LOCAL_OUT);
+        nft_put_number(&message.header, NFTA_HOOK_PRIORITY, (uint32_t) -100);
         mnl_attr_nest_end(&message.header, hook);
         mnl_attr_put_strz(&message.header, NFTA_CHAIN_TYPE, "nat");
         nft_batch_add(&batch, &message);
