@@ -125,6 +125,13 @@ bool network_firewalld_runs(void);
 /* Tells it of one; success where it does not run. Takes half a second. */
 int network_firewalld_add(const char *name);
 
+/* True where iptables' chain FORWARD drops by its policy, as ufw and dockerd set it. Quick. */
+bool network_forward_drops(void);
+/* Lets through there what is forwarded from and to a bridge; success where nothing is dropped. */
+int network_forward_allow(const char *name);
+/* Takes back what the former has added for a bridge, and with the last of them all of it. */
+void network_forward_forget(const char *name);
+
 /* --- Name service in a container ------------------------------------------------------------------------------------
  */
 

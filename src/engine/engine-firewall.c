@@ -76,7 +76,10 @@ int container_set_up_firewall(const Container *container)
         if (r < 0)
                 return r;
         content.ports = ports = container_firewall_ports(container, &content.n_ports);
-        r = network_firewall_add(&content);
+        for (size_t i = 0; r >= 0 && i < content.n_bridges; i++)
+                r = network_forward_allow(bridges[i].name);
+        if (r >= 0)
+                r = network_firewall_add(&content);
         if (r >= 0)
                 network_forget_connections(ports, content.n_ports);
         return r;
@@ -93,8 +96,10 @@ static int restore(void *userdata, int result_fd)
 
         LIST_FOREACH(network, &engine->networks, link)
                 if (network->bridge.kind == NETWORK_BRIDGE && network_has_links(network) &&
-                    network_bridge_exists(&network->bridge))
+                    network_bridge_exists(&network->bridge)) {
+                        (void) network_forward_allow(network->bridge.name);
                         (void) network_firewalld_add(network->bridge.name);
+                }
         return r;
 }
 
@@ -107,6 +112,8 @@ static void restored(int status, const char *result, size_t size, void *userdata
         engine->restoring = false;
         if (status < 0)
                 log_error_errno(status, "Cannot restore the firewall's table");
+        if (engine->restore_again)
+                engine_firewall_changed(engine);
 }
 
 void engine_firewall_changed(Engine *engine)
@@ -115,7 +122,8 @@ void engine_firewall_changed(Engine *engine)
 
         bool whole = network_firewall_is_whole(engine->config->strict_ports);
 
-        if (engine->restoring || (whole && !network_firewalld_runs()))
+        engine->restore_again = engine->restoring;
+        if (engine->restoring || (whole && !network_firewalld_runs() && !network_forward_drops()))
                 return;
         if (!whole)
                 log_info("The firewall's table was removed by somebody else and is restored");

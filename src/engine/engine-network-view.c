@@ -172,6 +172,7 @@ static int remove_network(Network *network)
                 if (r < 0)
                         return r;
                 network_firewall_remove(&content);
+                network_forward_forget(network->bridge.name);
         }
         unlink(names);
         if (unlink(path) < 0 && errno != ENOENT)

@@ -162,6 +162,7 @@ struct Engine {
         sd_event_source *link_look;
         uint32_t next_port; /* among those that are chosen */
         bool restoring;     /* the firewall's table */
+        bool restore_again; /* it changed meanwhile */
         void (*activity)(void *userdata);
         void *activity_userdata;
 };

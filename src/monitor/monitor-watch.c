@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Watches for the removal of the engine's table, or of rules of it, from the host's packet filter, as by "nft flush
- * ruleset", and tells the engine, which makes it anew. Every container's monitor watches, so that somebody does as long
- * as there is anything to restore; the kernel wakes them for removals alone, not for what engines add and take. */
+ * ruleset", and for a change of iptables' chain FORWARD, as by ufw; and tells the engine, which sets it right. Every
+ * container's monitor watches, so that somebody does as long as there is anything to restore; the kernel wakes them for
+ * removals and for chains alone, not for what engines add and take. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -20,6 +21,8 @@
 
 /* The engine's, and that of firewalld, which forgets the engine's bridges at a reload. */
 static const char *const tables[] = { "berth", "firewalld" };
+#define FILTER_TABLE "filter"
+#define FORWARD_CHAIN "FORWARD"
 /* What comes in between belongs to the same change. */
 #define PAUSE_NS (20 * 1000000LL)
 #define RETRY_NS (200 * 1000000LL)
@@ -63,21 +66,35 @@ static void watch_due(NetSource *source, int64_t now)
                 source->due_ns = now + RETRY_NS;
 }
 
-/* Every message of a removal has the table's name as its first attribute. */
+/* Steps over the attribute at *AT, if it is TEXT. */
+static bool attribute_is(const struct nlmsghdr *header, size_t *at, const char *text)
+{
+        const struct nlattr *attribute = (const void *) ((const char *) header + *at);
+        size_t size = strlen(text) + 1;
+
+        if (header->nlmsg_len < *at + NLA_HDRLEN + size || attribute->nla_len != NLA_HDRLEN + size ||
+            memcmp((const char *) attribute + NLA_HDRLEN, text, size) != 0)
+                return false;
+        *at += NLA_HDRLEN + NLMSG_ALIGN(size);
+        return true;
+}
+
+/* Every message has the table's name as its first attribute, and then the chain's where it is of one. */
 static bool concerns_us(const struct nlmsghdr *header)
 {
         const size_t begin = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct nfgenmsg));
-        const struct nlattr *attribute = (const void *) ((const char *) header + begin);
         uint16_t type = header->nlmsg_type;
+        size_t at = begin;
 
+        if (type == NFT_TYPE(NFT_MSG_NEWCHAIN) || type == NFT_TYPE(NFT_MSG_DELRULE))
+                if (attribute_is(header, &at, FILTER_TABLE) && attribute_is(header, &at, FORWARD_CHAIN))
+                        return true;
         if (type != NFT_TYPE(NFT_MSG_DELTABLE) && type != NFT_TYPE(NFT_MSG_DELCHAIN) &&
             type != NFT_TYPE(NFT_MSG_DELRULE))
                 return false;
         for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
-                size_t size = strlen(tables[i]) + 1;
-                if (header->nlmsg_len >= begin + sizeof(*attribute) + size &&
-                    attribute->nla_len == sizeof(*attribute) + size &&
-                    memcmp((const char *) attribute + NLA_HDRLEN, tables[i], size) == 0)
+                at = begin;
+                if (attribute_is(header, &at, tables[i]))
                         return true;
         }
         return false;
@@ -104,18 +121,20 @@ static void watch_ready(NetSource *source, uint32_t events, int64_t now)
         }
 }
 
-/* Lets through what begins with a removal: a batch is one packet, and one that removes a table begins with its rules,
- * sets or chains. */
+/* Lets through what begins with a removal, a table or a chain: a batch is one packet, and one that removes a table
+ * begins with its rules, sets or chains. */
 static int filter(int fd)
 {
 #define TYPE_OF(message) htons_constant(NFT_TYPE(message))
 #define htons_constant(x) ((uint16_t) ((((x) & 0xff) << 8) | (((x) >> 8) & 0xff)))
         static const struct sock_filter code[] = {
                 BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_type)),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TYPE_OF(NFT_MSG_DELTABLE), 4, 0),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TYPE_OF(NFT_MSG_DELCHAIN), 3, 0),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TYPE_OF(NFT_MSG_DELRULE), 2, 0),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TYPE_OF(NFT_MSG_DELSET), 1, 0),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TYPE_OF(NFT_MSG_DELTABLE), 6, 0),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TYPE_OF(NFT_MSG_DELCHAIN), 5, 0),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TYPE_OF(NFT_MSG_DELRULE), 4, 0),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TYPE_OF(NFT_MSG_DELSET), 3, 0),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TYPE_OF(NFT_MSG_NEWTABLE), 2, 0),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TYPE_OF(NFT_MSG_NEWCHAIN), 1, 0),
                 BPF_STMT(BPF_RET | BPF_K, 0),
                 BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
         };

@@ -73,7 +73,7 @@ packages() {
         ;;
     compose)
         profile='test' packages
-        printf '%s\n' docker-compose conntrack firewalld
+        printf '%s\n' docker-compose conntrack firewalld ufw
         ;;
     bench)
         profile='test' packages
