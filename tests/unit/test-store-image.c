@@ -573,6 +573,40 @@ static void test_delete_in_use(void **state)
         assert_int_equal(count(fixture, "{\"dangling\":[\"true\"]}"), 1);
 }
 
+/* One archive of more images than are synced one by one, two of which are one image under two names. */
+static void test_many_at_once(void **state)
+{
+        Fixture *fixture = *state;
+        const char *diff_ids[] = { fixture->diff_a, NULL };
+        Buffer tar CLEANUP_BUFFER = {}, manifest CLEANUP_BUFFER = {};
+        json_t *images CLEANUP_JSON = NULL;
+
+        tar_data(&tar, "layer.tar", fixture->layer_a.data, fixture->layer_a.size);
+        for (unsigned i = 0; i < 20; i++) {
+                char *label CLEANUP_FREE = str_printf("image %u", i % 19),
+                            *path CLEANUP_FREE = str_printf("%u.json", i);
+                char *config CLEANUP_FREE = make_config(label, "2024-05-01T10:00:00Z", diff_ids);
+
+                tar_file(&tar, path, config);
+                assert_true(buffer_printf(&manifest,
+                                          "%c{\"Config\":\"%s\",\"RepoTags\":[\"many:%u\"],\"Layers\":[\"layer.tar\"]}",
+                                          i > 0 ? ',' : '[', path, i) >= 0);
+        }
+        assert_true(buffer_append_string(&manifest, "]") >= 0);
+        tar_file(&tar, "manifest.json", manifest.data);
+        tar_end(&tar);
+        load_well(fixture, &tar, &images);
+        for (unsigned again = 0; again < 2; again++) {
+                char *first CLEANUP_FREE = resolve(fixture, "many:0"), *last CLEANUP_FREE = resolve(fixture, "many:19");
+
+                assert_string_equal(first, last);
+                assert_int_equal(count(fixture, NULL), 19);
+                assert_int_equal(entries_of(fixture, "image/record"), 19);
+                assert_int_equal(entries_of(fixture, "image/blobs/sha256"), 19);
+                reopen(fixture);
+        }
+}
+
 /* Removes by a process that ends before it has taken anything from the disk, and appends GARBAGE to its note. */
 static void remove_and_die(Fixture *fixture, const char *const *names, const char *garbage)
 {
@@ -734,6 +768,7 @@ int main(void)
                 TEST(test_tag),
                 TEST(test_delete),
                 TEST(test_delete_in_use),
+                TEST(test_many_at_once),
                 TEST(test_removal_cut_off),
                 TEST(test_removal_taken_back),
                 TEST(test_crash_leftovers),
