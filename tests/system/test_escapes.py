@@ -14,7 +14,7 @@ import tempfile
 import threading
 import unittest
 
-from hosted import daemon_pid, load_images, remove_all, run
+from hosted import daemon_pid, load_images, remove_all, run, wait_until
 
 PROGRAMS = ("/usr/libexec/berth/berthd", "/usr/libexec/berth/berth-monitor", "/usr/bin/berth")
 VOLUMES = "/var/lib/berth/volume"
@@ -39,6 +39,7 @@ ATTEMPTS = [
     ("kernel memory", [], "busybox", "head -c 16 /proc/kcore | wc -c; head -c 1 /dev/mem", r"^0$", None),
     ("keys of others", [], "busybox", "wc -c </proc/keys", r"^0$", None),
     ("a mask is taken off", [], "busybox", "umount /proc/kcore && echo off; umount /sys/firmware && echo off", r"not permitted|denied", r"^off"),
+    ("a mask by another way", [], "busybox", "for p in /proc/self/root /proc/1/root /proc/1/cwd /proc/self/task/1/root; do head -c 1 $p/proc/kcore | wc -c; done", r"(?s)^0$.*^0$.*^0$", r"^1$"),
     ("a proc of one's own", [], "busybox", "mount -t proc proc /tmp && echo mounted", r"denied|not permitted", r"^mounted"),
     ("a read-only path is made writable", [], "busybox", "mount -o remount,rw,bind /proc/sys && echo mounted", r"denied|not permitted", r"^mounted"),
     ("sysfs is written to", [], "busybox", "for f in /sys/kernel/uevent_helper /sys/kernel/mm/ksm/run; do echo 1 >$f && echo wrote; done", None, r"^wrote"),
@@ -50,12 +51,16 @@ ATTEMPTS = [
     # Devices
     ("the disk by a node of one's own", [], "busybox", "for n in '8 0' '254 0' '259 0' '7 0'; do mknod /d b $n && head -c 1 /d | wc -c; rm -f /d; done", None, r"^[1-9]"),
     ("memory by a node of one's own", [], "busybox", "mknod /m c 1 1; head -c 1 /m | wc -c; mknod /k c 1 11; head -c 1 /k | wc -c", r"(?s)^0$.*^0$", r"^[1-9]"),
+    ("loop devices, tunnels and the kernel's ports", [], "busybox", "for n in '10 237' '10 200' '1 4' '10 238'; do mknod /x c $n && exec 3<>/x && echo opened; rm -f /x; done", None, r"^opened"),
     ("fuse without asking", [], "busybox", "mknod /f c 10 229 && exec 3<>/f && echo opened", r"not permitted", r"^opened"),
     ("a file system of the host's disk", [], "busybox", "mknod /d b 254 0; mount -t ext4 /d /mnt && echo mounted", None, r"^mounted"),
     # System calls (numbers of x86-64)
     ("unshare: a user namespace", [], "debian:13", call_system(272, "0x10000000"), FAILS, None),
     ("unshare: a mount namespace", [], "debian:13", call_system(272, "0x20000"), FAILS, None),
     ("clone: a user namespace", [], "debian:13", call_system(56, "0x10000011", 0, 0, 0, 0), FAILS, None),
+    ("clone3, whose flags no filter sees", [], "debian:13", call_system(435, '"\\0" x 64', 64), r"error Function not implemented", None),
+    ("mount_setattr", [], "debian:13", call_system(442, "-100", '""', "0x1000", '"\\0" x 32', 32), FAILS, None),
+    ("a descriptor of another process", ["--pid", "host"], "debian:13", call_system(438, 3, 0, 0), r"error", None),
     ("setns", [], "debian:13", call_system(308, 0, 0), FAILS, None),
     ("add_key", [], "debian:13", call_system(248, '"user"', '"name"', '"data"', 4, "-2"), FAILS, None),
     ("keyctl", [], "debian:13", call_system(250, 0, "-3", 1), FAILS, None),
@@ -96,6 +101,7 @@ ATTEMPTS = [
     ("sockets without a name of the host's", [], "debian:13", "grep -c . /proc/net/unix", r"^1$", None),
     # Terminals
     ("other terminals", ["-t"], "busybox", "ls /dev/pts; tty", r"(?s)^0 +ptmx\r?$.*^/dev/pts/0", r"^[1-9]"),
+    ("the console's clipboard", ["-t"], "debian:13", "perl -e '$c = chr(3); print ioctl(STDIN, 0x541C, $c) ? \"pasted\\n\" : \"error\\n\"'", r"error", r"pasted"),
     ("input pushed into a terminal that is not one's own", ["-t"], "debian:13", "perl -e '$c = \"x\"; open T, \"</dev/console\"; print ioctl(T, 0x5412, $c) ? \"own\\n\" : \"error\\n\"'; ls -l /proc/self/fd/0", r"/dev/pts/0", None),
     # Rights
     ("capabilities that come back", [], "debian:13", "perl -e 'open F, \"</proc/self/status\"; print grep /Cap(Inh|Amb)/, <F>'", r"(?s)CapInh:\t0+$.*CapAmb:\t0+$", None),
@@ -240,6 +246,32 @@ class Escapes(unittest.TestCase):
         with open("/proc/sys/kernel/core_pattern", encoding="ascii") as pattern:
             self.assertNotIn("/evil", pattern.read())
         os.unlink(f"{data}/null")
+
+    def test_a_console_of_ones_own(self):
+        """The terminal is bound on /dev/console, which leads somewhere else here (CVE-2025-52565)."""
+        run("docker", "volume", "create", "dev")
+        data = f"{VOLUMES}/dev/_data"
+        with open("/proc/sys/kernel/core_pattern", encoding="ascii") as pattern:
+            before = pattern.read()
+        for target in ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/kcore"):
+            os.symlink(target, f"{data}/console")
+            _, text = attempt(["-t", "-v", "dev:/dev"], "busybox", f"echo '|/evil' >{target} && [ ! -c {target} ] && echo wrote; head -c 1 /proc/kcore | wc -c")
+            self.assertNotIn("wrote", text)
+            self.assertNotRegex(text, r"(?m)^1")
+            os.unlink(f"{data}/console")
+        with open("/proc/sys/kernel/core_pattern", encoding="ascii") as pattern:
+            self.assertEqual(pattern.read(), before)
+
+    def test_keyrings(self):
+        """Where the filter of system calls is off: a key of one container's session is not in another's."""
+        free = ["--security-opt", "seccomp=unconfined"]
+        keep = call_system(248, '"user"', '"berth-secret"', '"data"', 4, "-3")
+        search = call_system(250, 10, "-3", '"user"', '"berth-secret"', 0)
+        self.assertIn("succeeded\nsucceeded\n", attempt(free, "debian:13", f"{keep}; {search}")[1])
+        run("docker", "run", "-d", "--name", "keeper", *free, "debian:13", "sh", "-c", f"{keep}; touch /kept; exec sleep 1000")
+        wait_until(lambda: "/kept" in run("docker", "diff", "keeper"))
+        self.assertIn("error", attempt(free, "debian:13", search)[1])
+        self.assertIn("error", attempt([*free, "--pid", "container:keeper"], "debian:13", search)[1])
 
     def test_links_planted_in_volumes(self):
         """An image's files are copied into a volume where somebody put links in their way."""
