@@ -35,7 +35,7 @@ def tree_of(image):
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         return {member.name: (member.type, member.mode, member.uid, member.gid, int(member.mtime), member.linkname,
                               archive.extractfile(member).read() if member.isreg() else b"", member.pax_headers.get("SCHILY.xattr.user.x"))
-                for member in archive}
+                for member in archive if member.name != ".dockerenv"}
 
 
 class Options(unittest.TestCase):
@@ -156,8 +156,7 @@ class Options(unittest.TestCase):
         self.write("root/etc/a", "a")
         self.build("berth", "FROM tree\nLABEL a=b\n",
                    "--build-context", f"tree={self.top}/root", "-t", "tree:1")
-        self.assertEqual([path for path, entry in tree_of("tree:1").items() if entry[0] == tarfile.REGTYPE],
-                         [".dockerenv", "etc/a"])
+        self.assertEqual([path for path, entry in tree_of("tree:1").items() if entry[0] == tarfile.REGTYPE], ["etc/a"])
 
     def test_a_context_comes_before_a_stage(self):
         self.write("more/a", "context")
