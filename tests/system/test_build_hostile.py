@@ -52,6 +52,7 @@ class Hostile(unittest.TestCase):
     def setUpClass(cls):
         run("docker", "load", "-q", "-i", "/root/busybox.tar")
         cls.base = trees.describe(trees.layer_tree("busybox"))
+        cls.addClassCleanup(hosted.wait_until, lambda: not os.listdir("/var/lib/berth/staging"), 900, "staging empty", 0.5)
 
     def setUp(self):
         pathlib.Path(WITNESS).write_text("untouched")

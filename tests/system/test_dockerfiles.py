@@ -201,6 +201,7 @@ class Corpus(unittest.TestCase):
     def tearDownClass(cls):
         hosted.call("POST", "/build/prune?all=1")
         run("docker", "image", "prune", "-af")
+        hosted.wait_until(lambda: not os.listdir("/var/lib/berth/staging"), 120, "staging empty", 0.5)
 
     def check_failure(self, dockerfile, builder, image, text):
         self.assertIsNone(image, f"{builder} builds what is wrong")
