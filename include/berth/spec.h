@@ -25,7 +25,8 @@ typedef struct SpecInput {
                                 * "RW": bool, "Propagation"}]; NULL: none. They stand for the entries of Binds and
                                 * Mounts that name a volume, by destination. */
         const json_t
-                *edits;  /* of devices that were asked for by name: an array of CDI's "containerEdits"; NULL: none */
+                *edits; /* of devices that were asked for by name: an array of CDI's "containerEdits"; NULL: none */
+        const json_t *link_environment; /* variables of links, which the container's own replace; NULL: none */
         bool check_only; /* at creation: nothing of the host is looked at or made (devices, sources of binds) */
 } SpecInput;
 

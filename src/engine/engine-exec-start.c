@@ -112,9 +112,14 @@ static int prepare_config(ExecPlan *plan, Error *error)
 {
         CLEANUP_JSON json_t *record = exec_container_record(plan->exec, plan->container);
         const char *directory = json_get_string(plan->exec->record, "WorkingDir");
-        SpecInput input = { .id = plan->container->id, .record = record, .rootfs = "/", .check_only = true };
+        CLEANUP_JSON json_t *links = container_link_environment(plan->container);
+        SpecInput input = { .id = plan->container->id,
+                            .record = record,
+                            .rootfs = "/",
+                            .link_environment = links,
+                            .check_only = true };
 
-        if (!record)
+        if (!record || !links)
                 return -ENOMEM;
         if (!str_empty(directory) && directory[0] != '/')
                 return error_set(error, OUTCOME_FAILED,

@@ -189,34 +189,23 @@ static void add_extra_hosts(const Container *container, Buffer *text)
         }
 }
 
-/* "name:alias" or "name", of a link on the default bridge. */
+/* Of links on the default bridge. */
 static void add_links(const Container *container, Buffer *text)
 {
-        const Network *bridge = network_by_name(container->engine, "bridge");
         json_t *entry;
         size_t i;
 
-        if (!bridge || !container_endpoint_on(container, bridge))
-                return;
         json_array_foreach(json_object_get(container_host_config(container), "Links"), i, entry) {
-                CLEANUP_FREE char *name = NULL, *alias = NULL;
-                char address[INET_ADDRSTRLEN], id[ID_SHORT_LENGTH + 1] = { 0 };
-                Container *target;
+                CLEANUP(legacy_link_clear) LegacyLink link = { 0 };
 
-                if (link_parse(json_string_value(entry), &name, &alias) < 0 ||
-                    engine_container_find(container->engine, name, &target, NULL) != 0)
+                if (!legacy_link_read(container, entry, &link))
                         continue;
-                const Endpoint *endpoint = container_endpoint_on(target, bridge);
-                const char *hostname = json_get_string_or(container_config(target), "Hostname", "");
-                if (!endpoint)
-                        continue;
-                memcpy(id, target->id, ID_SHORT_LENGTH);
-                inet_ntop(AF_INET, &endpoint->side.address, address, sizeof(address));
-                buffer_printf(text, "%s\t%s", address, alias);
-                if (!str_equal(hostname, alias))
+                const char *hostname = json_get_string_or(container_config(link.target), "Hostname", "");
+                buffer_printf(text, "%s\t%s", link.address, link.alias);
+                if (!str_equal(hostname, link.alias))
                         buffer_printf(text, " %s", hostname);
-                if (!str_equal(target->name, alias))
-                        buffer_printf(text, " %s", target->name);
+                if (!str_equal(link.target->name, link.alias))
+                        buffer_printf(text, " %s", link.target->name);
                 buffer_append_string(text, "\n");
         }
 }
@@ -350,25 +339,6 @@ static int update_hosts(const Container *container)
                 add_own_address(container, endpoint, &own);
                 if (own.size > 0 && !(text.data && strstr(text.data, own.data)))
                         buffer_append(&text, own.data, own.size);
-        }
-        return overwrite(container, "hosts", text.data ? text.data : "", text.size);
-}
-
-int container_forget_host(const Container *container, const char *name)
-{
-        CLEANUP_FREE char *path = container_path(container, "hosts"), *old = NULL;
-        CLEANUP_BUFFER Buffer text = { 0 };
-        size_t length = strlen(name);
-
-        if (!path || file_read_at(AT_FDCWD, path, HOSTS_SIZE_MAX, &old, NULL) < 0)
-                return -ENOENT;
-        char *rest = old;
-        for (char *line; (line = strsep(&rest, "\n"));) {
-                const char *first = line + strcspn(line, " \t");
-
-                first += strspn(first, " \t");
-                if (*line && (strncmp(first, name, length) != 0 || (first[length] && !strchr(" \t", first[length]))))
-                        buffer_printf(&text, "%s\n", line);
         }
         return overwrite(container, "hosts", text.data ? text.data : "", text.size);
 }

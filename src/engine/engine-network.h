@@ -165,3 +165,19 @@ void engine_links_free(Engine *engine);
 /* --- engine-firewall.c --- */
 /* In a child: the table is there, with what this container needs of it. */
 int container_set_up_firewall(const Container *container);
+
+/* --- Links on the default bridge, in engine-legacy-link.c -----------------------------------------------------------
+ */
+
+typedef struct LegacyLink {
+        Container *target;
+        char *alias; /* owned */
+        char address[INET_ADDRSTRLEN];
+} LegacyLink;
+
+/* Reads an entry of the container's HostConfig.Links. False where container or target is not on the default bridge. */
+bool legacy_link_read(const Container *container, const json_t *entry, LegacyLink *ret);
+void legacy_link_clear(LegacyLink *link);
+
+/* The variables that tell of the linked containers that run: their ports, their names, and their own variables. */
+json_t *container_link_environment(const Container *container);

@@ -178,6 +178,9 @@ static json_t *environment(const Spec *spec)
 
         if (!list || (json_get_bool(spec->config, "Tty") && set_variable(list, "TERM=xterm") < 0))
                 return NULL;
+        json_array_foreach((json_t *) spec->input->link_environment, i, entry)
+                if (set_variable(list, json_string_value(entry)) < 0)
+                        return NULL;
         json_array_foreach(json_object_get(spec->config, "Env"), i, entry)
                 if (json_is_string(entry) && set_variable(list, json_string_value(entry)) < 0)
                         return NULL;

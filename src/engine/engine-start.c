@@ -181,8 +181,8 @@ static int prepare_config(StartPlan *plan, Error *error)
 
         if (!hostname || !hosts || !resolv_conf)
                 return -ENOMEM;
-        CLEANUP_JSON json_t *volumes = NULL, *edits = NULL;
-        int r = container_spec_volumes(container, &volumes);
+        CLEANUP_JSON json_t *volumes = NULL, *edits = NULL, *links = container_link_environment(container);
+        int r = links ? container_spec_volumes(container, &volumes) : -ENOMEM;
         if (r == 0)
                 r = cdi_resolve(container->engine->config->cdi_directories,
                                 json_object_get(container_host_config(container), "DeviceRequests"), &edits, error);
@@ -190,6 +190,7 @@ static int prepare_config(StartPlan *plan, Error *error)
                 return r;
         input.volumes = volumes;
         input.edits = edits;
+        input.link_environment = links;
         r = spec_generate(&input, &plan->config, error);
         return r != 0 ? r : engine_prepare_seccomp(container->engine, plan->config, error);
 }

@@ -194,6 +194,27 @@ class Names(unittest.TestCase):
         self.assertEqual(self.ask("web", question("store")), [(3, [])])
         run("docker", "rm", "-f", "linked")
 
+    def test_links_on_the_default_bridge(self):
+        """They tell by variables, too."""
+        run("docker", "run", "-d", "--name", "store", "--expose", "80", "--expose", "90-92", "--expose", "53/udp", "-e", "KEY=value",
+            "-e", "HOME=/h", "busybox", "sleep", "600")
+        address = json.loads(run("docker", "inspect", "store"))[0]["NetworkSettings"]["IPAddress"]
+        run("docker", "run", "-d", "--name", "asker", "--link", "store:my-db", "-e", "MY_DB_ENV_KEY=own", "busybox", "sleep", "600")
+
+        def port(number, protocol):
+            key = f"MY_DB_PORT_{number}_{protocol.upper()}"
+            return {key: f"{protocol}://{address}:{number}", f"{key}_ADDR": address, f"{key}_PORT": str(number), f"{key}_PROTO": protocol}
+        expected = {"MY_DB_PORT": f"udp://{address}:53", "MY_DB_NAME": "/asker/my-db", "MY_DB_ENV_KEY": "own",
+                    "MY_DB_PORT_90_TCP_START": f"tcp://{address}:90", "MY_DB_PORT_90_TCP_PORT_START": "90",
+                    "MY_DB_PORT_90_TCP_END": f"tcp://{address}:92", "MY_DB_PORT_90_TCP_PORT_END": "92", **port(53, "udp"),
+                    **port(80, "tcp"), **port(90, "tcp"), **port(91, "tcp"), **port(92, "tcp")}
+        for command in (("env",), ("sh", "-c", "tr '\\0' '\\n' </proc/1/environ")):
+            lines = run("docker", "exec", "asker", *command).splitlines()
+            self.assertEqual({k: v for k, v in (line.split("=", 1) for line in lines if line.startswith("MY_DB"))}, expected)
+        hosts = run("docker", "exec", "asker", "cat", "/etc/hosts")
+        self.assertRegex(hosts, f"(?m)^{address}\tmy-db [0-9a-f]{{12}} store$")
+        run("docker", "rm", "-f", "asker", "store")
+
     def test_outside(self):
         self.upstream.asked.clear()
         for how in ("udp", "tcp"):
