@@ -343,6 +343,25 @@ static int update_hosts(const Container *container)
         return overwrite(container, "hosts", text.data ? text.data : "", text.size);
 }
 
+int container_forget_host(const Container *container, const char *name)
+{
+        CLEANUP_FREE char *path = container_path(container, "hosts"), *old = NULL;
+        CLEANUP_BUFFER Buffer text = { 0 };
+        size_t length = strlen(name);
+
+        if (!path || file_read_at(AT_FDCWD, path, HOSTS_SIZE_MAX, &old, NULL) < 0)
+                return -ENOENT;
+        char *rest = old;
+        for (char *line; (line = strsep(&rest, "\n"));) {
+                const char *first = line + strcspn(line, " \t");
+
+                first += strspn(first, " \t");
+                if (*line && (strncmp(first, name, length) != 0 || (first[length] && !strchr(" \t", first[length]))))
+                        buffer_printf(&text, "%s\n", line);
+        }
+        return overwrite(container, "hosts", text.data ? text.data : "", text.size);
+}
+
 static int update_resolv_conf(const Container *container, bool resolver)
 {
         CLEANUP_FREE char *path = container_path(container, "resolv.conf");
