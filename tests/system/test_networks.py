@@ -5,6 +5,7 @@ Beyond the host is a network namespace of its own, "beyond", at 10.77.0.2 and fd
 import json
 import os
 import random
+import socket
 import subprocess
 import time
 import unittest
@@ -14,10 +15,15 @@ from hosted import call, load_images, remove_all, run, wait_until
 ROUNDS = int(os.environ.get("BERTH_NETWORK_ROUNDS", "40"))
 BEYOND = "beyond"
 
-# Answers everybody with the address they come from: TCP and UDP, both families.
+# Answers everybody with the address they come from: TCP, UDP, and SCTP where the kernel has it, both families.
 SERVER = r"""
 import socket, sys, threading
 port = int(sys.argv[1])
+def streams(listener):
+    while True:
+        connection, peer = listener.accept()
+        connection.sendall(plain(peer).encode())
+        connection.close()
 def plain(address):
     return address[0][7:] if address[0].startswith("::ffff:") else address[0]
 tcp = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
@@ -29,22 +35,28 @@ def datagrams():
         _, peer = udp.recvfrom(100)
         udp.sendto(plain(peer).encode(), peer)
 threading.Thread(target=datagrams, daemon=True).start()
+try:
+    sctp = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+    sctp.bind(("::", port))
+    sctp.listen()
+    threading.Thread(target=streams, args=(sctp,), daemon=True).start()
+except OSError:
+    pass
 print("ready", flush=True)
-while True:
-    connection, peer = tcp.accept()
-    connection.sendall(plain(peer).encode())
-    connection.close()
+streams(tcp)
 """
 
 # Asks several servers at a time, and prints what each answered; "" for nobody.
 CLIENT = r"""
-import json, socket, sys, threading
+import json, os, socket, sys, threading
+SLOWNESS = int(os.environ.get("BERTH_SLOWNESS", "1"))
 asks = json.loads(sys.argv[1])
 answers = [""] * len(asks)
 def ask(i, protocol, address, port):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM) as s:
-        s.settimeout(2)
+    with socket.socket(family, socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM,
+                       socket.IPPROTO_SCTP if protocol == "sctp" else 0) as s:
+        s.settimeout(2 * SLOWNESS)
         try:
             s.connect((address, port))
             if protocol == "udp":
@@ -57,6 +69,17 @@ threads = [threading.Thread(target=ask, args=(i, *a)) for i, a in enumerate(asks
 [t.join() for t in threads]
 print(json.dumps(answers))
 """
+
+
+def has_sctp():
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP):
+            return True
+    except OSError:
+        return False
+
+
+PROTOCOLS = ("tcp", "udp", "sctp") if has_sctp() else ("tcp", "udp")
 
 
 def inspect(name):
@@ -121,7 +144,7 @@ class Case(unittest.TestCase):
 
 
 class Matrix(Case):
-    """{where from} x {IPv4, IPv6} x {tcp, udp} x {a plain network, an internal one, one whose containers are kept apart}."""
+    """{where from} x {IPv4, IPv6} x {tcp, udp, sctp} x {a plain network, an internal one, one whose containers are kept apart}."""
 
     KINDS = {"plain": (), "inner": ("--internal",), "apart": ("-o", "com.docker.network.bridge.enable_icc=false")}
 
@@ -130,7 +153,8 @@ class Matrix(Case):
         super().setUpClass()
         for i, (kind, options) in enumerate(cls.KINDS.items()):
             run("docker", "network", "create", "--ipv6", "--subnet", f"fd00:{i + 1}::/64", *options, kind)
-            cls.start(cls, f"{kind}-a", "--network", kind, "-p", f"{8000 + i}:80", "-p", f"{8000 + i}:80/udp")
+            published = [option for protocol in PROTOCOLS for option in ("-p", f"{8000 + i}:80/{protocol}")]
+            cls.start(cls, f"{kind}-a", "--network", kind, *published)
             cls.start(cls, f"{kind}-b", "--network", kind)
             cls.servers.append(serve(f"{kind}-a", 80))
         run("docker", "network", "create", "--ipv6", "other")
@@ -138,8 +162,8 @@ class Matrix(Case):
         cls.servers += [serve("host", 7000), serve(BEYOND, 7000)]
 
     def expect(self, place, wanted):
-        """WANTED: {label: (address, port, who is seen there)}, for both protocols."""
-        labels = [(protocol, label) for protocol in ("tcp", "udp") for label in wanted]
+        """WANTED: {label: (address, port, who is seen there)}, for every protocol."""
+        labels = [(protocol, label) for protocol in PROTOCOLS for label in wanted]
         got = ask(place, [(protocol, *wanted[label][:2]) for protocol, label in labels])
         self.assertEqual({f"{protocol} {label}": answer for (protocol, label), answer in zip(labels, got)},
                          {f"{protocol} {label}": wanted[label][2] for protocol, label in labels}, f"from {place}")
