@@ -231,6 +231,7 @@ class Streams(Case):
                     process.stdout.readline()
                     run("docker", "kill", "short")
                     self.assertEqual(process.wait(60), 137)
+                run("docker", "wait", "short")  # the end of its exec may be known a moment before its own
                 run("docker", "rm", "short")
 
 
