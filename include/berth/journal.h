@@ -73,7 +73,7 @@ int journal_send(int fd, const Buffer *entry);
 int journal_connect(void);
 
 typedef struct JournalEventQuery {
-        int64_t since_ns; /* no entry that arrived before this; 0: from the beginning */
+        int64_t since_ns; /* no entry that arrived before this; 0: the last 256 of the range */
         int64_t until_ns; /* the end, roughly: EVENT looks at an event's own time; 0: none */
         bool follow;      /* until the client hangs up, or until_ns has come */
         int wake_fd;      /* with follow: a datagram socket; whatever comes there says that there is something new */

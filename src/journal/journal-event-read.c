@@ -14,6 +14,8 @@
 /* What lies so far behind the end of the range was surely sent after it. */
 #define QUEUE_DELAY_US (60 * 1000000LL)
 #define NS_PER_MS 1000000
+/* So many are read of a range without a beginning, as Docker keeps no more. */
+#define LAST_MAX 256
 
 typedef struct EventReader {
         const JournalEventQuery *query;
@@ -77,12 +79,25 @@ static int read_available(EventReader *reader)
         return 0;
 }
 
+/* Stands before the last entries of the range. */
+static int seek_last(const EventReader *reader)
+{
+        const JournalEventQuery *query = reader->query;
+        int r = query->until_ns < time_now_ns()
+                        ? sd_journal_seek_realtime_usec(reader->journal, (uint64_t) query->until_ns / 1000)
+                        : sd_journal_seek_tail(reader->journal);
+
+        if (r >= 0)
+                r = sd_journal_previous_skip(reader->journal, LAST_MAX + 1);
+        return r < 0 || r == LAST_MAX + 1 ? r : sd_journal_seek_head(reader->journal);
+}
+
 /* Stands before the first entry that may count: none arrives before it was sent. */
 static int seek_start(const EventReader *reader)
 {
         int64_t since_ns = reader->query->since_ns;
 
-        return since_ns == 0 ? sd_journal_seek_head(reader->journal)
+        return since_ns == 0 ? seek_last(reader)
                              : sd_journal_seek_realtime_usec(reader->journal, (uint64_t) since_ns / 1000);
 }
 

@@ -251,6 +251,14 @@ class Times(Case):
         self.assertEqual(answer.headers["content-type"], "application/json")
         self.assertTrue(0.5 < time.monotonic() - begin < 5)
 
+    def test_the_last_without_a_beginning(self):
+        names = [f"{PREFIX}counted:{i}" for i in range(260)]
+        for name in names:
+            succeed("POST", "/images/busybox/tag", repo=PREFIX + "counted", tag=name.split(":")[1])
+        time.sleep(0.1)
+        events = call("GET", "/events", until=now()).lines()
+        self.assertEqual([event["Actor"]["Attributes"]["name"] for event in events], names[-256:])
+
     def test_what_comes(self):
         with Stream("GET", "/events", filters={"label": [engine.LABEL]}) as stream:
             self.assertEqual(stream.answer.status, 200)
