@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Boots a QEMU machine, which has every cgroup controller, with Berth installed, and runs vm_limits.py in it. With the
-# argument "reboot": vm_reboot.py, in one that is booted twice.
+# argument "reboot": vm_reboot.py, in one that is booted twice. $BERTH_RELOADS is how often systemd is told to reload.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 staging=$(mktemp -d)
@@ -37,5 +37,6 @@ if [[ ${1:-limits} = reboot ]]; then
 else
     truncate -s 1G "$staging/quotas"
     mke2fs -q -F -t ext4 -O quota,project -E quotatype=prjquota "$staging/quotas"
-    run_in_machine vm_limits.py --data "$staging/quotas"
+    echo "${BERTH_RELOADS:-10}" >"$staging/reloads"
+    run_in_machine vm_limits.py --data "$staging/quotas" --file "$staging/reloads"
 fi
