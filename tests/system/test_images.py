@@ -187,6 +187,7 @@ class Images(unittest.TestCase):
                 f"head -c {1000 * (number + 1)} /dev/zero > /{number}")
             run("docker", "commit", f"tree{number}", name)
             self.addCleanup(run, "docker", "rmi", "-f", name, status=None)
+            time.sleep(1)  # the newest is the first, by the second
         run("docker", "tag", "tree:one", "tree:alias")
         self.addCleanup(run, "docker", "rmi", "-f", "tree:alias", status=None)
         # Saved and loaded again they are nobody's children, but for their layers.

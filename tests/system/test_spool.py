@@ -242,10 +242,12 @@ class Spool(unittest.TestCase):
         wanted = numbers(1, LINES // 2)
         self.burst(name, last=LINES // 2)
         kill_it = ("systemctl", "kill", "--signal=KILL", "systemd-journald.service")
-        for pause, command in ((0.5, ("systemctl", "restart", "systemd-journald.service")), (0.5, kill_it), (0.2, kill_it), (1, kill_it)):
+        draining = []
+        for pause, command in ((0.3, ("systemctl", "restart", "systemd-journald.service")), (0.3, kill_it), (0.2, kill_it), (1, kill_it)):
             time.sleep(pause)
+            draining.append(bool(listed(SPOOLS)))
             run(*command)
-        self.assertTrue(listed(SPOOLS), "it was still draining")
+        self.assertEqual(draining[:3], [True] * 3, "it was still draining")
         self.assert_logs(name, wanted)
         self.drained()
         run("journalctl", "--sync")
