@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import tarfile
+import time
 import unittest
 
 from hosted import REFERENCE, Terminal, call, remove_all, run, start_reference, wait_until
