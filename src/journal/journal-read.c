@@ -95,7 +95,12 @@ static int take(Reader *reader, const Buffer *message, bool standard_error, bool
 
 static int take_resent(Reader *reader, const JournalResent *resent)
 {
-        return take(reader, &resent->message, resent->standard_error, resent->partial, resent->place.before_us);
+        const JournalQuery *query = reader->query;
+        int64_t time_us = resent->place.before_us;
+
+        if (time_us < query->since_ns / 1000 || (query->until_ns > 0 && time_us > query->until_ns / 1000))
+                return 0;
+        return take(reader, &resent->message, resent->standard_error, resent->partial, time_us);
 }
 
 /* What there is of a line that is not complete. */
@@ -113,20 +118,22 @@ static int take_unfinished(Reader *reader, bool standard_error)
         return r;
 }
 
+/* The first copies are all passed that records sent twice could be put before. */
+static int take_missing(Reader *reader)
+{
+        JournalResent *resent;
+        int r = journal_resents_decide(&reader->resents, reader->query->container_id);
+
+        while (r == 0 && (resent = journal_resents_before(&reader->resents, NULL)))
+                r = take_resent(reader, resent);
+        return r;
+}
+
 /* What is not complete will not become so any more. */
 static int take_rest(Reader *reader)
 {
-        int r = 0;
+        int r = take_missing(reader);
 
-        for (size_t i = 0; r == 0 && i < reader->resents.n; i++) {
-                JournalResent *resent = &reader->resents.list[i];
-
-                if (!resent->missing ||
-                    (reader->query->until_ns > 0 && resent->place.before_us > reader->query->until_ns / 1000))
-                        continue;
-                resent->missing = false;
-                r = take_resent(reader, resent);
-        }
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(reader->parts); i++)
                 r = take_unfinished(reader, i == 1);
         return r;
@@ -139,30 +146,20 @@ static int take_entry(Reader *reader)
         JournalResent *resent;
         int r;
 
-        if (entry->resent) {
-                /* Known ones have their place. One that came just now comes late. */
-                size_t known = reader->resents.n;
-                ssize_t i = journal_resents_add(&reader->resents, query->container_id, entry);
-
-                if (i < 0)
-                        return (int) i;
-                resent = &reader->resents.list[i];
-                if ((size_t) i < known || !resent->missing)
-                        return 0;
-                resent->missing = false;
-                return take_resent(reader, resent);
-        }
+        /* Known ones have their place. One that came just now comes late, with all of its group. */
+        if (entry->resent)
+                return journal_resents_add(&reader->resents, entry);
         if (query->since_ns > 0 && entry->time_us < query->since_ns / 1000)
                 return 0;
         if (query->until_ns > 0 && entry->time_us > query->until_ns / 1000) {
                 reader->stopped = true;
                 return 0;
         }
-        while ((resent = journal_resents_before(&reader->resents, entry))) {
+        r = journal_resents_decide(&reader->resents, query->container_id);
+        while (r == 0 && (resent = journal_resents_before(&reader->resents, entry)))
                 r = take_resent(reader, resent);
-                if (r != 0)
-                        return r;
-        }
+        if (r != 0)
+                return r;
         return take(reader, &entry->message, entry->standard_error, entry->partial, entry->time_us);
 }
 
@@ -234,21 +231,12 @@ static int seek_start(Reader *reader)
         return sd_journal_seek_head(reader->journal);
 }
 
-/* What lies before the range must not be put into it. */
+/* What lies before a tail must not be put into it. */
 static int skip_resents(Reader *reader)
 {
-        int r;
-
-        if (reader->resents.n == 0)
+        if (reader->resents.n == 0 || !reader->positioned)
                 return 0;
-        if (reader->query->since_ns > 0)
-                journal_resents_skip(&reader->resents, reader->query->since_ns / 1000);
-        if (!reader->positioned)
-                return 0;
-        r = journal_entry_read(reader->journal, &reader->entry);
-        if (r >= 0)
-                journal_resents_skip(&reader->resents, reader->entry.time_us - 1);
-        return r;
+        return journal_resents_skip(&reader->resents, reader->query->container_id, reader->journal);
 }
 
 static int count_line(const JournalLine *line, void *userdata)
@@ -280,6 +268,8 @@ static int count_surplus(Reader *reader)
                 r = skip_resents(&counter);
         if (r >= 0)
                 r = read_available(&counter);
+        if (r >= 0)
+                r = take_missing(&counter);
         reader_clear(&counter);
         reader->skip = MAX(lines - query->tail, 0);
         return r;
@@ -319,6 +309,11 @@ static int follow(Reader *reader)
                 n_read = reader->n_read;
                 r = read_available(reader);
                 if (r != 0 || reader->stopped)
+                        return r;
+                /* Those sent twice come close on one another: none are on their way any more. */
+                if (reader->n_read == n_read)
+                        r = take_missing(reader);
+                if (r != 0)
                         return r;
                 looks = reader->n_read > n_read ? FOLLOW_BUSY_LOOKS : MAX(looks - 1, 0);
                 r = reader->query->ended_fd < 0 ? 0 : wait_for_more(reader, looks > 0 ? FOLLOW_BUSY_MS : -1);

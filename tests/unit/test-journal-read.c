@@ -164,13 +164,18 @@ static void send_group(const char *messages[], size_t n, int64_t *ret_before, in
         nanosleep(&(struct timespec) { .tv_nsec = 2000000 }, NULL);
 }
 
-static void send_resent(const char *message, int64_t before, int64_t after, unsigned index, unsigned count)
+static void send_again(int priority, const char *message, int64_t before, int64_t after, unsigned index, unsigned count)
 {
         char extra[256];
 
         (void) snprintf(extra, sizeof(extra), "CONTAINER_LOG_RESENT=1\nCONTAINER_LOG_PLACE=%lld.%lld.%u.%u\n",
                         (long long) before, (long long) after, index, count);
-        send_record(6, extra, message);
+        send_record(priority, extra, message);
+}
+
+static void send_resent(const char *message, int64_t before, int64_t after, unsigned index, unsigned count)
+{
+        send_again(6, message, before, after, index, count);
 }
 
 static void test_resent(void **state)
@@ -203,6 +208,232 @@ static void test_resent(void **state)
         assert_lines(&query, "o:9|o:10|");
         query.since_ns = (after + 1) * 1000;
         assert_lines(&query, "");
+}
+
+/* What a monitor does when journald is killed again: all of a group from an index on. */
+static void send_rest_again(const char *messages[], size_t first, size_t n, int64_t before, int64_t after)
+{
+        for (size_t i = first; i < n; i++)
+                send_resent(messages[i], before, after, (unsigned) i, (unsigned) n);
+}
+
+/* A group of N, of which those with a bit in LOST are not stored and those from FIRST on are sent again. */
+static void send_group_twice(const char *messages[], size_t n, unsigned lost, size_t first, int64_t *ret_before,
+                             int64_t *ret_after)
+{
+        const char *stored[8];
+
+        assert_true(n <= ARRAY_SIZE(stored));
+        for (size_t i = 0; i < n; i++)
+                stored[i] = lost & 1u << i ? NULL : messages[i];
+        send_group(stored, n, ret_before, ret_after);
+        send_rest_again(messages, first, n, *ret_before, *ret_after);
+}
+
+static void test_resent_all(void **state)
+{
+        JournalQuery query = query_all();
+        const char *mixed[] = { "1", "2", "2", "3", "2", "4" }, *same[] = { "s", "s", "s", "s", "s" };
+        int64_t before, after;
+
+        (void) state;
+        NEED_JOURNALD();
+        send_group_twice(mixed, 6, 1 << 3, 2, &before, &after);
+        assert_lines(&query, "o:1|o:2|o:2|o:3|o:2|o:4|");
+        assert_int_equal(setup(state), 0);
+        send_group_twice(mixed, 6, 1 << 3 | 1 << 4, 0, &before, &after);
+        assert_lines(&query, "o:1|o:2|o:2|o:3|o:2|o:4|");
+        assert_int_equal(setup(state), 0);
+        send_group_twice(mixed, 6, 1 << 0 | 1 << 2 | 1 << 5, 0, &before, &after);
+        assert_lines(&query, "o:1|o:2|o:2|o:3|o:2|o:4|");
+        /* Nothing was lost. */
+        send_group_twice(same, 5, 0, 1, &before, &after);
+        assert_lines(&query, "o:1|o:2|o:2|o:3|o:2|o:4|o:s|o:s|o:s|o:s|o:s|");
+        assert_int_equal(setup(state), 0);
+        send_group_twice(same, 5, 1 << 1 | 1 << 3, 1, &before, &after);
+        send_record(6, "", "end");
+        assert_lines(&query, "o:s|o:s|o:s|o:s|o:s|o:end|");
+}
+
+/* Whatever of what was sent again is lost, and however alike the lines are. */
+static void test_resent_any(void **state)
+{
+        JournalQuery query = query_all();
+        unsigned random = 1;
+        int64_t before, after;
+
+        (void) state;
+        NEED_JOURNALD();
+        for (int round = 0; round < 60; round++) {
+                const char *messages[8];
+                char expected[64] = "";
+                unsigned first, lost;
+
+                assert_int_equal(id_generate(id), 0);
+                random = random * 1103515245u + 12345u;
+                first = random >> 16 & 7;
+                lost = (random >> 20 & 0xff) & ~((1u << first) - 1);
+                for (size_t i = 0; i < ARRAY_SIZE(messages); i++)
+                        messages[i] = random >> (8 + i) & 1 ? "x" : "y";
+                send_group_twice(messages, ARRAY_SIZE(messages), lost, first, &before, &after);
+                for (size_t n = 1; n <= ARRAY_SIZE(messages); n++) {
+                        *expected = '\0';
+                        for (size_t i = ARRAY_SIZE(messages) - n; i < ARRAY_SIZE(messages); i++)
+                                (void) snprintf(expected + strlen(expected), 8, "o:%s|", messages[i]);
+                        query.tail = (int64_t) n;
+                        assert_lines(&query, expected);
+                }
+                query.tail = -1;
+                assert_lines(&query, expected);
+        }
+}
+
+/* The doubtful one of the first kill comes before all the others, and again among them. */
+static void test_resent_out_of_order(void **state)
+{
+        JournalQuery query = query_all();
+        const char *messages[] = { "1", "2", "3", "4" };
+        int64_t before, after;
+
+        (void) state;
+        NEED_JOURNALD();
+        send_group((const char *[]) { "1", NULL, NULL, "4" }, 4, &before, &after);
+        send_resent("3", before, after, 2, 4);
+        send_rest_again(messages, 0, 4, before, after);
+        send_record(6, "", "5");
+        assert_lines(&query, "o:1|o:2|o:3|o:4|o:5|");
+}
+
+/* Those that were sent once have their first copies whatever is in them. */
+static void test_resent_some(void **state)
+{
+        JournalQuery query = query_all();
+        int64_t before, after;
+
+        (void) state;
+        NEED_JOURNALD();
+        send_group((const char *[]) { "p", "q", NULL, "q" }, 4, &before, &after);
+        send_resent("p", before, after, 0, 4);
+        send_resent("p", before, after, 2, 4);
+        assert_lines(&query, "o:p|o:q|o:p|o:q|");
+        send_group((const char *[]) { NULL, "z", "z", "z" }, 4, &before, &after);
+        send_resent("z", before, after, 0, 4);
+        send_resent("z", before, after, 2, 4);
+        assert_lines(&query, "o:p|o:q|o:p|o:q|o:z|o:z|o:z|o:z|");
+        /* The same text on the other stream is another line. */
+        assert_int_equal(setup(state), 0);
+        before = time_now_ns() / 1000;
+        send_record(3, "", "x");
+        after = time_now_ns() / 1000;
+        nanosleep(&(struct timespec) { .tv_nsec = 2000000 }, NULL);
+        send_resent("x", before, after, 0, 2);
+        send_again(3, "x", before, after, 1, 2);
+        assert_lines(&query, "o:x|e:x|");
+}
+
+static void test_resent_tail(void **state)
+{
+        JournalQuery query = query_all();
+        const char *messages[] = { "1", "2", "2", "3", "4", "5" };
+        int64_t before, after;
+
+        (void) state;
+        NEED_JOURNALD();
+        send_record(6, "", "0");
+        send_group_twice(messages, 6, 1 << 2 | 1 << 3 | 1 << 5, 1, &before, &after);
+        query.tail = 1;
+        assert_lines(&query, "o:5|");
+        query.tail = 2;
+        assert_lines(&query, "o:4|o:5|");
+        query.tail = 3;
+        assert_lines(&query, "o:3|o:4|o:5|");
+        query.tail = 4;
+        assert_lines(&query, "o:2|o:3|o:4|o:5|");
+        query.tail = 6;
+        assert_lines(&query, "o:1|o:2|o:2|o:3|o:4|o:5|");
+        query.tail = 7;
+        assert_lines(&query, "o:0|o:1|o:2|o:2|o:3|o:4|o:5|");
+        send_record(6, "", "6");
+        query.tail = 1;
+        assert_lines(&query, "o:6|");
+        query.tail = 3;
+        assert_lines(&query, "o:4|o:5|o:6|");
+        query.since_ns = before * 1000;
+        query.tail = -1;
+        assert_lines(&query, "o:1|o:2|o:2|o:3|o:4|o:5|o:6|");
+        query.until_ns = after * 1000;
+        assert_lines(&query, "o:1|o:2|o:2|o:3|o:4|o:5|");
+        query.tail = 3;
+        assert_lines(&query, "o:3|o:4|o:5|");
+        query.until_ns = (before - 1) * 1000;
+        query.since_ns = 0;
+        assert_lines(&query, "o:0|");
+}
+
+static void send_while_followed(void)
+{
+        const char *first[] = { "a", "b", "b", "c", "d" }, *second[] = { "e", "f", "f" };
+        int64_t before, after;
+
+        nanosleep(&(struct timespec) { .tv_nsec = 100000000 }, NULL);
+        send_group((const char *[]) { "a", "b", "b", NULL, "d" }, 5, &before, &after);
+        send_resent("b", before, after, 1, 5);
+        send_rest_again(first, 0, 5, before, after);
+        send_record(6, "", "next");
+        /* What was shown before the others came is one of them. */
+        send_group((const char *[]) { "e", NULL, "f" }, 3, &before, &after);
+        send_resent("f", before, after, 1, 3);
+        nanosleep(&(struct timespec) { .tv_nsec = 500000000 }, NULL);
+        send_rest_again(second, 0, 3, before, after);
+        send_group((const char *[]) { "g", NULL }, 2, &before, &after);
+        send_resent("h", before, after, 1, 2);
+}
+
+static void test_resent_follow(void **state)
+{
+        JournalQuery query = query_all();
+        pid_t pid;
+
+        (void) state;
+        NEED_JOURNALD();
+        send_record(6, "", "0");
+        assert_int_equal(journal_barrier(), 0);
+        pid = fork();
+        if (pid == 0) {
+                send_while_followed();
+                _exit(0);
+        }
+        query.follow = true;
+        query.ended_fd = pidfd_open(pid, 0);
+        /* What comes too late for its place is shown late, once. */
+        assert_lines(&query, "o:0|o:a|o:b|o:b|o:d|o:c|o:next|o:e|o:f|o:f|o:g|o:h|");
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        close(query.ended_fd);
+        query = query_all();
+        assert_lines(&query, "o:0|o:a|o:b|o:b|o:c|o:d|o:next|o:e|o:f|o:f|o:g|o:h|");
+}
+
+/* A line that is missing does not wait for the next. */
+static void test_resent_follow_idle(void **state)
+{
+        JournalQuery query = query_all();
+        Collected c = { .stop_after = 2 };
+        int never[2];
+        int64_t before, after;
+
+        (void) state;
+        NEED_JOURNALD();
+        send_group((const char *[]) { "1", NULL }, 2, &before, &after);
+        send_resent("2", before, after, 1, 2);
+        assert_int_equal(pipe2(never, O_CLOEXEC), 0);
+        query.follow = true;
+        query.ended_fd = never[0];
+        alarm(10);
+        assert_int_equal(journal_read_lines(&query, collect, &c), 77);
+        alarm(0);
+        assert_string_equal(c.text, "o:1|o:2|");
+        close(never[0]);
+        close(never[1]);
 }
 
 static void test_follow(void **state)
@@ -309,6 +540,13 @@ int main(int argc, char **argv)
                 cmocka_unit_test_setup(test_streams_parts_and_tail, setup),
                 cmocka_unit_test_setup(test_times, setup),
                 cmocka_unit_test_setup(test_resent, setup),
+                cmocka_unit_test_setup(test_resent_all, setup),
+                cmocka_unit_test_setup(test_resent_any, setup),
+                cmocka_unit_test_setup(test_resent_out_of_order, setup),
+                cmocka_unit_test_setup(test_resent_some, setup),
+                cmocka_unit_test_setup(test_resent_tail, setup),
+                cmocka_unit_test_setup(test_resent_follow, setup),
+                cmocka_unit_test_setup(test_resent_follow_idle, setup),
                 cmocka_unit_test_setup(test_follow, setup),
                 cmocka_unit_test_setup(test_follow_ends_with_the_client, setup),
                 cmocka_unit_test(test_rate_limit_links),
