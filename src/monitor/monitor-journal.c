@@ -371,7 +371,7 @@ static void daemon_died(MonitorJournal *journal, int64_t now)
         if (journal->socket < 0 || queue->head == queue->sent || ioctl(journal->socket, SIOCOUTQ, &queued) < 0)
                 return;
         /* It died again before the last one's doubtful record was known to be stored: now any may be lost. */
-        if (journal->order_lost) {
+        if (journal->order_lost || journal->resend > 0) {
                 resend_all(journal);
                 monitor_journal_send(journal, now);
                 return;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -215,6 +216,45 @@ static void test_new_socket_loses_nothing(void **state)
         assert_null(take(&f));
 }
 
+static unsigned n_sent(const MonitorQueue *queue)
+{
+        unsigned n = 0;
+
+        for (size_t at = queue->head; at < queue->sent; at = monitor_queue_next(queue, at))
+                n++;
+        return n;
+}
+
+/* The process that read the socket ends; the socket stays. */
+static void kill_journald(Fixture *f)
+{
+        f->log.journal.daemon = eventfd(1, EFD_CLOEXEC);
+        assert_true(f->log.journal.daemon >= 0);
+        dispatch(f);
+        assert_true(f->log.journal.daemon < 0);
+}
+
+static void test_killed_while_the_socket_is_full(void **state)
+{
+        FIXTURE(f);
+        unsigned sent;
+
+        (void) state;
+        bind_journald(&f);
+        assert_int_equal(feed(&f, 0, 200), 200);
+        expect_lines(&f, 0, 1);
+        dispatch(&f);
+        assert_true(f.log.journal.blocked);
+        sent = n_sent(&f.log.journal.queue);
+        /* Whether the first line was stored is in doubt, and nobody makes room for it until the next one is killed. */
+        kill_journald(&f);
+        kill_journald(&f);
+        /* What waited there, all that was sent once more, and the rest. */
+        expect_lines(&f, 1, sent);
+        expect_lines(&f, 0, 200);
+        assert_int_equal(f.log.journal.resend, 0);
+}
+
 static void test_parts(void **state)
 {
         static const char *const pieces[] = { "a", "b\nc", "\n\n", "d" };
@@ -246,9 +286,13 @@ static void test_abandon_counts(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_short_absence), cmocka_unit_test(test_long_absence),
-                cmocka_unit_test(test_drops),         cmocka_unit_test(test_new_socket_loses_nothing),
-                cmocka_unit_test(test_parts),         cmocka_unit_test(test_abandon_counts),
+                cmocka_unit_test(test_short_absence),
+                cmocka_unit_test(test_long_absence),
+                cmocka_unit_test(test_drops),
+                cmocka_unit_test(test_new_socket_loses_nothing),
+                cmocka_unit_test(test_killed_while_the_socket_is_full),
+                cmocka_unit_test(test_parts),
+                cmocka_unit_test(test_abandon_counts),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
