@@ -7,9 +7,9 @@
  * reading output when neither takes more. A sent record is kept until journald has surely stored it: journald takes one
  * datagram after the other, so a record is stored once the datagram behind it has left the socket's queue (SIOCOUTQ);
  * behind the last record goes an empty datagram, which journald ignores. When journald dies, its socket and the
- * datagrams queued there live on in PID 1: only the record it was working on may be lost. That one is sent again,
- * marked CONTAINER_LOG_RESENT=1, with CONTAINER_LOG_PLACE, by which a reader tells whether the first copy arrived
- * (src/journal/journal-resent.h):
+ * datagrams queued there live on in PID 1: only the record it was working on may be lost. That one is sent again, and
+ * all that are kept when the next journald dies before that one is stored, marked CONTAINER_LOG_RESENT=1, with
+ * CONTAINER_LOG_PLACE, by which a reader tells whether the first copy arrived (src/journal/journal-resent.h):
  *     BEFORE.AFTER.INDEX.COUNT    the first copy is the INDEXth of COUNT records sent between these microseconds,
  * so that journald's own _SOURCE_REALTIME_TIMESTAMP, taken when a datagram is sent, lies between them for all of these.
  */
