@@ -274,7 +274,7 @@ class Effects(unittest.TestCase):
         name = self.background("docker", "--label", "kind=a", "--log-opt", "labels=kind", "busybox", "sh", "-c",
                                "echo one; echo two; read line; echo three")
         run("docker", "wait", name)
-        time.sleep(1.1)
+        time.sleep(2)  # docker's client rounds half a second ago down to a second
         late = self.background("docker", "-i", "busybox", "sh", "-c", "echo begin; while ! test -e /go; do sleep 0.1; done; echo end")
         for client in CLIENTS:
             self.assertEqual(run(client, "logs", name), "one\ntwo\nthree\n")
