@@ -36,7 +36,7 @@ void container_free(Container *container)
         container_drop_attaches(container);
         container_stops_done(container);
         sd_event_source_disable_unref(container->monitor_exit);
-        fd_close(container->monitor_fd);
+        engine_reap(container->engine, container->monitor_fd);
         while (!LIST_EMPTY(&container->endpoints))
                 endpoint_free(LIST_FIRST(&container->endpoints));
         free(container->ports);

@@ -107,13 +107,9 @@ static void end_try(Drain *drain)
 
 static void forget_process(Drain *drain)
 {
-        siginfo_t info;
-
         end_try(drain);
         drain->exit = sd_event_source_disable_unref(drain->exit);
-        if (drain->pidfd >= 0)
-                waitid(P_PIDFD, (id_t) drain->pidfd, &info, WEXITED | WNOHANG);
-        drain->pidfd = fd_close(drain->pidfd);
+        engine_reap(drain->engine, TAKE_FD(drain->pidfd));
 }
 
 static void drain_free(Drain *drain)

@@ -54,7 +54,7 @@ static void exec_free(Exec *exec)
         exec_resizes_go_on(exec, OUTCOME_NOT_FOUND, &error);
         exec_launch_forget(exec);
         sd_event_source_disable_unref(exec->monitor_exit);
-        fd_close(exec->monitor_fd);
+        engine_reap(exec->engine, exec->monitor_fd);
         LIST_REMOVE(exec, link);
         json_decref(exec->record);
         free(exec);
@@ -133,12 +133,8 @@ static void emit_end(Exec *exec)
 
 static void exec_ended(Exec *exec)
 {
-        siginfo_t info;
-
         exec->monitor_exit = sd_event_source_disable_unref(exec->monitor_exit);
-        if (exec->monitor_fd >= 0)
-                (void) waitid(P_PIDFD, (id_t) exec->monitor_fd, &info, WEXITED | WNOHANG);
-        exec->monitor_fd = fd_close(exec->monitor_fd);
+        engine_reap(exec->engine, TAKE_FD(exec->monitor_fd));
         if (!read_exit(exec)) {
                 /* Its monitor was killed, and the process with it. */
                 exec->ended = true;

@@ -88,11 +88,7 @@ void container_ended(Container *container)
 
         memcpy(id, container->id, sizeof(id));
         container->monitor_exit = sd_event_source_disable_unref(container->monitor_exit);
-        if (container->monitor_fd >= 0) {
-                siginfo_t info;
-                waitid(P_PIDFD, (id_t) container->monitor_fd, &info, WEXITED | WNOHANG);
-                container->monitor_fd = fd_close(container->monitor_fd);
-        }
+        engine_reap(engine, TAKE_FD(container->monitor_fd));
         read_exit_record(container);
         container->status = CONTAINER_EXITED;
         container->paused = false;

@@ -384,6 +384,9 @@ void container_execs_remove(Container *container);
 int engine_prepare_seccomp(Engine *engine, json_t *config, Error *error);
 /* Drops what it keeps of the last profile. */
 void engine_seccomp_forget(Engine *engine);
+
+/* Takes over the descriptor of a child's process, which is reaped when it ends. Negative: nothing to do. */
+void engine_reap(Engine *engine, int pidfd);
 /* What a container's processes may open unless their limit says otherwise. */
 void engine_limit_files(void);
 
