@@ -21,8 +21,8 @@ static int on_end(sd_event_source *source, int fd, uint32_t revents, void *userd
         (void) revents;
         (void) userdata;
         (void) reap(fd);
+        /* The loop's reference is the last: the source goes with it, and its descriptor. */
         sd_event_source_set_floating(source, false);
-        sd_event_source_disable_unref(source);
         return 0;
 }
 
