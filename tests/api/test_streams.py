@@ -162,6 +162,7 @@ class Attach(Case):
         """Its earlier runs, then its next one."""
         identifier = create("sh", "-c", "echo run; [ -e /second ] && echo more; touch /second")
         stream = self.attach(identifier, logs=True)
+        time.sleep(0.5)  # dockerd looks into the log after it has answered
         begin(identifier)
         self.assertEqual(streams(stream.read_all()), (b"run\n", b""))
         engine.finish(identifier)

@@ -239,22 +239,22 @@ class Spool(unittest.TestCase):
 
     def test_journald_restarted(self):
         name = new_name("journald")
-        wanted = numbers(1, LINES // 2)
-        self.burst(name, last=LINES // 2)
+        wanted = numbers(1, LINES)
+        self.burst(name, last=LINES)
         kill_it = ("systemctl", "kill", "--signal=KILL", "systemd-journald.service")
-        draining = []
-        for pause, command in ((0.3, ("systemctl", "restart", "systemd-journald.service")), (0.3, kill_it), (0.2, kill_it), (1, kill_it)):
+        draining = 0
+        for pause, command in ((0.2, ("systemctl", "restart", "systemd-journald.service")), (0.2, kill_it), (0.1, kill_it), (0.5, kill_it)):
             time.sleep(pause)
-            draining.append(bool(listed(SPOOLS)))
+            draining += bool(listed(SPOOLS))
             run(*command)
-        self.assertEqual(draining[:3], [True] * 3, "it was still draining")
+        self.assertGreaterEqual(draining, 2, "most of it was still to be stored")
         self.assert_logs(name, wanted)
         self.drained()
         run("journalctl", "--sync")
         # A record that journald was working on may be there twice, marked; all that were under way, when it dies twice at once.
         found = run(*JOURNAL, f"CONTAINER_NAME={name}", text=False, timeout=120).splitlines()
         self.assertEqual(set(found), set(wanted.splitlines()))
-        self.assertLessEqual(len(found), LINES // 2 + 500)
+        self.assertLessEqual(len(found), LINES + 500)
 
     def test_daemon_goes_while_idle(self):
         name = new_name("idle")
