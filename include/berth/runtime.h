@@ -143,5 +143,6 @@ int runtime_cgroup_apply(int cgroup_fd, const json_t *resources, Error *ret_erro
 int runtime_protect_program(char *const *argv);
 
 /* May be called in the engine as soon as a start is likely: makes the kernel ready to move a process to another control
- * group, beside what the caller does next. Does not wait, and fails silently, as it only saves time. */
-void runtime_cgroup_warm_up(void);
+ * group, beside what the caller does next. Returns the descriptor of a child's process, which the caller reaps when it
+ * has ended, or a negative errno, which costs nothing but time. */
+int runtime_cgroup_warm_up(void);

@@ -651,7 +651,7 @@ int engine_container_create(Engine *engine, const char *name, const json_t *body
         Container *container;
 
         /* Most containers are started right after. */
-        runtime_cgroup_warm_up();
+        engine_reap(engine, runtime_cgroup_warm_up());
         int r = check_bodies(&creation, body, error);
         creation.networking = fields_member(body, "NetworkingConfig");
         if (r == 0)

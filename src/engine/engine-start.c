@@ -541,7 +541,7 @@ static void start_container(Container *container, bool by_hand, EngineDone done,
                 return;
         if (r == 0) {
                 tried = true;
-                runtime_cgroup_warm_up();
+                engine_reap(container->engine, runtime_cgroup_warm_up());
                 container_execs_settle(container);
                 container_note_caller(container);
                 container_restart_reset(container, by_hand);

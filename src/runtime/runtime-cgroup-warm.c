@@ -2,30 +2,17 @@
 /* After a pause, the first move of a process between control groups waits for a grace period of RCU (the semaphore that
  * keeps forks away has readers that are free of cost as long as nobody writes, see rcu_sync_enter() in the kernel): 7
  * to 24 ms on an idle machine, where the next moves take 1 ms. systemd makes such a move for each scope. A move that
- * changes nothing, begun when a container is created, has most of that behind it when its start asks for the scope. */
+ * changes nothing, begun when a container is created, has most of that behind it when its start asks for the scope. It
+ * is made by a child, and not by a thread, as the engine forks. */
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
+#include <sys/syscall.h>
 
 #include "berth/file.h"
 #include "berth/string.h"
 #include "runtime-private.h"
 
-#define STACK_SIZE (128u * 1024)
-
-static atomic_flag busy = ATOMIC_FLAG_INIT;
-
-/* Has no lock when it waits in write(): a fork may happen then. */
-static void *move_in_place(void *userdata)
-{
-        int fd = (int) (intptr_t) userdata;
-
-        (void) !write(fd, "0", 1);
-        fd_close(fd);
-        atomic_flag_clear(&busy);
-        return NULL;
-}
+/* What was made ready so long ago still is. */
+#define WARM_NS (20 * INT64_C(1000000))
 
 static int open_own_processes(void)
 {
@@ -41,35 +28,35 @@ static int open_own_processes(void)
         return fd < 0 ? -errno : fd;
 }
 
-static int start_thread(int fd)
+/* Keeps nobody's connection open meanwhile. */
+static _Noreturn void move_in_place(int fd)
 {
-        pthread_attr_t attributes;
-        sigset_t all, before;
-        pthread_t thread;
-        int r;
-
-        r = pthread_attr_init(&attributes);
-        if (r != 0)
-                return -r;
-        pthread_attr_setstacksize(&attributes, STACK_SIZE);
-        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        r = pthread_create(&thread, &attributes, move_in_place, (void *) (intptr_t) fd);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        pthread_attr_destroy(&attributes);
-        return -r;
+        if (fd > 0)
+                (void) syscall(SYS_close_range, 0, fd - 1, 0);
+        (void) syscall(SYS_close_range, fd + 1, ~0U, 0);
+        (void) !write(fd, "0", 1);
+        _exit(0);
 }
 
-void runtime_cgroup_warm_up(void)
+int runtime_cgroup_warm_up(void)
 {
-        int fd;
+        static int64_t last_ns;
+        CLEANUP_CLOSE int fd = -EBADF;
+        int64_t now = time_now_ns();
+        pid_t pid;
+        int pidfd;
 
-        if (atomic_flag_test_and_set(&busy))
-                return;
+        if (now >= last_ns && now - last_ns < WARM_NS)
+                return -EALREADY;
+        last_ns = now;
         fd = open_own_processes();
-        if (fd >= 0 && start_thread(fd) == 0)
-                return;
-        fd_close(fd);
-        atomic_flag_clear(&busy);
+        if (fd < 0)
+                return fd;
+        pid = fork();
+        if (pid == 0)
+                move_in_place(fd);
+        if (pid < 0)
+                return -errno;
+        pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
+        return pidfd < 0 ? -errno : pidfd;
 }
