@@ -25,6 +25,9 @@ int buffer_printf(Buffer *buffer, const char *format, ...) __attribute__((format
 /* Drops SIZE bytes from the front. */
 void buffer_consume(Buffer *buffer, size_t size);
 
+/* Whether a whole line is at the front, and how long it is without its newline, which is to be consumed with it. */
+bool buffer_line(const Buffer *buffer, size_t *ret_length);
+
 /* Reads once, up to SIZE bytes, onto the end. Returns bytes read, 0 at the end of the stream, negative errno. */
 ssize_t buffer_read(Buffer *buffer, int fd, size_t size);
 

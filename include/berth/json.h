@@ -31,6 +31,10 @@ int json_read_at(int dirfd, const char *name, json_t **ret);
 int json_write_at(int dirfd, const char *name, const json_t *value, mode_t mode);
 int json_write_volatile_at(int dirfd, const char *name, const json_t *value, mode_t mode);
 
+/* The value, an object or array, as one line of text with its newline; the caller's. NULL when out of memory, and of
+ * NULL. */
+char *json_line(const json_t *value);
+
 /* A copy of a JSON array of strings, as a NULL-terminated vector owned by the caller; members that are no strings are
  * left out. NULL only when out of memory; a NULL array gives an empty vector. */
 char **json_to_strv(const json_t *array);

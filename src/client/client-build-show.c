@@ -142,12 +142,12 @@ static void take_line(BuildShow *show, const char *text, size_t size)
 
 static void take_text(BuildShow *show, const char *text)
 {
-        char *end;
+        size_t size;
 
         client_must_zero(buffer_append_string(&show->line, text));
-        while (show->line.size > 0 && (end = memchr(show->line.data, '\n', show->line.size))) {
-                take_line(show, show->line.data, (size_t) (end - show->line.data));
-                buffer_consume(&show->line, (size_t) (end + 1 - show->line.data));
+        while (buffer_line(&show->line, &size)) {
+                take_line(show, show->line.data, size);
+                buffer_consume(&show->line, size + 1);
         }
 }
 
@@ -205,10 +205,9 @@ static void show_message(BuildShow *show, const json_t *message)
 
 int client_build_show_take(BuildShow *show, Buffer *buffer, Error *error)
 {
-        char *end;
+        size_t size;
 
-        while (buffer->size > 0 && (end = memchr(buffer->data, '\n', buffer->size))) {
-                size_t size = (size_t) (end - buffer->data);
+        while (buffer_line(buffer, &size)) {
                 CLEANUP_JSON json_t *message = json_loadb(buffer->data, size, 0, NULL);
                 const json_t *detail = json_get_object(message, "errorDetail");
                 const char *failure = json_get_string(detail, "message") ?: json_get_string(message, "error");

@@ -44,14 +44,14 @@ static void show(ClientProgress *progress, const json_t *message)
 
 int client_progress_take(ClientProgress *progress, Buffer *buffer, Error *error)
 {
-        char *end;
+        size_t size;
 
-        while (buffer->size > 0 && (end = memchr(buffer->data, '\n', buffer->size))) {
-                CLEANUP_JSON json_t *message = json_loadb(buffer->data, end - buffer->data, 0, NULL);
+        while (buffer_line(buffer, &size)) {
+                CLEANUP_JSON json_t *message = json_loadb(buffer->data, size, 0, NULL);
                 const json_t *detail = json_get_object(message, "errorDetail");
                 const char *failure = json_get_string(detail, "message") ?: json_get_string(message, "error");
 
-                buffer_consume(buffer, end + 1 - buffer->data);
+                buffer_consume(buffer, size + 1);
                 if (failure)
                         client_bars_end(&progress->bars, progress->file);
                 if (failure && json_get_int(detail, "code", 0) == 401)

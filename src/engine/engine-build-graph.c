@@ -172,11 +172,9 @@ static void tell_line(BuildWork *work, const char *text, size_t size)
 
 static void tell_held(BuildWork *work, Node *node)
 {
-        char *end;
+        size_t size;
 
-        while (node->held.size > 0 && (end = memchr(node->held.data, '\n', node->held.size))) {
-                size_t size = (size_t) (end - node->held.data);
-
+        while (buffer_line(&node->held, &size)) {
                 tell_line(work, node->held.data, size);
                 buffer_consume(&node->held, size + 1);
         }
@@ -185,19 +183,18 @@ static void tell_held(BuildWork *work, Node *node)
 /* Whole lines go to what is held; the last one is for the graph. */
 static int take_lines(Node *node)
 {
-        char *end;
+        size_t size;
 
-        while (node->in.size > 0 && (end = memchr(node->in.data, '\n', node->in.size))) {
-                size_t size = (size_t) (end - node->in.data) + 1;
+        while (buffer_line(&node->in, &size)) {
                 int r = 0;
 
                 if (str_after_prefix(node->in.data, "{\"Text\"") || str_after_prefix(node->in.data, "{\"Message\""))
-                        r = buffer_append(&node->held, node->in.data, size);
+                        r = buffer_append(&node->held, node->in.data, size + 1);
                 else
                         node->done = json_loadb(node->in.data, size, 0, NULL);
                 if (r < 0)
                         return r;
-                buffer_consume(&node->in, size);
+                buffer_consume(&node->in, size + 1);
         }
         return 0;
 }

@@ -41,15 +41,13 @@ static int on_lane(sd_event_source *source, int fd, uint32_t revents, void *user
 {
         BuildLane *lane = userdata;
         ssize_t n = buffer_read(&lane->in, fd, 65536);
-        char *end;
+        size_t size;
         (void) source;
         (void) revents;
 
         if (n == -EAGAIN || n == -EINTR)
                 return 0;
-        while (lane->in.size > 0 && (end = memchr(lane->in.data, '\n', lane->in.size))) {
-                size_t size = (size_t) (end - lane->in.data);
-
+        while (buffer_line(&lane->in, &size)) {
                 build_request(lane, lane->in.data, size);
                 buffer_consume(&lane->in, size + 1);
         }
@@ -98,8 +96,7 @@ void build_lane(BuildLane *lane, const json_t *request)
 static int lane_send(const BuildLane *lane, json_t *message, int fd)
 {
         CLEANUP_JSON json_t *owned = message;
-        CLEANUP_FREE char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
-        CLEANUP_FREE char *line = text ? str_printf("%s\n", text) : NULL;
+        CLEANUP_FREE char *line = json_line(owned);
 
         if (!line)
                 return -ENOMEM;

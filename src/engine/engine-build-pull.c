@@ -49,14 +49,13 @@ static int on_pull(sd_event_source *source, int fd, uint32_t revents, void *user
 {
         BuildLane *lane = userdata;
         ssize_t n = buffer_read(&lane->pull_text, fd, 65536);
-        char *end;
+        size_t size;
         (void) source;
         (void) revents;
 
         if (n == -EAGAIN || n == -EINTR)
                 return 0;
-        while (lane->pull_text.size > 0 && (end = memchr(lane->pull_text.data, '\n', lane->pull_text.size))) {
-                size_t size = (size_t) (end - lane->pull_text.data);
+        while (buffer_line(&lane->pull_text, &size)) {
                 pull_line(lane, lane->pull_text.data, size);
                 buffer_consume(&lane->pull_text, size + 1);
         }

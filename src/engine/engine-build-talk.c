@@ -24,10 +24,9 @@ static _Noreturn void give_up(void)
 void work_tell(BuildWork *work, json_t *line)
 {
         CLEANUP_JSON json_t *owned = line;
-        CLEANUP_FREE char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
-        CLEANUP_FREE char *whole = text ? str_printf("%s\n", text) : NULL;
+        CLEANUP_FREE char *text = json_line(owned);
 
-        if (whole && fd_write_all(work->tell_fd, whole, strlen(whole)) < 0)
+        if (text && fd_write_all(work->tell_fd, text, strlen(text)) < 0)
                 give_up();
 }
 
@@ -192,13 +191,12 @@ static void receive(BuildWork *work)
 
 static int next_line(BuildWork *work, json_t **ret)
 {
-        char *end;
+        size_t size;
 
-        while (work->rpc_in.size == 0 || !(end = memchr(work->rpc_in.data, '\n', work->rpc_in.size))) {
+        while (!buffer_line(&work->rpc_in, &size)) {
                 wait_for(work, work->rpc_fd);
                 receive(work);
         }
-        size_t size = (size_t) (end - work->rpc_in.data);
         *ret = json_loadb(work->rpc_in.data, size, 0, NULL);
         buffer_consume(&work->rpc_in, size + 1);
         return *ret ? 0 : -EBADMSG;
@@ -233,8 +231,7 @@ int work_wait(BuildWork *work, json_t **ret_reply, Error *error)
 int work_ask(BuildWork *work, json_t *request, json_t **ret_reply, Error *error)
 {
         CLEANUP_JSON json_t *owned = request;
-        CLEANUP_FREE char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
-        CLEANUP_FREE char *line = text ? str_printf("%s\n", text) : NULL;
+        CLEANUP_FREE char *line = json_line(owned);
 
         if (!line)
                 return -ENOMEM;

@@ -52,8 +52,7 @@ static bool held_by_older(const Pull *pull, const char *diff_id)
 static void send_go(Pull *pull, const json_t *diff_ids)
 {
         CLEANUP_JSON json_t *message = json_pack("{sO}", "Go", diff_ids);
-        CLEANUP_FREE char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
-        CLEANUP_FREE char *line = text ? str_printf("%s\n", text) : NULL;
+        CLEANUP_FREE char *line = json_line(message);
 
         if (json_array_size(diff_ids) > 0 && line)
                 worker_send(pull->worker, line);

@@ -76,11 +76,9 @@ static int on_exit_event(sd_event_source *source, int fd, uint32_t revents, void
 static void pass_lines(Worker *worker)
 {
         Buffer *result = &worker->result;
-        char *end;
+        size_t size;
 
-        while (worker->line && result->size > 0 && (end = memchr(result->data, '\n', result->size))) {
-                size_t size = (size_t) (end - result->data);
-
+        while (worker->line && buffer_line(result, &size)) {
                 worker->line(result->data, size, worker->userdata);
                 buffer_consume(result, size + 1);
         }

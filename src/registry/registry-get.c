@@ -35,10 +35,9 @@ void registry_get_clear(RegistryGet *get)
 static int say(int fd, json_t *what)
 {
         CLEANUP_JSON json_t *line = what;
-        CLEANUP_FREE char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
-        CLEANUP_FREE char *whole = text ? str_printf("%s\n", text) : NULL;
+        CLEANUP_FREE char *text = json_line(line);
 
-        return whole ? fd_write_all(fd, whole, strlen(whole)) : -ENOMEM;
+        return text ? fd_write_all(fd, text, strlen(text)) : -ENOMEM;
 }
 
 static int begin(Get *get, const RegistryResponse *response)

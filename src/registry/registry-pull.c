@@ -81,17 +81,16 @@ static void let_go(Pull *pull, const json_t *diff_ids)
 static int on_control(void *userdata)
 {
         Pull *pull = userdata;
-        char *end;
+        size_t size;
         ssize_t n = buffer_read(&pull->control, pull->request->job.control_fd, 65536);
 
         if (n <= 0)
                 return n == -EAGAIN || n == -EINTR ? 0 : -ECANCELED;
-        while ((end = memchr(pull->control.data, '\n', pull->control.size))) {
-                size_t size = (size_t) (end + 1 - pull->control.data);
+        while (buffer_line(&pull->control, &size)) {
                 CLEANUP_JSON json_t *line = json_loadb(pull->control.data, size, 0, NULL);
 
                 let_go(pull, json_get_array(line, "Go"));
-                buffer_consume(&pull->control, size);
+                buffer_consume(&pull->control, size + 1);
         }
         return 0;
 }
@@ -110,9 +109,8 @@ static int claim(Pull *pull)
         }
         if (json_array_size(wanted) == 0)
                 return 0;
-        CLEANUP_FREE char *text = json_dumps(line, JSON_COMPACT);
-        CLEANUP_FREE char *whole = text ? str_printf("%s\n", text) : NULL;
-        return whole ? fd_write_all(fd, whole, strlen(whole)) : -ENOMEM;
+        CLEANUP_FREE char *text = json_line(line);
+        return text ? fd_write_all(fd, text, strlen(text)) : -ENOMEM;
 }
 
 /* --- The pool ----------------------------------------------------------------------------------------------------- */

@@ -94,3 +94,13 @@ char *buffer_take(Buffer *buffer)
         *buffer = (Buffer) { 0 };
         return data;
 }
+
+bool buffer_line(const Buffer *buffer, size_t *ret_length)
+{
+        const char *end = buffer->size > 0 ? memchr(buffer->data, '\n', buffer->size) : NULL;
+
+        if (!end)
+                return false;
+        *ret_length = (size_t) (end - buffer->data);
+        return true;
+}

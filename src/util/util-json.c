@@ -134,3 +134,10 @@ json_t *json_sorted(const json_t *value)
 
         return text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
 }
+
+char *json_line(const json_t *value)
+{
+        CLEANUP_FREE char *text = json_dumps(value, JSON_COMPACT);
+
+        return text ? str_printf("%s\n", text) : NULL;
+}
