@@ -5,8 +5,10 @@
  * A plan:
  *   {"Arguments":[{"Title","First"}],"Values":{},     global ARGs in order, and what they are
  *    "Target":N,                                       the stage that is the result
- *    "Stages":[{"Name","Base":reference or "scratch","BaseStage":N (absent: an
- * image),"Platform","Title","First","Last", "Needs":[N],                         earlier ones that it is made of
+ *    "Stages":[{"Name","Platform","Title","First","Last",
+ *               "Base":reference or "scratch",
+ *               "BaseStage":N,                       absent: an image
+ *               "Needs":[N],                         earlier ones that it is made of
  *               "Needed":bool,                       the target needs it
  *               "Commands":n}]}                      instructions behind FROM
  * A stage:
@@ -20,13 +22,13 @@
  * and of the kinds:
  *   refusal  "Message": the instruction makes no sense where it stands; no step follows
  *   workdir  "Path"
- *   run      "Argv","Env" (all of
- * it),"Network","Security","Mounts":[{"Type","Target","Source","From","FromStage","Context",
- *            "ReadOnly","Id","Sharing","Uid","Gid","Mode","Size","Required","Env"}],"Script":text or absent
- *   copy     "Add","Sources":[...],"Inline":[{"Name","Content"}],"Target" (absolute; ends in / where it was so
- * written),
- * "FromStage":N,"From":reference,"Context","Owner","Mode","Link","Parents","Exclude":[...],"Checksum","KeepGit",
- *            "Unpack":bool or absent */
+ *   run      "Argv","Env" (all of it),"Network","Security","Script":text or absent,
+ *            "Mounts":[{"Type","Target","Source","From","FromStage","Context","ReadOnly","Id","Sharing","Uid","Gid",
+ *                       "Mode","Size","Required","Env"}]
+ *   copy     "Add","Sources":[...],"Inline":[{"Name","Content"}],
+ *            "Target" (absolute; ends in / where it was so written),
+ *            "FromStage":N,"From":reference,"Context","Owner","Mode","Link","Parents","Exclude":[...],"Checksum",
+ *            "KeepGit","Unpack":bool or absent */
 #pragma once
 
 #include <jansson.h>

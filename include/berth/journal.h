@@ -20,10 +20,10 @@ typedef struct JournalQuery {
         int ended_fd;  /* with follow: readable (POLLIN) once the container's monitor has ended, such as its pidfd;
                         * negative: already ended */
         int client_fd; /* watched for hang-up while waiting; negative: not watched */
-        int (*ready)(
-                void *userdata); /* without follow: called with LINE's USERDATA as soon as it is settled what will be
-                                  * read, which is all that was there before; negative ends it. NULL: nobody asks */
-        const char *spool_path;  /* where records wait that are to be seen too; NULL: none do */
+        /* Without follow: called with LINE's USERDATA as soon as it is settled what will be read, which is all that was
+         * there before; negative ends it. NULL: nobody asks. */
+        int (*ready)(void *userdata);
+        const char *spool_path; /* where records wait that are to be seen too; NULL: none do */
 } JournalQuery;
 
 typedef struct JournalLine {

@@ -105,9 +105,9 @@ typedef struct LogfileQuery {
         bool follow;
         int ended_fd;  /* with follow: readable (POLLIN) once nobody writes any more; negative: already so */
         int client_fd; /* watched for hang-up while waiting; negative: not watched */
-        int (*ready)(
-                void *userdata); /* without follow: called with RECORD's USERDATA as soon as it is settled what will be
-                                  * read, which is all that was there before; negative ends it. NULL: nobody asks */
+        /* Without follow: called with RECORD's USERDATA as soon as it is settled what will be read, which is all that
+         * was there before; negative ends it. NULL: nobody asks. */
+        int (*ready)(void *userdata);
 } LogfileQuery;
 
 /* Calls RECORD for each record in order, oldest first, until there is no more, or, following, until the log has ended

@@ -22,6 +22,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "berth/outcome.h"
 
@@ -240,6 +241,15 @@ typedef struct StoreImport {
         const char *message;   /* of the history's entry */
         const json_t *config;  /* the image's "config" object; may be NULL */
 } StoreImport;
+
+/* The diff IDs of an image's configuration, lowest first, borrowed; NULL where it has none. */
+json_t *store_config_layers(const json_t *config);
+
+/* Overlayfs' own form of layers: "there is nothing of this name", and marking a directory so that nothing of the layers
+ * below shows in it. */
+bool store_is_whiteout(const struct stat *st);
+int store_set_opaque(int fd);
+bool store_is_opaque(int fd);
 
 /* The same for the tar of a root file system, which becomes an image of one layer. */
 int store_import(const StoreInput *input, const StoreImport *import, json_t **ret_result, Error *error);

@@ -38,6 +38,9 @@ int str_to_int64(const char *s, int64_t min, int64_t max, int64_t *ret);
 /* "10g", "1.5 MB": a size in bytes, each unit being STEP (1000 or 1024) times the one before. 0 or -EINVAL. */
 int str_to_size(const char *text, int64_t step, int64_t *ret);
 
+/* Makes capitals of the ASCII letters, in place. Returns S, which may be NULL. */
+char *str_upper(char *s);
+
 /* Docker's truth of a query value: false for "", "0", "no", "false", "none" (any case), true for anything else. */
 bool str_to_bool(const char *s);
 
@@ -64,6 +67,9 @@ void hex_encode(const uint8_t *data, size_t size, char *ret);
 
 /* Nanoseconds since the epoch, now. */
 int64_t time_now_ns(void);
+
+/* Nanoseconds of a clock that is never set. */
+int64_t time_monotonic_ns(void);
 
 /* RFC 3339 in UTC with nanoseconds, trailing zeros dropped as Go's RFC3339Nano does ("2006-01-02T15:04:05.12Z"). */
 #define TIME_RFC3339_SIZE 40

@@ -4,28 +4,15 @@
  * What the result hides is hidden only where the layers below have it. */
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
 #include "berth/file.h"
+#include "berth/store.h"
 #include "build-private.h"
 
 #define DEPTH_MAX 2000
 #define XATTRS_MAX 65536
 #define OVERLAY_PREFIX "trusted.overlay."
-#define OVERLAY_OPAQUE OVERLAY_PREFIX "opaque"
-
-static bool is_opaque(int fd)
-{
-        char value;
-
-        return fgetxattr(fd, OVERLAY_OPAQUE, &value, 1) == 1 && value == 'y';
-}
-
-static bool is_whiteout(const struct stat *st)
-{
-        return S_ISCHR(st->st_mode) && st->st_rdev == 0;
-}
 
 static int open_directory(int parent, const char *name)
 {
@@ -84,12 +71,15 @@ static int merge_directory(int to, int from, int base, const char *name, unsigne
 
         if (from_fd < 0)
                 return -errno;
-        CLEANUP_CLOSE int to_fd = enter(to, name, is_opaque(from_fd), &hides);
+        CLEANUP_CLOSE int to_fd = enter(to, name, store_is_opaque(from_fd), &hides);
         if (to_fd < 0)
                 return to_fd;
-        if (hides && base_fd >= 0 && fsetxattr(to_fd, OVERLAY_OPAQUE, "y", 1, 0) < 0)
-                return -errno;
-        int r = merge(to_fd, from_fd, is_opaque(to_fd) ? -EBADF : base_fd, depth + 1);
+        if (hides && base_fd >= 0) {
+                int r = store_set_opaque(to_fd);
+                if (r < 0)
+                        return r;
+        }
+        int r = merge(to_fd, from_fd, store_is_opaque(to_fd) ? -EBADF : base_fd, depth + 1);
         return r < 0 ? r : copy_attributes(from_fd, to_fd);
 }
 
@@ -113,7 +103,7 @@ static int merge(int to, int from, int base, unsigned depth)
                 if (fstatat(from, names[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
                         return -errno;
                 r = S_ISDIR(st.st_mode) ? merge_directory(to, from, base, names[i], depth)
-                                        : merge_other(to, from, base, names[i], is_whiteout(&st));
+                                        : merge_other(to, from, base, names[i], store_is_whiteout(&st));
         }
         return r;
 }

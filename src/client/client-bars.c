@@ -13,17 +13,9 @@
 /* A rate is told once it has been watched for so long. */
 #define RATE_NS (300 * INT64_C(1000000))
 
-static int64_t monotonic(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
 static int64_t now_of(const ClientBars *bars)
 {
-        return bars->clock ? bars->clock() : monotonic();
+        return bars->clock ? bars->clock() : time_monotonic_ns();
 }
 
 static void forget_drawn(ClientBars *bars)

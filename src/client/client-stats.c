@@ -58,10 +58,7 @@ static void stats_clear(Stats *stats)
 
 static int64_t now_ms(void)
 {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+        return time_monotonic_ns() / 1000000;
 }
 
 /* --- which containers --- */

@@ -45,8 +45,6 @@ static bool is_busy(const Daemon *daemon)
 static void on_activity(void *userdata)
 {
         Daemon *daemon = userdata;
-        struct timespec now;
-
         if (!daemon->idle)
                 return;
         if (is_busy(daemon)) {
@@ -54,8 +52,7 @@ static void on_activity(void *userdata)
                 return;
         }
         /* The loop's own time is that of its last turn, which what has just ended may have taken seconds of. */
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        uint64_t now_us = (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+        uint64_t now_us = (uint64_t) time_monotonic_ns() / 1000;
         uint64_t timeout_us = daemon->config.idle_timeout_us;
         sd_event_source_set_time(daemon->idle, timeout_us < UINT64_MAX - now_us ? now_us + timeout_us : UINT64_MAX);
         sd_event_source_set_enabled(daemon->idle, SD_EVENT_ONESHOT);

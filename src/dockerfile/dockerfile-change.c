@@ -46,12 +46,10 @@ static json_t *object_of(const Change *change, const char *key)
 /* "NAME requires at least one argument", or exactly one. */
 static int check_count(const Change *change, const ChangeInstruction *instruction, const char *what)
 {
-        CLEANUP_FREE char *name = strdup(instruction->name);
+        CLEANUP_FREE char *name = str_upper(strdup(instruction->name));
 
         if (strv_length(instruction->words) > 0)
                 return 0;
-        for (char *p = name; p && *p; p++)
-                *p = (char) toupper((unsigned char) *p);
         return error_set(change->error, OUTCOME_BAD_REQUEST, "%s requires %s", name ?: "", what);
 }
 
@@ -449,10 +447,8 @@ static int read_flag(const Change *change, const char *text, unsigned *seen, siz
 static int check_health_command(const Change *change, const ChangeInstruction *instruction)
 {
         char *const *words = instruction->words;
-        CLEANUP_FREE char *type = strdup(words[0]);
+        CLEANUP_FREE char *type = str_upper(strdup(words[0]));
 
-        for (char *p = type; p && *p; p++)
-                *p = (char) toupper((unsigned char) *p);
         if (!str_equal(type, "CMD"))
                 return error_set(change->error, OUTCOME_BAD_REQUEST, "Unknown type \"%s\" in HEALTHCHECK (try CMD)",
                                  type ?: "");

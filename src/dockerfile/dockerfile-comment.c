@@ -175,11 +175,9 @@ static int write_comment(const Change *change, const ChangeInstruction *instruct
 
 char *change_comment(const Change *change, const ChangeInstruction *instruction)
 {
-        CLEANUP_FREE char *name = strdup(instruction->name);
+        CLEANUP_FREE char *name = str_upper(strdup(instruction->name));
         CLEANUP_BUFFER Buffer text = { 0 };
 
-        for (char *p = name; p && *p; p++)
-                *p = (char) toupper((unsigned char) *p);
         if (!name || write_comment(change, instruction, name, &text) < 0)
                 return NULL;
         return buffer_take(&text);

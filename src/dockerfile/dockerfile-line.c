@@ -142,10 +142,8 @@ static int parse_pairs(const char *text, char escape, unsigned depth, ChangeInst
                 size_t n = strcspn(text, BLANKS);
 
                 if (!text[n]) {
-                        CLEANUP_FREE char *name = strdup(ret->name);
+                        CLEANUP_FREE char *name = str_upper(strdup(ret->name));
 
-                        for (char *p = name; p && *p; p++)
-                                *p = (char) toupper((unsigned char) *p);
                         return error_set(error, OUTCOME_BAD_REQUEST, "%s must have two arguments", name ?: "");
                 }
                 r = append_run(&ret->words, text, n);

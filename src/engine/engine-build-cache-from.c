@@ -4,11 +4,6 @@
 #include "berth/json.h"
 #include "engine-build-work.h"
 
-static json_t *diff_ids(const json_t *image)
-{
-        return json_get_array(json_get_object(image, "rootfs"), "diff_ids");
-}
-
 static bool is_same_entry(const json_t *a, const json_t *b)
 {
         return str_equal(json_get_string_or(a, "created_by", ""), json_get_string_or(b, "created_by", "")) &&
@@ -19,7 +14,7 @@ static bool is_same_entry(const json_t *a, const json_t *b)
 static bool begins_with(const json_t *other, const json_t *image)
 {
         const json_t *pairs[][2] = { { json_get_array(image, "history"), json_get_array(other, "history") },
-                                     { diff_ids(image), diff_ids(other) } };
+                                     { store_config_layers(image), store_config_layers(other) } };
 
         for (size_t i = 0; i < json_array_size(pairs[0][0]); i++)
                 if (!is_same_entry(json_array_get(pairs[0][0], i), json_array_get(pairs[0][1], i)))
@@ -38,8 +33,8 @@ static const json_t *find_entry(const json_t *other, const WorkState *state, con
 
         if (!entry || !str_equal(json_get_string(entry, "created_by"), created_by) || !begins_with(other, state->image))
                 return NULL;
-        size_t layer = json_array_size(diff_ids(state->image));
-        return json_get_bool(entry, "empty_layer") || json_array_get(diff_ids(other), layer) ? entry : NULL;
+        size_t layer = json_array_size(store_config_layers(state->image));
+        return json_get_bool(entry, "empty_layer") || json_array_get(store_config_layers(other), layer) ? entry : NULL;
 }
 
 /* The state with that layer, its configuration being the step's own. */
@@ -51,7 +46,8 @@ static int take_entry(BuildWork *work, const json_t *other, const json_t *entry,
         CLEANUP_JSON json_t *result = NULL;
         CLEANUP_CLOSE int staging_fd = -EBADF;
         CLEANUP_FREE char *name = NULL;
-        json_t *layers = diff_ids(parent), *layer = json_array_get(diff_ids(other), json_array_size(layers));
+        json_t *layers = store_config_layers(parent),
+               *layer = json_array_get(store_config_layers(other), json_array_size(layers));
 
         if (!layers || (!json_get_bool(entry, "empty_layer") && json_array_append(layers, layer) < 0))
                 return -ENOMEM;

@@ -27,11 +27,6 @@ static void job_clear(SquashJob *job)
         fd_close(job->staging_fd);
 }
 
-static json_t *diff_ids(const json_t *image)
-{
-        return json_get_array(json_get_object(image, "rootfs"), "diff_ids");
-}
-
 /* The directory of a layer of the state's. */
 static const char *find_layer(const WorkState *state, const char *diff_id)
 {
@@ -49,12 +44,13 @@ static const char *find_layer(const WorkState *state, const char *diff_id)
 
 static int merge_layers(const SquashJob *job, int upper_fd, int base_fd)
 {
-        const json_t *all = diff_ids(job->state->image);
+        const json_t *all = store_config_layers(job->state->image);
         CLEANUP_CLOSE int root_fd =
                 open(store_layer_root(job->work->build->engine->store), O_PATH | O_DIRECTORY | O_CLOEXEC);
         int r = root_fd < 0 ? -errno : 0;
 
-        for (size_t i = json_array_size(diff_ids(job->base->image)); r == 0 && i < json_array_size(all); i++) {
+        for (size_t i = json_array_size(store_config_layers(job->base->image)); r == 0 && i < json_array_size(all);
+             i++) {
                 const char *name = find_layer(job->state, json_string_value(json_array_get(all, i)));
                 CLEANUP_CLOSE int fd = name ? openat(root_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
                 r = fd < 0 ? -ENOENT : build_merge(upper_fd, fd, base_fd);
@@ -102,7 +98,7 @@ static int run_squash(void *userdata, int result_fd, json_t **ret, Error *error)
 /* The image as it would be had none of its steps made a layer. */
 static int make_parent(SquashJob *job)
 {
-        json_t *base_ids = diff_ids(job->base->image), *entry;
+        json_t *base_ids = store_config_layers(job->base->image), *entry;
         size_t known = json_array_size(json_get_array(job->base->image, "history")), i;
 
         job->parent = json_deep_copy(job->state->image);

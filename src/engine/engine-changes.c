@@ -34,11 +34,6 @@ static void changes_free(Changes *changes)
         free(changes);
 }
 
-static bool is_whiteout(const struct stat *st)
-{
-        return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
-}
-
 static int stat_below(int root_fd, const char *path, struct stat *ret)
 {
         struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
@@ -53,7 +48,7 @@ static bool find_below(const Changes *changes, const char *path, struct stat *re
 {
         for (size_t i = 0; changes->layers[i]; i++)
                 if (stat_below(changes->layer_fds[i], path + 1, ret) >= 0)
-                        return !is_whiteout(ret);
+                        return !store_is_whiteout(ret);
         return false;
 }
 
@@ -108,7 +103,7 @@ static int visit(const Changes *changes, int parent, const char *name, const cha
 
         if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return errno == ENOENT ? 0 : -errno;
-        if (is_whiteout(&st))
+        if (store_is_whiteout(&st))
                 return add_change(changes, before, path, CHANGE_DELETED);
         bool existed = find_below(changes, path, &below);
         if (!existed && store_is_placeholder(parent, name, path + 1))

@@ -179,5 +179,8 @@ typedef struct LegacyLink {
 bool legacy_link_read(const Container *container, const json_t *entry, LegacyLink *ret);
 void legacy_link_clear(LegacyLink *link);
 
+/* As inspect shows them; null where there are none. */
+json_t *container_links(const Container *container);
+
 /* The variables that tell of the linked containers that run: their ports, their names, and their own variables. */
 json_t *container_link_environment(const Container *container);

@@ -341,11 +341,6 @@ void container_waiters_notify(Container *container, WaitCondition reached);
 void container_waiters_drop(Container *container);
 void wait_restore(Engine *engine, const char *arguments, int fd);
 
-/* engine-container-link.c */
-int link_parse(const char *text, char **ret_name, char **ret_alias);
-/* As inspect shows them; null where there are none. */
-json_t *container_links(const Container *container);
-
 /* engine-replay.c */
 /* A worker gives the client FD, which is taken over, the log, and then what comes by a stream. That stream is the
  * monitor's, *RET_STREAM_FD then negative, or the caller's, to be attached when the container starts. 0 or negative

@@ -112,7 +112,7 @@ static int add_image(Push *push, const char *tag, const char *id, const char *pl
         if (!grown)
                 return -ENOMEM;
         push->images = grown;
-        json_t *layers = json_get_array(json_get_object(config, "rootfs"), "diff_ids");
+        json_t *layers = store_config_layers(config);
         grown[push->n_images++] = (RegistryPushImage) { .tag = strdup(tag),
                                                         .id = strdup(id),
                                                         .config = TAKE_PTR(text),

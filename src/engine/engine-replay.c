@@ -38,14 +38,6 @@ static void replay_clear(Replay *replay)
 
 #define CLEANUP_REPLAY CLEANUP(replay_clear)
 
-static int64_t clock_ns(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
 /* --- In the worker ------------------------------------------------------------------------------------------------ */
 
 /* What the log gives is settled: the monitor goes on. */
@@ -54,7 +46,7 @@ static int on_ready(void *userdata)
         Replay *replay = (Replay *) ((char *) userdata - offsetof(Replay, log));
 
         replay->monitor_fd = fd_close(replay->monitor_fd);
-        return replay->request && clock_ns() - replay->asked_ns > HOLD_MAX_NS ? -ETIME : 0;
+        return replay->request && time_monotonic_ns() - replay->asked_ns > HOLD_MAX_NS ? -ETIME : 0;
 }
 
 static int ask_monitor(Replay *replay)
@@ -62,7 +54,7 @@ static int ask_monitor(Replay *replay)
         char answer[64] = "";
         ssize_t n;
 
-        replay->asked_ns = clock_ns();
+        replay->asked_ns = time_monotonic_ns();
         replay->monitor_fd =
                 monitor_request_send(replay->monitor_path, replay->request, strlen(replay->request), replay->stream_fd);
         if (replay->monitor_fd < 0)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The OCI configuration of a container: tables of defaults, and what HostConfig changes of them. Mounts, devices and
  * limits are in files of their own. What is written here was compared with the configurations dockerd writes. */
-#include <ctype.h>
 #include <fcntl.h>
 #include <strings.h>
 #include <unistd.h>
@@ -111,9 +110,7 @@ static int check_capability_names(Spec *spec, const char *key)
                         ;
                 if (k < ARRAY_SIZE(all_capabilities) || strcasecmp(bare, "ALL") == 0)
                         continue;
-                CLEANUP_FREE char *upper = strdup(bare);
-                for (char *c = upper; c && *c; c++)
-                        *c = (char) toupper((unsigned char) *c);
+                CLEANUP_FREE char *upper = str_upper(strdup(bare));
                 return error_set(spec->error, OUTCOME_BAD_REQUEST, "invalid %s: unknown capability: \"CAP_%s\"", key,
                                  upper ? upper : bare);
         }

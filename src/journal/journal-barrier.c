@@ -12,6 +12,7 @@
 
 #include "berth/cleanup.h"
 #include "berth/file.h"
+#include "berth/string.h"
 #include "journal-barrier.h"
 
 #define NATIVE_SOCKET "/run/systemd/journal/socket"
@@ -21,10 +22,7 @@
 
 static int64_t now_ms(void)
 {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+        return time_monotonic_ns() / 1000000;
 }
 
 int journal_barrier(void)

@@ -31,10 +31,7 @@
 
 int64_t monitor_clock(void)
 {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec * 1000000000LL + now.tv_nsec;
+        return time_monotonic_ns();
 }
 
 int monitor_journal_init(MonitorJournal *journal, const char *path, Buffer *prefix)

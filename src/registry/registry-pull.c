@@ -297,7 +297,7 @@ static int check_config(Pull *pull, const json_t *config, size_t n_layers)
                                  "image operating system \"%s\" cannot be used on this platform: operating system is "
                                  "not supported",
                                  os);
-        if (json_array_size(json_get_array(json_get_object(config, "rootfs"), "diff_ids")) != n_layers)
+        if (json_array_size(store_config_layers(config)) != n_layers)
                 return error_set(pull->error, OUTCOME_FAILED, "layers from manifest don't match image configuration");
         return 0;
 }
@@ -383,7 +383,7 @@ static int pull_manifest(Pull *pull, const StoreReference *reference, const Regi
         parsed = json_loadb(config.data ?: "", config.size, 0, NULL);
         r = check_config(pull, parsed, json_array_size(layers));
         if (r == 0)
-                r = plan_layers(pull, layers, json_get_array(json_get_object(parsed, "rootfs"), "diff_ids"));
+                r = plan_layers(pull, layers, store_config_layers(parsed));
         if (r == 0 && !(present && all_done(pull))) {
                 r = announce_layers(pull);
                 if (r >= 0)

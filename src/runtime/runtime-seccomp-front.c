@@ -143,8 +143,7 @@ static void ranges_make(Ranges *ranges, const SeccompFront *front, uint32_t arch
                         ranges_add_arch(ranges, front, &front->archs[i], SECCOMP_X32_BIT);
 }
 
-/* --- instructions, from the last to the first, as jumps lead forwards
- * -------------------------------------------------- */
+/* --- instructions, from the last to the first, as jumps lead forwards --------------------------------------------- */
 
 static size_t emit(Assembly *assembly, struct sock_filter instruction)
 {

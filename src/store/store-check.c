@@ -227,7 +227,7 @@ static void check_configuration(Check *check, const char *hex, const json_t *rec
                 fault(check, "image %.12s: no configuration: %s", hex, strerror(-r));
                 return;
         }
-        diff_ids = json_get_array(json_get_object(config, "rootfs"), "diff_ids");
+        diff_ids = store_config_layers(config);
         if (json_array_size(diff_ids) + json_array_size(json_get_array(record, "Layers")) > 0 &&
             !json_equal(diff_ids, json_get_array(record, "Layers")))
                 fault(check, "image %.12s: its record names other layers than its configuration", hex);

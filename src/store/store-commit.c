@@ -131,7 +131,7 @@ static int image_layers(const Commit *commit, const json_t *config, json_t **ret
 
         if (!layers || !sizes)
                 return -ENOMEM;
-        json_array_foreach(json_get_array(json_get_object(config, "rootfs"), "diff_ids"), i, diff_id) {
+        json_array_foreach(store_config_layers(config), i, diff_id) {
                 const char *digest = json_string_value(diff_id);
                 json_t *size = digest ? json_object_get(commit->sizes, digest) : NULL, *record CLEANUP_JSON = NULL;
                 int fd CLEANUP_CLOSE = -EBADF;

@@ -334,3 +334,8 @@ int store_repository_tags(Store *store, const char *name, json_t **ret_tags)
         *ret_tags = TAKE_PTR(tags);
         return 0;
 }
+
+json_t *store_config_layers(const json_t *config)
+{
+        return json_get_array(json_get_object(config, "rootfs"), "diff_ids");
+}

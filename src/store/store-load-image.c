@@ -88,7 +88,7 @@ int store_load_add_image(const StoreInput *input, json_t *result, const char *co
                          const StoreMember *const *layers, size_t n_layers, json_t *references, Error *error)
 {
         json_t *parsed CLEANUP_JSON = json_loadb(config, config_size, 0, NULL);
-        json_t *diff_ids = json_get_array(json_get_object(parsed, "rootfs"), "diff_ids");
+        json_t *diff_ids = store_config_layers(parsed);
         json_t *images = json_get_array(result, "Images"), *image, *blob = NULL;
         char staged[32];
         int r;

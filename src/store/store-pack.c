@@ -529,7 +529,7 @@ static int pack_entry(StorePack *pack, const PackFrame *frame, const char *name)
         pack->entry.uid = st.st_uid;
         pack->entry.gid = st.st_gid;
         pack->entry.mtime = st.st_mtim;
-        if (pack->options.upper && store_tree_is_whiteout(&st))
+        if (pack->options.upper && store_is_whiteout(&st))
                 return emit_whiteout(pack, frame, name);
         r = describe(pack, name, &st);
         if (r < 0 && errno_is_of_change(-r)) {

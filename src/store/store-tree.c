@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
 
 #include "berth/file.h"
+#include "berth/store.h"
 #include "berth/string.h"
 
 #define LINKS_MAX 40
@@ -88,11 +88,6 @@ int store_tree_open_directory(const StoreTree *tree, const char *real_path)
         return fd < 0 ? -errno : fd;
 }
 
-int store_tree_set_opaque(int fd)
-{
-        return fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0) < 0 ? -errno : 0;
-}
-
 /* A directory where a whiteout stood: what the layers below have under that name stays hidden. */
 static int tree_replace_whiteout(int parent_fd, const char *name)
 {
@@ -101,7 +96,7 @@ static int tree_replace_whiteout(int parent_fd, const char *name)
         if (unlinkat(parent_fd, name, 0) < 0 || mkdirat(parent_fd, name, 0755) < 0)
                 return -errno;
         fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        return fd < 0 ? -errno : store_tree_set_opaque(fd);
+        return fd < 0 ? -errno : store_set_opaque(fd);
 }
 
 /* Puts a link's target in front of what is still to be walked. */
@@ -171,7 +166,7 @@ static int walk_step(StoreTree *tree, Buffer *real, const char *name, bool creat
                         return -ELOOP;
                 r = walk_follow(fd, name, real, pending, rest);
                 return r < 0 ? r : 1;
-        } else if (store_tree_is_whiteout(&st) && create) {
+        } else if (store_is_whiteout(&st) && create) {
                 r = tree_replace_whiteout(fd, name);
                 if (r < 0)
                         return r;

@@ -50,11 +50,3 @@ char *store_tree_real_path(const StoreTree *tree, const char *name);
 
 /* Opens a directory by the real path it was made at; never through a link. */
 int store_tree_open_directory(const StoreTree *tree, const char *real_path);
-
-static inline bool store_tree_is_whiteout(const struct stat *st)
-{
-        return S_ISCHR(st->st_mode) && st->st_rdev == 0;
-}
-
-/* Marks a directory so that nothing of the layers below shows in it. */
-int store_tree_set_opaque(int fd);

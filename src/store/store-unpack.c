@@ -14,6 +14,7 @@
 #include <sys/xattr.h>
 
 #include "berth/file.h"
+#include "berth/store.h"
 #include "berth/string.h"
 #include "store-apply.h"
 #include "store-tar.h"
@@ -205,7 +206,7 @@ static int make_hard_link(Unpack *unpack, const char *name, const StoreTarEntry 
                 return r;
         if (fstatat(unpack->tree.parent_fd, target_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
-        if (S_ISDIR(st.st_mode) || store_tree_is_whiteout(&st))
+        if (S_ISDIR(st.st_mode) || store_is_whiteout(&st))
                 return -EPERM;
         return linkat(unpack->tree.parent_fd, target_name, parent, name, 0) < 0 ? -errno : 0;
 }
@@ -252,11 +253,11 @@ static int replace_entry(Unpack *unpack, const char *path, const StoreTarEntry *
                 unpack->result.size -= st.st_size;
         if (r >= 0)
                 r = make_entry(unpack, name, entry);
-        if (r >= 0 && store_tree_is_whiteout(&st) && entry->type == '5') {
+        if (r >= 0 && store_is_whiteout(&st) && entry->type == '5') {
                 int fd CLEANUP_CLOSE =
                         openat(unpack->tree.parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-                r = fd < 0 ? -errno : store_tree_set_opaque(fd);
+                r = fd < 0 ? -errno : store_set_opaque(fd);
         }
         return r;
 }
@@ -283,7 +284,7 @@ static int make_whiteout(Unpack *unpack, const char *path)
         if (!S_ISDIR(st.st_mode))
                 return 0;
         fd = openat(unpack->tree.parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        return fd < 0 ? -errno : store_tree_set_opaque(fd);
+        return fd < 0 ? -errno : store_set_opaque(fd);
 }
 
 /* Files of the archive's own language. Their content, if any, is recorded with the headers. */
@@ -293,7 +294,7 @@ static int unpack_whiteout(Unpack *unpack, const char *path, const char *name)
 
         if (str_equal(name, WHITEOUT_OPAQUE)) {
                 r = store_tree_enter_parent(&unpack->tree, path, true, &name);
-                return r < 0 ? r : store_tree_set_opaque(unpack->tree.parent_fd);
+                return r < 0 ? r : store_set_opaque(unpack->tree.parent_fd);
         }
         if (str_after_prefix(name, WHITEOUT_META_PREFIX))
                 return 0;

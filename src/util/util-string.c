@@ -74,6 +74,13 @@ int str_to_size(const char *text, int64_t step, int64_t *ret)
         return 0;
 }
 
+char *str_upper(char *s)
+{
+        for (char *p = s; p && *p; p++)
+                *p = (char) toupper((unsigned char) *p);
+        return s;
+}
+
 bool str_to_bool(const char *s)
 {
         static const char *const falses[] = { "", "0", "no", "false", "none" };

@@ -17,6 +17,14 @@ int64_t time_now_ns(void)
         return (int64_t) now.tv_sec * NS_PER_SECOND + now.tv_nsec;
 }
 
+int64_t time_monotonic_ns(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t) now.tv_sec * NS_PER_SECOND + now.tv_nsec;
+}
+
 static void split_ns(int64_t ns, struct tm *ret_tm, int *ret_fraction)
 {
         time_t seconds = (time_t) (ns / NS_PER_SECOND);
