@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Images built from Dockerfiles, by the stock client's classic builder and by berth build."""
 import os
-import pathlib
-import subprocess
-import tempfile
 import unittest
 
+import builds
 import hosted
+from builds import build
 from hosted import run
 
 CLIENTS = ("docker", "berth")
@@ -27,31 +26,7 @@ CMD ["cat", "/out/made", "/out/listed"]
 """
 
 
-def build(client, *arguments, stdin=None, status=0):
-    result = subprocess.run((client, "build", *arguments), input=stdin, capture_output=True, timeout=120, check=False,
-                            env={**os.environ, "DOCKER_BUILDKIT": "0"})
-    text = (result.stdout + result.stderr).decode()
-    assert result.returncode == status, (client, arguments, result.returncode, text[-2000:])
-    return text
-
-
-class Build(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        run("docker", "load", "-q", "-i", "/root/busybox.tar")
-
-    def setUp(self):
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.context = pathlib.Path(directory.name)
-        self.addCleanup(run, "docker", "builder", "prune", "-af")
-        self.addCleanup(hosted.wait_until, lambda: not os.listdir("/var/lib/berth/staging"), 10, "staging empty", 0.1)
-
-    def write(self, dockerfile, **files):
-        (self.context / "Dockerfile").write_text(dockerfile)
-        for name, text in files.items():
-            (self.context / name.replace("_", ".")).write_text(text)
-
+class Build(builds.Case):
     def test_stages(self):
         for client in CLIENTS:
             self.write(STAGES, a_txt="a", skip_log="no")

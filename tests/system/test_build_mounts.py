@@ -4,24 +4,20 @@
 import os
 import pathlib
 import socket
-import subprocess
 import tempfile
 import threading
 import time
 import unittest
 
+import builds
 import hosted
 from hosted import run
 
 SECRET = "extraordinarily-private"
 
 
-def build(*arguments, stdin=None, status=0, client="berth", **environment):
-    result = subprocess.run((client, "build", *arguments), input=stdin, capture_output=True, timeout=120, check=False,
-                            env={**os.environ, "DOCKER_BUILDKIT": "0", **environment})
-    text = (result.stdout + result.stderr).decode()
-    assert result.returncode == status, (arguments, result.returncode, text[-2000:])
-    return text
+def build(*arguments, client="berth", **more):
+    return builds.build(client, *arguments, **more)
 
 
 def files_of(image):
@@ -36,23 +32,7 @@ def files_of(image):
     return names(image) - names("busybox")
 
 
-class Mounts(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        run("docker", "load", "-q", "-i", "/root/busybox.tar")
-
-    def setUp(self):
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.context = pathlib.Path(directory.name)
-        self.addCleanup(run, "docker", "builder", "prune", "-af")
-        self.addCleanup(hosted.wait_until, lambda: not os.listdir("/var/lib/berth/staging"), 10, "staging empty", 0.1)
-
-    def write(self, dockerfile, **files):
-        (self.context / "Dockerfile").write_text(dockerfile)
-        for name, text in files.items():
-            (self.context / name.replace("_", ".")).write_text(text)
-        return str(self.context)
+class Mounts(builds.Case):
 
     def test_bind(self):
         self.write("FROM busybox AS made\nRUN mkdir /d && echo from stage >/d/f\n"

@@ -4,19 +4,17 @@
 import io
 import json
 import os
-import pathlib
 import shutil
 import stat
 import subprocess
 import tarfile
-import tempfile
 import time
 import unittest
 
+import builds
 import hosted
 import trees
 from hosted import run
-from test_build import build
 
 CLIENTS = ("docker", "berth")
 
@@ -38,27 +36,15 @@ def tree_of(image):
                 for member in archive if member.name != ".dockerenv"}
 
 
-class Options(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        run("docker", "load", "-q", "-i", "/root/busybox.tar")
-
+class Options(builds.Case):
     def setUp(self):
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.top = pathlib.Path(directory.name)
+        super().setUp()
+        self.top = self.context
         self.context = self.top / "context"
         self.context.mkdir()
-        self.addCleanup(run, "docker", "builder", "prune", "-af")
-        self.addCleanup(hosted.wait_until, lambda: not os.listdir("/var/lib/berth/staging"), 10, "staging empty", 0.1)
         self.addCleanup(lambda: self.assertEqual(run("docker", "ps", "-aq"), ""))
 
-    def build(self, client, dockerfile, *arguments, status=0):
-        (self.context / "Dockerfile").write_text(dockerfile)
-        plain = ("--progress=plain",) if client == "berth" else ()
-        return build(client, *plain, *arguments, str(self.context), status=status)
-
-    def write(self, path, text, mode=0o644):
+    def put(self, path, text, mode=0o644):
         path = self.top / path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -75,10 +61,10 @@ class Options(unittest.TestCase):
 
     def test_squash(self):
         """The same files and configuration in one layer upon the base's."""
-        self.write("context/file", "f")
-        self.build("berth", self.ODD, "-t", "long:1")
-        self.build("berth", self.ODD, "--target", "base", "-t", "base:1")
-        text = self.build("berth", self.ODD, "--squash", "-t", "short:1")
+        self.put("context/file", "f")
+        self.build_text("berth", self.ODD, "-t", "long:1")
+        self.build_text("berth", self.ODD, "--target", "base", "-t", "base:1")
+        text = self.build_text("berth", self.ODD, "--squash", "-t", "short:1")
         self.assertIn("Using cache", text)
         base, short, full = layers_of("base:1"), layers_of("short:1"), layers_of("long:1")
         self.assertEqual((short[:-1], len(full)), (base, len(base) + 5))
@@ -100,8 +86,8 @@ class Options(unittest.TestCase):
                 entry = tarfile.TarInfo(name)
                 entry.type, entry.mode = tarfile.DIRTYPE, 0o755
                 archive.addfile(entry)
-        self.write("context/a", "a")
-        self.build("berth", "FROM scratch\nADD tree.tar /\nCOPY a /b\nCOPY a /c\n", "--squash", "-t", "whole:1")
+        self.put("context/a", "a")
+        self.build_text("berth", "FROM scratch\nADD tree.tar /\nCOPY a /b\nCOPY a /c\n", "--squash", "-t", "whole:1")
         self.assertEqual(len(layers_of("whole:1")), 1)
         self.assertEqual(sorted(os.listdir(trees.layer_tree("whole:1"))), ["b", "c", "dev", "etc", "proc"])
 
@@ -110,64 +96,64 @@ class Options(unittest.TestCase):
     def test_cache_from(self):
         dockerfile = "FROM busybox\nENV A=b\nCOPY file /file\nRUN cat /proc/sys/kernel/random/uuid >/once\nRUN echo {} >/last\n"
         for client in CLIENTS:
-            self.write("context/file", client)
-            self.build(client, dockerfile.format(1), "-t", "source:1")
+            self.put("context/file", client)
+            self.build_text(client, dockerfile.format(1), "-t", "source:1")
             run("docker", "save", "-o", "/tmp/source.tar", "source:1")
             run("docker", "rmi", "source:1")
             run("docker", "builder", "prune", "-af")
             run("docker", "load", "-i", "/tmp/source.tar")
-            self.assertNotIn("Using cache", self.build(client, dockerfile.format(3)))
+            self.assertNotIn("Using cache", self.build_text(client, dockerfile.format(3)))
             run("docker", "builder", "prune", "-af")
-            text = self.build(client, dockerfile.format(2), "--cache-from", "source:1", "-t", "again:1")
+            text = self.build_text(client, dockerfile.format(2), "--cache-from", "source:1", "-t", "again:1")
             self.assertEqual(text.count("Using cache"), 3)
             self.assertEqual(layers_of("again:1")[:-1], layers_of("source:1")[:-1])
             self.assertNotEqual(layers_of("again:1")[-1], layers_of("source:1")[-1])
-            text = self.build(client, dockerfile.format(1), "--cache-from", "source:1", "-t", "again:1")
+            text = self.build_text(client, dockerfile.format(1), "--cache-from", "source:1", "-t", "again:1")
             self.assertEqual((text.count("Using cache"), layers_of("again:1")), (4, layers_of("source:1")))
-            self.write("context/file", "other")
-            text = self.build(client, dockerfile.format(1), "--cache-from", "source:1")
+            self.put("context/file", "other")
+            text = self.build_text(client, dockerfile.format(1), "--cache-from", "source:1")
             self.assertEqual(text.count("Using cache"), 1)
             self.assertIn("[Warning] no steps come from localhost:1/nosuch",
-                          self.build(client, dockerfile.format(1), "--cache-from", "localhost:1/nosuch"))
+                          self.build_text(client, dockerfile.format(1), "--cache-from", "localhost:1/nosuch"))
 
     # --- named contexts ---
 
     def test_named_contexts(self):
-        self.write("more/a", "more")
-        self.write("more/b.log", "log")
-        self.write("more/.dockerignore", "*.log\n")
-        self.write("context/own", "own")
+        self.put("more/a", "more")
+        self.put("more/b.log", "log")
+        self.put("more/.dockerignore", "*.log\n")
+        self.put("context/own", "own")
         dockerfile = ("FROM named AS base\nFROM base\nCOPY --from=more . /more/\nCOPY . /own/\nCOPY --from=IMAGE /etc/passwd /passwd\n"
                       "RUN --mount=type=bind,from=more,target=/m cat /m/a >/seen\n")
         arguments = ("--build-context", f"more={self.top}/more", "--build-context", "named=docker-image://busybox",
                      "--build-context", "image=docker-image://busybox:latest", "-t", "named:1")
-        self.build("berth", dockerfile, *arguments)
+        self.build_text("berth", dockerfile, *arguments)
         self.assertEqual(run("docker", "run", "--rm", "named:1", "sh", "-c", "ls -A /more /own; cat /seen; wc -l </passwd").split(),
                          ["/more:", ".dockerignore", "a", "/own:", "Dockerfile", "own",
                           "more" + run("docker", "run", "--rm", "busybox", "sh", "-c", "wc -l </etc/passwd").strip()])
-        text = self.build("berth", dockerfile, *arguments)
+        text = self.build_text("berth", dockerfile, *arguments)
         self.assertEqual(text.count("Using cache"), 4)
-        self.write("more/a", "changed")
-        text = self.build("berth", dockerfile, *arguments)
+        self.put("more/a", "changed")
+        text = self.build_text("berth", dockerfile, *arguments)
         self.assertEqual(text.count("Using cache"), 0)
         self.assertEqual(run("docker", "run", "--rm", "named:1", "cat", "/seen"), "changed")
 
     def test_a_named_directory_as_base(self):
-        self.write("root/etc/a", "a")
-        self.build("berth", "FROM tree\nLABEL a=b\n",
+        self.put("root/etc/a", "a")
+        self.build_text("berth", "FROM tree\nLABEL a=b\n",
                    "--build-context", f"tree={self.top}/root", "-t", "tree:1")
         self.assertEqual([path for path, entry in tree_of("tree:1").items() if entry[0] == tarfile.REGTYPE], ["etc/a"])
 
     def test_a_context_comes_before_a_stage(self):
-        self.write("more/a", "context")
-        self.build("berth", "FROM busybox AS more\nRUN exit 1\nFROM busybox\nCOPY --from=more /a /a\n",
+        self.put("more/a", "context")
+        self.build_text("berth", "FROM busybox AS more\nRUN exit 1\nFROM busybox\nCOPY --from=more /a /a\n",
                    "--build-context", f"more={self.top}/more", "-t", "before:1")
         self.assertEqual(run("docker", "run", "--rm", "before:1", "cat", "/a"), "context")
 
     def test_refused_contexts(self):
         for value, text in (("x", "expected key=value"), ("x=/nosuch", "not found"), ("x=oci-layout:///a", "OCI layouts"),
                             ("x=https://nowhere.example/x.tar", "neither a directory"), (f"x={__file__}", "no directory")):
-            self.assertIn(text, self.build("berth", "FROM busybox\n", "--build-context", value, status=1))
+            self.assertIn(text, self.build_text("berth", "FROM busybox\n", "--build-context", value, status=1))
         for contexts in ({"x": {"Prefix": "../x"}}, {"x": {"Prefix": ".."}}, {"x": {"Prefix": ".link"}}, {"x": {}}, {"x": 1}):
             with self.subTest(contexts=contexts):
                 data = io.BytesIO()
@@ -186,32 +172,32 @@ class Options(unittest.TestCase):
 
     def test_outputs(self):
         dockerfile = "FROM busybox AS b\nRUN mkdir /out && echo hi >/out/file && ln -s file /out/link && chmod 700 /out\nFROM scratch\nCOPY --from=b /out /\n"
-        self.build("berth", dockerfile, "-o", f"{self.top}/local")
+        self.build_text("berth", dockerfile, "-o", f"{self.top}/local")
         local = self.top / "local"
         self.assertEqual(sorted(path.name for path in local.iterdir()), ["file", "link"])
         self.assertEqual(((local / "file").read_text(), os.readlink(local / "link")), ("hi\n", "file"))
-        self.build("berth", dockerfile, "-o", f"type=tar,dest={self.top}/out.tar")
+        self.build_text("berth", dockerfile, "-o", f"type=tar,dest={self.top}/out.tar")
         with tarfile.open(self.top / "out.tar") as archive:
             self.assertEqual(sorted(archive.getnames()), ["file", "link"])
         data = subprocess.run(("berth", "build", "-o", "-", str(self.context)), capture_output=True, check=True).stdout
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             self.assertEqual(sorted(archive.getnames()), ["file", "link"])
-        self.build("berth", dockerfile, "-o", f"type=docker,dest={self.top}/image.tar")
+        self.build_text("berth", dockerfile, "-o", f"type=docker,dest={self.top}/image.tar")
         self.assertIn("Loaded image ID", run("docker", "load", "-i", f"{self.top}/image.tar"))
         for value, text in (("type=oci,dest=x", "invalid output type"), ("type=local", "dest is required"), ("type=local,dest=-", "is a directory"),
                             ("type=tar,to=x", "unknown key"), ("type=tar,dest=/nosuch/x", "open /nosuch/x")):
-            self.assertIn(text, self.build("berth", dockerfile, "-o", value, status=1))
+            self.assertIn(text, self.build_text("berth", dockerfile, "-o", value, status=1))
 
     # --- the same twice ---
 
     def test_source_date_epoch(self):
         dockerfile = ("FROM busybox\nARG SOURCE_DATE_EPOCH\nRUN mkdir -p /d/e && echo a >/d/a && ln -s a /d/l && mkfifo /d/p && rm /bin/ls\n"
                       "COPY file /new/place/\nWORKDIR /made/here\nRUN touch -d @5 /d/old && touch /d/a\n")
-        self.write("context/file", "f")
+        self.put("context/file", "f")
         for client in CLIENTS:
             images = []
             for _ in range(2):
-                self.build(client, dockerfile, "--no-cache", "--build-arg", "SOURCE_DATE_EPOCH=1000000000", "-t", "epoch:1")
+                self.build_text(client, dockerfile, "--no-cache", "--build-arg", "SOURCE_DATE_EPOCH=1000000000", "-t", "epoch:1")
                 images.append(trees.inspect("epoch:1"))
                 time.sleep(1.1)
             self.assertEqual(images[0]["Id"], images[1]["Id"])
@@ -232,10 +218,10 @@ class Options(unittest.TestCase):
                       "FROM busybox\nCOPY --from=one /a2 /\nCOPY --from=two /b2 /\nRUN --mount=type=bind,source=c,target=/c cat /c >/c2\n"
                       "RUN --mount=type=bind,from=two,source=/b2,target=/m cat /m >/m2\n")
         for name in "abc":
-            self.write(f"context/{name}", name)
+            self.put(f"context/{name}", name)
 
         def again():
-            text = self.build("berth", dockerfile)
+            text = self.build_text("berth", dockerfile)
             done, at = [], 0
             for line in text.splitlines():
                 if line.startswith("Step "):
@@ -245,16 +231,16 @@ class Options(unittest.TestCase):
             return [step for step in (2, 3, 5, 6, 8, 9, 10, 11) if step not in done]
         self.assertEqual(again(), [2, 3, 5, 6, 8, 9, 10, 11])
         self.assertEqual(again(), [])
-        self.write("context/a", "other")
+        self.put("context/a", "other")
         self.assertEqual(again(), [2, 3, 8, 9, 10, 11])
-        self.write("context/c", "other")
+        self.put("context/c", "other")
         self.assertEqual(again(), [10, 11])
-        self.write("context/b", "other")
+        self.put("context/b", "other")
         self.assertEqual(again(), [5, 6, 9, 10, 11])
         for name in "abc":
             os.utime(self.context / name, (1, 1))
         self.assertEqual(again(), [])
-        self.write("context/unused", "new")
+        self.put("context/unused", "new")
         self.assertEqual(again(), [])
         (self.context / "c").chmod(0o600)
         self.assertEqual(again(), [10, 11])
@@ -264,19 +250,19 @@ class Options(unittest.TestCase):
         if not shutil.which("git"):
             self.skipTest("no git")
         git = ("git", "-C", str(self.context), "-c", "user.name=a", "-c", "user.email=a@b.c")
-        self.write("context/src/a", "1")
+        self.put("context/src/a", "1")
         dockerfile = "FROM busybox\nCOPY src /src\nRUN --mount=type=bind,target=/all cat /all/src/a >/b\n"
         (self.context / ".dockerignore").write_text(".git\n")
         (self.context / "Dockerfile").write_text(dockerfile)
         for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "1"), ("checkout", "-qb", "x")):
             run(*git, *command)
-        self.write("context/src/a", "2")
+        self.put("context/src/a", "2")
         run(*git, "commit", "-qam", "2")
-        self.assertNotIn("Using cache", self.build("berth", dockerfile))
+        self.assertNotIn("Using cache", self.build_text("berth", dockerfile))
         run(*git, "checkout", "-q", "-")
-        self.assertEqual(self.build("berth", dockerfile).count("Using cache"), 0)
+        self.assertEqual(self.build_text("berth", dockerfile).count("Using cache"), 0)
         run(*git, "checkout", "-q", "-")
-        self.assertEqual(self.build("berth", dockerfile).count("Using cache"), 2)
+        self.assertEqual(self.build_text("berth", dockerfile).count("Using cache"), 2)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Builds with something from elsewhere: ADD of URLs and Git repositories, and contexts that are one. What is about Git needs a
 host with git (a tree with "--add git"); without, that its absence is said."""
+import functools
 import hashlib
 import http.server
 import io
@@ -15,6 +16,7 @@ import tempfile
 import threading
 import unittest
 
+import builds
 import hosted
 from hosted import run
 
@@ -22,6 +24,7 @@ PORT = 5081
 GIT_PORT = 5082
 AT = f"http://127.0.0.1:{PORT}"
 CLIENTS = ("docker", "berth")
+build = functools.partial(builds.build, timeout=300)
 MODIFIED = "Sat, 14 Mar 2015 09:26:53 GMT"
 
 
@@ -62,14 +65,6 @@ class Files(http.server.BaseHTTPRequestHandler):
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
     allow_reuse_address = True
-
-
-def build(client, *arguments, stdin=None, status=0):
-    result = subprocess.run((client, "build", *arguments), input=stdin, capture_output=True, timeout=300, check=False,
-                            env={**os.environ, "DOCKER_BUILDKIT": "0"})
-    text = (result.stdout + result.stderr).decode()
-    assert result.returncode == status, (client, arguments, result.returncode, text[-2000:])
-    return text
 
 
 class Hosted(unittest.TestCase):

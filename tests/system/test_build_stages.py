@@ -2,15 +2,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Stages that do not depend on each other are built side by side, and told of one after the other."""
 import os
-import pathlib
 import re
 import subprocess
-import tempfile
 import unittest
 
+import builds
 import hosted
 from hosted import run
-from test_build import build
 
 CLIENTS = ("docker", "berth")
 UPTIME = "cut -d' ' -f1 /proc/uptime"
@@ -20,23 +18,10 @@ def steps_of(text):
     return re.findall(r"(?m)^Step (\d+)/(\d+) : ", text)
 
 
-class Stages(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        run("docker", "load", "-q", "-i", "/root/busybox.tar")
-
+class Stages(builds.Case):
     def setUp(self):
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.context = pathlib.Path(directory.name)
-        self.addCleanup(run, "docker", "builder", "prune", "-af")
-        self.addCleanup(hosted.wait_until, lambda: not os.listdir("/var/lib/berth/staging"), 10, "staging empty", 0.1)
+        super().setUp()
         self.addCleanup(hosted.wait_until, lambda: not run("docker", "ps", "-aq"), 10, "containers gone", 0.1)
-
-    def build(self, client, dockerfile, *arguments, status=0):
-        (self.context / "Dockerfile").write_text(dockerfile)
-        plain = ("--progress=plain",) if client == "berth" else ()
-        return build(client, *plain, *arguments, str(self.context), status=status)
 
     def test_side_by_side(self):
         """They overlap in time, whatever the client is told of first."""
@@ -45,7 +30,7 @@ class Stages(unittest.TestCase):
                          for name in names)
         last = "FROM busybox\n" + "".join(f"COPY --from={name} /begun /ended /{name}/\n" for name in names)
         for client in CLIENTS:
-            text = self.build(client, stages + last, "-t", "side:1", "--no-cache")
+            text = self.build_text(client, stages + last, "-t", "side:1", "--no-cache")
             self.assertEqual(steps_of(text), [(str(i), "17") for i in range(1, 18)])
             self.assertEqual(re.findall(r"(?m)^(Step \d+/17 : FROM|stage \w)", text),
                              [line for i, name in enumerate(names) for line in (f"Step {3 * i + 1}/17 : FROM", f"stage {name}")]
@@ -56,9 +41,9 @@ class Stages(unittest.TestCase):
     def test_cached(self):
         dockerfile = "FROM busybox AS a\nRUN echo a >/a\nFROM busybox AS b\nRUN echo b >/b\nFROM a\nCOPY --from=b /b /b\n"
         for client in CLIENTS:
-            first = self.build(client, dockerfile, "-q")
-            self.assertEqual(self.build(client, dockerfile, "-q"), first)
-            self.assertEqual(self.build(client, dockerfile).count("Using cache"), 3)
+            first = self.build_text(client, dockerfile, "-q")
+            self.assertEqual(self.build_text(client, dockerfile, "-q"), first)
+            self.assertEqual(self.build_text(client, dockerfile).count("Using cache"), 3)
 
     def test_diamond(self):
         """What several need is done once."""
@@ -66,14 +51,14 @@ class Stages(unittest.TestCase):
                       "FROM base AS right\nRUN echo right >/right\nFROM base\nCOPY --from=left /left /once /l/\n"
                       "COPY --from=right /right /once /r/\n")
         for client in CLIENTS:
-            text = self.build(client, dockerfile, "-t", "diamond:1", "--no-cache")
+            text = self.build_text(client, dockerfile, "-t", "diamond:1", "--no-cache")
             self.assertEqual(text.count("RUN cat"), 1)
             run("docker", "run", "--rm", "diamond:1", "sh", "-c", "cmp /l/once /r/once && cmp /once /l/once && cat /l/left /r/right")
 
     def test_skipped(self):
         dockerfile = "FROM busybox AS no\nRUN exit 1\nFROM busybox AS yes\nRUN echo yes >/yes\nFROM busybox AS after\nRUN exit 2\n"
         for client in CLIENTS:
-            text = self.build(client, dockerfile, "--target", "yes", "-t", "yes:1")
+            text = self.build_text(client, dockerfile, "--target", "yes", "-t", "yes:1")
             self.assertEqual(steps_of(text), [("1", "2"), ("2", "2")])
             self.assertEqual(run("docker", "run", "--rm", "yes:1", "cat", "/yes"), "yes\n")
 
@@ -82,7 +67,7 @@ class Stages(unittest.TestCase):
         dockerfile = ("FROM busybox AS slow\nRUN echo begun && sleep 600\nFROM busybox AS fails\nRUN echo said; exit 5\n"
                       "FROM busybox\nCOPY --from=slow / /\nCOPY --from=fails / /\n")
         for client in CLIENTS:
-            text = self.build(client, dockerfile, status=5)
+            text = self.build_text(client, dockerfile, status=5)
             self.assertIn("returned a non-zero code: 5", text)
             self.assertRegex(text, r"Step 4/7 : RUN echo said; exit 5\n.*\n.*said\n")
 
@@ -91,13 +76,13 @@ class Stages(unittest.TestCase):
         names = ("a", "b", "c")
         dockerfile = "".join(f"FROM busybox AS {name}\nENV N={name}\n{run_step}\n" for name in names) + "FROM busybox\n" + \
             "".join(f"COPY --from={name} /etc/passwd /{name}\n" for name in names)
-        self.build("berth", dockerfile, "--no-cache")
+        self.build_text("berth", dockerfile, "--no-cache")
 
     def test_much_output_behind_another(self):
         """More than is held back in memory of a stage whose turn it isn't."""
         dockerfile = ("FROM busybox AS slow\nRUN sleep 2\nFROM busybox AS loud\nRUN yes 123456789 | head -n 2500000\n"
                       "FROM busybox\nCOPY --from=slow /etc/passwd /a\nCOPY --from=loud /etc/passwd /b\n")
-        text = self.build("berth", dockerfile, "--no-cache")
+        text = self.build_text("berth", dockerfile, "--no-cache")
         self.assertEqual(text.count("123456789\n"), 2500000)
         self.assertLess(text.index("sleep 2"), text.index("123456789\n"))
 
