@@ -16,17 +16,10 @@ import urllib.parse
 import hosted
 import trees
 from hosted import run
+from test_archives import entry
 
 LARGE = bool(os.environ.get("BERTH_LARGE"))
 WITNESS = "/root/witness"
-
-
-def entry(name, content=b"", kind=tarfile.REGTYPE, link="", mode=0o644, **more):
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname, member.mode, member.size = kind, link, mode, len(content)
-    for key, value in more.items():
-        setattr(member, key, value)
-    return member, content
 
 
 def context(*entries, dockerfile="FROM busybox\nCOPY . /c/\n"):

@@ -121,6 +121,17 @@ def make_beyond():
         run(*command.split())
 
 
+def clean_up(servers):
+    """Nothing is left of them, of containers and networks, and of the namespace beyond the host."""
+    for server in servers:
+        server.kill()
+        server.wait()
+        server.stdout.close()
+    remove_all()
+    run("docker", "network", "prune", "-f")
+    run("ip", "netns", "del", BEYOND)
+
+
 class Case(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -131,13 +142,7 @@ class Case(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
-        for server in cls.servers:
-            server.kill()
-            server.wait()
-            server.stdout.close()
-        remove_all()
-        run("docker", "network", "prune", "-f")
-        run("ip", "netns", "del", BEYOND)
+        clean_up(cls.servers)
 
     def start(self, name, *options, command=("sleep", "600")):
         return run("docker", "run", "-d", "--name", name, *options, "busybox", *command).strip()

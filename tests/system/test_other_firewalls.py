@@ -8,7 +8,7 @@ import subprocess
 import unittest
 
 from hosted import load_images, remove_all, run, wait_until
-from test_networks import BEYOND, addresses, ask, make_beyond, serve
+from test_networks import BEYOND, addresses, ask, clean_up, make_beyond, serve
 
 CONFIG = "/etc/berth/daemon.json"
 PORT = 8500
@@ -29,22 +29,13 @@ class Beside(unittest.TestCase):
         run("docker", "network", "create", "--ipv6", "--subnet", "fd00:5::/64", "kept")
         self.servers = [serve(BEYOND, 7000)]
         self.start()
-        self.addCleanup(self.clean)
+        self.addCleanup(clean_up, self.servers)
 
     def start(self):
         run("docker", "run", "-d", "--name", "server", "--network", "kept", "-p", f"{PORT}:80", "-p", f"{PORT}:80/udp", "busybox",
             "sleep", "600")
         run("docker", "run", "-d", "--name", "other", "--network", "kept", "busybox", "sleep", "600")
         self.servers.append(serve("server", 80))
-
-    def clean(self):
-        for server in self.servers:
-            server.kill()
-            server.wait()
-            server.stdout.close()
-        remove_all()
-        run("docker", "network", "prune", "-f")
-        run("ip", "netns", "del", BEYOND)
 
     def reached(self):
         """Who is seen by the server, and by the one beyond the host."""

@@ -493,6 +493,14 @@ static json_t *delete_well(Fixture *fixture, const char *name, bool force)
         return items;
 }
 
+static void assert_empty(Fixture *fixture)
+{
+        assert_int_equal(count(fixture, NULL), 0);
+        assert_int_equal(entries_of(fixture, "layer"), 0);
+        assert_int_equal(entries_of(fixture, "image/blobs/sha256"), 0);
+        assert_int_equal(entries_of(fixture, "image/record"), 0);
+}
+
 static void test_delete(void **state)
 {
         Fixture *fixture = *state;
@@ -526,10 +534,7 @@ static void test_delete(void **state)
         whole = delete_well(fixture, id, false);
         assert_int_equal(json_array_size(whole), 3);
         reopen(fixture);
-        assert_int_equal(count(fixture, NULL), 0);
-        assert_int_equal(entries_of(fixture, "layer"), 0);
-        assert_int_equal(entries_of(fixture, "image/blobs/sha256"), 0);
-        assert_int_equal(entries_of(fixture, "image/record"), 0);
+        assert_empty(fixture);
 }
 
 static const char *some_container(const char *image_id, bool running, void *userdata)
@@ -653,10 +658,7 @@ static void test_removal_cut_off(void **state)
         remove_and_die(fixture, (const char *const[]) { "three:1", NULL }, "");
         assert_int_equal(unlink(record), 0);
         reopen(fixture);
-        assert_int_equal(count(fixture, NULL), 0);
-        assert_int_equal(entries_of(fixture, "layer"), 0);
-        assert_int_equal(entries_of(fixture, "image/blobs/sha256"), 0);
-        assert_int_equal(entries_of(fixture, "image/record"), 0);
+        assert_empty(fixture);
 }
 
 /* An image that comes back at once is whole, with its name, also for the next start. */
