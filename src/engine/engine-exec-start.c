@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "berth/file.h"
@@ -66,6 +67,9 @@ void exec_launch_forget(Exec *exec)
         if (!launch)
                 return;
         exec->launch = NULL;
+        /* Its files may tell the end before anybody has watched the process. */
+        if (launch->child > 0)
+                engine_reap(exec->engine, (int) syscall(SYS_pidfd_open, launch->child, 0));
         sd_event_source_disable_unref(launch->report);
         fd_close(launch->control);
         fd_close(launch->client);
@@ -278,6 +282,7 @@ static void launch_failed(ExecLaunch *launch, int errnum, const char *text)
 
         kill(launch->child, SIGKILL);
         waitpid(launch->child, NULL, 0);
+        launch->child = 0;
         exec->started = exec->ended = true;
         exec->exit_code = FAILED_EXIT_CODE;
         exec->finished_ns = time_now_ns();

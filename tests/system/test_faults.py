@@ -91,7 +91,7 @@ def leftovers():
         "rate limits": [name for name in listed("/run/systemd/units") if name.startswith("log-rate-limit-") and "berth-" in name],
         "staging": listed("/var/lib/berth/staging"),
         "spools": listed("/var/lib/berth/spool"),
-        "monitors": run("pgrep", "-x", "berth-monitor", status=None).split(),
+        "monitors": lines("ps", "-C", "berth-monitor", "-o", "pid=,ppid=,stat=,lstart=,wchan="),
     }
     return {kind: items for kind, items in found.items() if items}
 
