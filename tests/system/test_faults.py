@@ -91,7 +91,7 @@ def leftovers():
         "rate limits": [name for name in listed("/run/systemd/units") if name.startswith("log-rate-limit-") and "berth-" in name],
         "staging": listed("/var/lib/berth/staging"),
         "spools": listed("/var/lib/berth/spool"),
-        "monitors": lines("ps", "-C", "berth-monitor", "-o", "pid=,ppid=,stat=,lstart=,wchan="),
+        "monitors": run("ps", "-C", "berth-monitor", "-o", "pid=,ppid=,stat=,wchan=", status=None).splitlines(),
     }
     return {kind: items for kind, items in found.items() if items}
 
