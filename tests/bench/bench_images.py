@@ -190,22 +190,31 @@ def row_images(bench):
     os.unlink("/tmp/many.tar")
 
 
+def first_answers(bench, with_what, commands):
+    for command in commands:
+        values = []
+        for _ in range(max(bench.SLOW, bench.N // 3)):
+            subprocess.run(["systemctl", "stop", "berth.service"], check=True, capture_output=True)
+            time.sleep(bench.SETTLE)
+            values.append(bench.BERTH.time(*command))
+        bench.show(f"first answer with {with_what}: {' '.join(command)}", "ms", {bench.BERTH: bench.statistics.median(values)})
+
+
 def row_activation(bench):
     """Of Berth alone; the others' daemons are running."""
     names = [f"big{i}:1" for i in range(100)]
     write_images("/tmp/big.tar", {name: [f"{name}-{k}" for k in range(100)] for name in names})
     bench.BERTH.time("load", "-i", "/tmp/big.tar")
     os.unlink("/tmp/big.tar")
-    for what, command in (("version", ["version"]), ("ps", ["ps"]), ("images", ["images"])):
-        values = []
-        for _ in range(max(bench.SLOW, bench.N // 3)):
-            subprocess.run(["systemctl", "stop", "berth.service"], check=True, capture_output=True)
-            time.sleep(bench.SETTLE)
-            values.append(bench.BERTH.time(*command))
-        bench.show(f"first answer with 10,000 layers: {what}", "ms", {bench.BERTH: bench.statistics.median(values)})
+    first_answers(bench, "10,000 layers", (["version"], ["ps"], ["images"]))
     layers = len(os.listdir("/var/lib/berth/layer"))
     bench.BERTH.time("rmi", *names)
     print(f"({layers} layers were there)", flush=True)
+    containers = [f"stopped-{i}" for i in range(1000)]
+    for name in containers:
+        bench.BERTH.time("create", "--name", name, "busybox", "true")
+    first_answers(bench, "1,000 containers", (["version"], ["ps"], ["ps", "-a"]))
+    bench.BERTH.time("rm", *containers)
 
 
 def disk_used(path):
