@@ -32,7 +32,7 @@ def skopeo(*arguments):
 
 
 def podman(*arguments, **options):
-    return run("podman", *arguments, timeout=120, **options)
+    return run("podman", *arguments, timeout=900, **options)
 
 
 def seen(server, name):
