@@ -29,6 +29,10 @@ typedef struct RuntimeReport {
 
 #define RUNTIME_REPORT_TEXT_MAX 4096
 
+/* In the engine: reads the answer of the child whose end of the control socket is the peer of CONTROL, without waiting.
+ * -EAGAIN: there is none yet; -EIO: the child ended without one. */
+int runtime_report_receive(int control, RuntimeReport *ret_report, char ret_text[static RUNTIME_REPORT_TEXT_MAX + 1]);
+
 /* A check that the monitor runs in the container, again and again. */
 typedef struct RuntimeHealth {
         char **argv; /* NULL: none */

@@ -317,22 +317,18 @@ static void launch_succeeded(ExecLaunch *launch)
 static int on_report(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
         ExecLaunch *launch = userdata;
-        char message[sizeof(RuntimeReport) + RUNTIME_REPORT_TEXT_MAX + 1];
+        char text[RUNTIME_REPORT_TEXT_MAX + 1];
         RuntimeReport report;
         (void) source;
         (void) revents;
 
-        ssize_t n = recv(fd, message, sizeof(message) - 1, MSG_DONTWAIT);
-        if (n < 0 && errno == EAGAIN)
+        int r = runtime_report_receive(fd, &report, text);
+        if (r == -EAGAIN)
                 return 0;
-        if (n < (ssize_t) sizeof(report)) {
-                launch_failed(launch, EIO, "the monitor ended before it started the process");
-                return 0;
-        }
-        message[n] = 0;
-        memcpy(&report, message, sizeof(report));
-        if (report.error != 0)
-                launch_failed(launch, report.error, message + sizeof(report));
+        if (r < 0)
+                launch_failed(launch, -r, "the monitor ended before it started the process");
+        else if (report.error != 0)
+                launch_failed(launch, report.error, text);
         else
                 launch_succeeded(launch);
         return 0;

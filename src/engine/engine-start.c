@@ -401,22 +401,18 @@ static void succeed(Start *start, const RuntimeReport *report)
 static int on_report(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
         Start *start = userdata;
-        char message[sizeof(RuntimeReport) + RUNTIME_REPORT_TEXT_MAX + 1];
+        char text[RUNTIME_REPORT_TEXT_MAX + 1];
         RuntimeReport report;
         (void) source;
         (void) revents;
 
-        ssize_t n = recv(fd, message, sizeof(message) - 1, MSG_DONTWAIT);
-        if (n < 0 && errno == EAGAIN)
+        int r = runtime_report_receive(fd, &report, text);
+        if (r == -EAGAIN)
                 return 0;
-        if (n < (ssize_t) sizeof(report)) {
-                fail(start, EIO, "the container's monitor ended before it started the container");
-                return 0;
-        }
-        message[n] = 0;
-        memcpy(&report, message, sizeof(report));
-        if (report.error != 0)
-                fail(start, report.error, message + sizeof(report));
+        if (r < 0)
+                fail(start, -r, "the container's monitor ended before it started the container");
+        else if (report.error != 0)
+                fail(start, report.error, text);
         else
                 succeed(start, &report);
         return 0;

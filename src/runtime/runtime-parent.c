@@ -94,6 +94,20 @@ void runtime_parent_report(int control, const RuntimeReport *header, const char 
                         return;
 }
 
+int runtime_report_receive(int control, RuntimeReport *ret_report, char ret_text[static RUNTIME_REPORT_TEXT_MAX + 1])
+{
+        struct iovec parts[2] = { { ret_report, sizeof(*ret_report) }, { ret_text, RUNTIME_REPORT_TEXT_MAX } };
+        struct msghdr message = { .msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts) };
+        ssize_t n = recvmsg(control, &message, MSG_DONTWAIT);
+
+        if (n < 0 && errno == EAGAIN)
+                return -EAGAIN;
+        if (n < (ssize_t) sizeof(*ret_report))
+                return -EIO;
+        ret_text[(size_t) n - sizeof(*ret_report)] = 0;
+        return 0;
+}
+
 /* What dockerd adds to some kinds of failure. */
 static const struct {
         int error;

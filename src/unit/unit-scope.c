@@ -229,6 +229,25 @@ static int on_reply(sd_bus_message *message, void *userdata, sd_bus_error *error
         return 0;
 }
 
+static int job_call(UnitManager *manager, sd_bus_message *message, sd_bus_message_handler_t replied,
+                    void (*done)(int error, const char *text, void *userdata), void *userdata, UnitJob **ret_job)
+{
+        UnitJob *job = calloc(1, sizeof(*job));
+
+        if (!job)
+                return -ENOMEM;
+        job->manager = manager;
+        job->done = done;
+        job->userdata = userdata;
+        LIST_INSERT_HEAD(&manager->jobs, job, link);
+        int r = sd_bus_call_async(manager->bus, &job->call, message, replied, job, 0);
+        if (r < 0)
+                unit_job_forget(job);
+        else if (ret_job)
+                *ret_job = job;
+        return r < 0 ? r : 0;
+}
+
 int unit_scope_start(UnitManager *manager, const UnitScope *scope,
                      void (*done)(int error, const char *text, void *userdata), void *userdata, UnitJob **ret_job)
 {
@@ -247,21 +266,11 @@ int unit_scope_start(UnitManager *manager, const UnitScope *scope,
         if (r < 0)
                 return r;
 
-        UnitJob *job = calloc(1, sizeof(*job));
-        if (!job)
-                return -ENOMEM;
-        job->manager = manager;
-        job->done = done;
-        job->userdata = userdata;
-        LIST_INSERT_HEAD(&manager->jobs, job, link);
-        r = sd_bus_call_async(manager->bus, &job->call, message, on_reply, job, 0);
-        if (r < 0) {
-                unit_job_forget(job);
+        r = job_call(manager, message, on_reply, done, userdata, ret_job);
+        if (r < 0)
                 return r;
-        }
         /* Written now rather than on the next turn of the loop: systemd works while the caller goes on. */
         sd_bus_flush(manager->bus);
-        *ret_job = job;
         return 0;
 }
 
@@ -319,19 +328,8 @@ int unit_scope_update(UnitManager *manager, const UnitScope *from, const UnitSco
         if (r <= 0)
                 return r;
 
-        UnitJob *job = calloc(1, sizeof(*job));
-        if (!job)
-                return -ENOMEM;
-        job->manager = manager;
-        job->done = done;
-        job->userdata = userdata;
-        LIST_INSERT_HEAD(&manager->jobs, job, link);
-        r = sd_bus_call_async(manager->bus, &job->call, message, on_update_reply, job, 0);
-        if (r < 0) {
-                unit_job_forget(job);
-                return r;
-        }
-        return 1;
+        r = job_call(manager, message, on_update_reply, done, userdata, NULL);
+        return r < 0 ? r : 1;
 }
 
 int unit_stop(UnitManager *manager, const char *name)
