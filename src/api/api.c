@@ -224,8 +224,8 @@ static bool match_path(const char *pattern, const char *path, char **ret_name)
         char *name = strndup(start, rest - suffix);
         if (!name)
                 return false;
-        /* Only images have slashes in their names, and links of containers. */
-        if (strchr(name, '/') && !str_equal(pattern, "/containers/{id}") && !str_after_prefix(pattern, "/images/") &&
+        /* Only images have slashes in their names, and containers in those by links. */
+        if (strchr(name, '/') && !str_after_prefix(pattern, "/containers/") && !str_after_prefix(pattern, "/images/") &&
             !str_after_prefix(pattern, "/distribution/") && !str_after_prefix(pattern, "/plugins/")) {
                 free(name);
                 return false;

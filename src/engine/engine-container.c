@@ -488,7 +488,9 @@ static Container *find_by_name(Engine *engine, const char *name)
         CLEANUP_FREE char *link = path_join(engine->name_root, name);
         char id[ID_LENGTH + 1] = { 0 };
 
-        if (!link || strchr(name, '/') || readlink(link, id, ID_LENGTH) != ID_LENGTH)
+        if (strchr(name, '/'))
+                return legacy_link_find(engine, name);
+        if (!link || readlink(link, id, ID_LENGTH) != ID_LENGTH)
                 return NULL;
         Container *container = engine_container_by_id(engine, id);
         return container && container_ensure(container) && str_equal(container->name, name) ? container : NULL;

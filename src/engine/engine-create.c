@@ -263,9 +263,6 @@ static int check_ports(Creation *creation, Error *error)
 static int check_links(Creation *creation, Error *error)
 {
         const char *mode = json_get_string(creation->host_config, "NetworkMode");
-        Container *target;
-        json_t *entry;
-        size_t i;
 
         if (json_array_size(json_object_get(creation->host_config, "Links")) == 0)
                 return 0;
@@ -277,17 +274,7 @@ static int check_links(Creation *creation, Error *error)
                 return error_set(error, OUTCOME_BAD_REQUEST,
                                  "conflicting options: container type network can't be used with links. This would "
                                  "result in undefined behavior");
-        json_array_foreach(json_object_get(creation->host_config, "Links"), i, entry) {
-                CLEANUP_FREE char *name = strndup(json_string_value(entry), strcspn(json_string_value(entry), ":"));
-                int r = name ? engine_container_find(creation->engine, name, &target, error) : -ENOMEM;
-                if (r > 0) {
-                        CLEANUP_FREE char *prefix = str_printf("could not get container for %s", name);
-                        return prefix ? error_prefix(error, prefix) : -ENOMEM;
-                }
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        return legacy_links_make(creation->engine, creation->host_config, error);
 }
 
 static int check_volumes(Creation *creation, Error *error)

@@ -163,8 +163,10 @@ int container_join_networks(Container *container, Error *error)
         json_t *networks = container_networks(container);
         const char *mode = container_network_mode(container), *name;
         json_t *settings;
-        int r = 0;
 
+        int r = container_check_links(container, error);
+        if (r != 0)
+                return r;
         if (!networks) { /* a record of an earlier version */
                 networks = json_pack("{s{}}", mode);
                 json_object_set_new(container->record, "Networks", networks);

@@ -410,6 +410,13 @@ static void add_aliases(const json_t *links, Buffer *text)
         }
 }
 
+static void add_legacy_aliases(const Container *container, Buffer *text)
+{
+        CLEANUP_JSON json_t *links = container_links(container);
+
+        add_aliases(json_is_array(links) ? links : json_object_get(container_host_config(container), "Links"), text);
+}
+
 int container_write_resolver(Container *container)
 {
         CLEANUP_FREE char *path = container_runtime_path(container, MONITOR_RESOLVER_FILE);
@@ -430,7 +437,7 @@ int container_write_resolver(Container *container)
                                             "Links"),
                             &text);
         }
-        add_aliases(json_object_get(container_host_config(container), "Links"), &text);
+        add_legacy_aliases(container, &text);
         char *const *servers = strv_length(dns) > 0 ? dns : container->engine->config->dns;
         for (; outside && servers && *servers; servers++)
                 buffer_printf(&text, "server %s\n", *servers);

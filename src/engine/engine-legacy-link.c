@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Links on the default bridge, "name:alias" or "name" in HostConfig.Links, by which a container learns of others from
- * its /etc/hosts and from variables. The alias may be a path, as Docker shows it: "/own/alias" is a second name of that
- * container, which only the one with the link knows it by. On other networks there are names instead. */
+ * its /etc/hosts and from variables. A link is a second name of its target, "own name/alias", for whoever asks the
+ * engine for a container. On other networks there are names instead.
+ *
+ * The record has "ID:NAME:ALIAS", so that a link outlives a renaming of its target; NAME is what the target was called
+ * when the link was made, and whoever is called so now is the target once that container is gone. A link without an ID,
+ * "NAME:ALIAS" or as Docker shows it "/NAME:/OWN/ALIAS", is one of an earlier version's record. */
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,37 +13,71 @@
 #include "berth/json.h"
 #include "engine-private.h"
 
-static int link_parse(const char *text, char **ret_name, char **ret_alias)
-{
-        size_t length = strcspn(text, ":");
-        const char *alias = text[length] ? strrchr(text, ':') + 1 : text;
-        const char *slash = strrchr(alias, '/');
-        CLEANUP_FREE char *name = strndup(text, length), *copy = strdup(slash ? slash + 1 : alias);
+typedef struct Link {
+        char *id; /* owned: the others are parts of it */
+        const char *name, *alias;
+} Link;
 
-        if (!name || !copy)
+static void link_clear(Link *link)
+{
+        free(link->id);
+}
+
+static const char *after_last_slash(const char *text)
+{
+        const char *slash = strrchr(text, '/');
+
+        return slash ? slash + 1 : text;
+}
+
+static int link_read(const json_t *entry, Link *ret)
+{
+        char *rest = strdup(json_string_value(entry));
+
+        if (!rest)
                 return -ENOMEM;
-        *ret_name = TAKE_PTR(name);
-        *ret_alias = TAKE_PTR(copy);
+        *ret = (Link) { .id = strsep(&rest, ":") };
+        ret->name = rest ? strsep(&rest, ":") : ret->id;
+        ret->alias = rest;
+        if (!ret->alias) {
+                ret->alias = after_last_slash(ret->name);
+                ret->name = ret->id + (ret->id[0] == '/');
+        }
         return 0;
+}
+
+static Container *link_target(Engine *engine, const Link *link)
+{
+        Container *target;
+
+        if (engine_container_find(engine, link->id, &target, NULL) == 0)
+                return target;
+        return engine_container_find(engine, link->name, &target, NULL) == 0 && str_equal(target->name, link->name)
+                       ? target
+                       : NULL;
+}
+
+static const char *target_name(Engine *engine, const Link *link)
+{
+        const Container *target = link_target(engine, link);
+
+        return target ? target->name : link->name;
 }
 
 bool legacy_link_read(const Container *container, const json_t *entry, LegacyLink *ret)
 {
         const Network *bridge = network_by_name(container->engine, "bridge");
-        CLEANUP_FREE char *name = NULL, *alias = NULL;
+        CLEANUP(link_clear) Link link = { 0 };
 
-        if (!bridge || !container_endpoint_on(container, bridge) ||
-            link_parse(json_string_value(entry), &name, &alias) < 0)
+        if (!bridge || !container_endpoint_on(container, bridge) || link_read(entry, &link) < 0)
                 return false;
-        *ret = (LegacyLink) { 0 };
-        if (engine_container_find(container->engine, name, &ret->target, NULL) != 0)
-                return false;
-        const Endpoint *endpoint = container_endpoint_on(ret->target, bridge);
+        *ret = (LegacyLink) { .target = link_target(container->engine, &link) };
+        const Endpoint *endpoint = ret->target ? container_endpoint_on(ret->target, bridge) : NULL;
         if (!endpoint)
                 return false;
         inet_ntop(AF_INET, &endpoint->side.address, ret->address, sizeof(ret->address));
-        ret->alias = TAKE_PTR(alias);
-        return true;
+        ret->alias = strdup(link.alias);
+        return ret->alias;
 }
 
 void legacy_link_clear(LegacyLink *link)
@@ -47,14 +85,86 @@ void legacy_link_clear(LegacyLink *link)
         free(link->alias);
 }
 
+/* --- Making them -------------------------------------------------------------------------------------------------- */
+
+/* "NAME:ALIAS", "NAME", or "/NAME:/OWN/ALIAS" as Docker shows it. The alias may be empty: then there is no link. */
+static int read_wanted(const char *wanted, char **ret_name, char **ret_alias, Error *error)
+{
+        size_t length = strcspn(wanted, ":");
+        const char *alias = wanted[length] ? wanted + length + 1 : wanted;
+
+        if (str_empty(wanted))
+                return error_set(error, OUTCOME_FAILED, "empty string specified for links");
+        if (strchr(wanted + length + (wanted[length] != 0), ':'))
+                return error_set(error, OUTCOME_FAILED, "bad format for links: %s", wanted);
+        CLEANUP_FREE char *name = strndup(wanted, length);
+        *ret_alias = strdup(wanted[0] == '/' ? after_last_slash(alias) : alias + strspn(alias, "/"));
+        *ret_name = TAKE_PTR(name);
+        return *ret_name && *ret_alias ? 0 : -ENOMEM;
+}
+
+/* The first link of an alias counts. */
+static bool has_alias(const json_t *links, const char *alias)
+{
+        json_t *entry;
+        size_t i;
+
+        json_array_foreach((json_t *) links, i, entry)
+                if (str_equal(strrchr(json_string_value(entry), ':') + 1, alias))
+                        return true;
+        return false;
+}
+
+static int add_wanted(Engine *engine, const char *wanted, json_t *links, Error *error)
+{
+        CLEANUP_FREE char *name = NULL, *alias = NULL;
+        Container *target;
+        int r = read_wanted(wanted, &name, &alias, error);
+
+        if (r != 0)
+                return r;
+        r = engine_container_find(engine, name, &target, error);
+        if (r > 0) {
+                CLEANUP_FREE char *prefix = str_printf("could not get container for %s", name);
+
+                /* Clients take a 404 of a creation for a missing image. */
+                error->outcome = OUTCOME_BAD_REQUEST;
+                return prefix ? error_prefix(error, prefix) : -ENOMEM;
+        }
+        if (r < 0 || !*alias || has_alias(links, alias))
+                return r;
+        json_array_append_new(links, json_sprintf("%s:%s:%s", target->id, target->name, alias));
+        return 0;
+}
+
+static bool has_links(const char *mode)
+{
+        return str_equal(mode, "bridge") || str_equal(mode, "none");
+}
+
+int legacy_links_make(Engine *engine, json_t *host_config, Error *error)
+{
+        const json_t *wanted = json_object_get(host_config, "Links");
+        CLEANUP_JSON json_t *links = json_array();
+        json_t *entry;
+        int r = links ? 0 : -ENOMEM;
+        size_t i;
+
+        if (json_array_size(wanted) == 0 || !has_links(json_get_string(host_config, "NetworkMode")))
+                return 0;
+        json_array_foreach((json_t *) wanted, i, entry) {
+                r = r == 0 ? add_wanted(engine, json_string_value(entry), links, error) : r;
+        }
+        return r != 0 ? r : json_object_set(host_config, "Links", links);
+}
+
 /* --- As names of containers ----------------------------------------------------------------------------------------
  */
 
 static json_t *links_of(const Container *container)
 {
-        return str_equal(container_network_mode(container), "bridge")
-                       ? json_object_get(container_host_config(container), "Links")
-                       : NULL;
+        return has_links(container_network_mode(container)) ? json_object_get(container_host_config(container), "Links")
+                                                            : NULL;
 }
 
 json_t *container_links(const Container *container)
@@ -64,15 +174,70 @@ json_t *container_links(const Container *container)
         size_t i;
 
         json_array_foreach(links_of(container), i, entry) {
-                CLEANUP_FREE char *name = NULL, *alias = NULL;
-                Container *target;
+                CLEANUP(link_clear) Link link = { 0 };
 
-                if (link_parse(json_string_value(entry), &name, &alias) < 0)
+                if (link_read(entry, &link) < 0)
                         return NULL;
-                if (engine_container_find(container->engine, name, &target, NULL) == 0)
-                        json_array_append_new(list, json_sprintf("/%s:/%s/%s", target->name, container->name, alias));
+                json_array_append_new(list, json_sprintf("/%s:/%s/%s", target_name(container->engine, &link),
+                                                         container->name, link.alias));
         }
         return json_array_size(list) > 0 ? TAKE_PTR(list) : json_null();
+}
+
+json_t *legacy_link_names(Engine *engine, bool of_stopped)
+{
+        json_t *names = json_object(), *entry;
+        const Container *container;
+        size_t i;
+
+        LIST_FOREACH(container, &engine->containers, link) {
+                if (!container->record || (!of_stopped && !container_is_running(container)))
+                        continue;
+                json_array_foreach(links_of(container), i, entry) {
+                        CLEANUP(link_clear) Link link = { 0 };
+                        const Container *target = link_read(entry, &link) < 0 ? NULL : link_target(engine, &link);
+
+                        if (!target)
+                                continue;
+                        if (!json_object_get(names, target->id))
+                                json_object_set_new(names, target->id, json_array());
+                        json_array_append_new(json_object_get(names, target->id),
+                                              json_sprintf("/%s/%s", container->name, link.alias));
+                }
+        }
+        return names;
+}
+
+/* Of the container's links the one with the alias. */
+static const json_t *find_alias(const Container *container, const char *alias, size_t *ret_at)
+{
+        json_t *entry;
+        size_t i;
+
+        json_array_foreach(links_of(container), i, entry) {
+                CLEANUP(link_clear) Link link = { 0 };
+
+                if (link_read(entry, &link) < 0 || !str_equal(link.alias, alias))
+                        continue;
+                *ret_at = i;
+                return entry;
+        }
+        return NULL;
+}
+
+Container *legacy_link_find(Engine *engine, const char *name)
+{
+        const char *slash = strchr(name, '/');
+        CLEANUP_FREE char *own = slash ? strndup(name, (size_t) (slash - name)) : NULL;
+        CLEANUP(link_clear) Link link = { 0 };
+        Container *container;
+        size_t at;
+
+        if (str_empty(own) || engine_container_find(engine, own, &container, NULL) != 0 ||
+            !str_equal(container->name, own))
+                return NULL;
+        const json_t *entry = find_alias(container, slash + 1, &at);
+        return entry && link_read(entry, &link) >= 0 ? link_target(engine, &link) : NULL;
 }
 
 int engine_unlink(Engine *engine, const char *name, Error *error)
@@ -80,8 +245,7 @@ int engine_unlink(Engine *engine, const char *name, Error *error)
         const char *slash = strrchr(name, '/');
         CLEANUP_FREE char *parent = slash ? strndup(name, (size_t) (slash - name)) : NULL;
         Container *container;
-        json_t *entry, *links;
-        size_t i;
+        size_t at;
 
         if (!slash) {
                 int r = engine_container_find(engine, name, &container, error);
@@ -91,24 +255,37 @@ int engine_unlink(Engine *engine, const char *name, Error *error)
         }
         if (!parent)
                 return -ENOMEM;
-        if (engine_container_find(engine, parent, &container, NULL) != 0)
+        if (engine_container_find(engine, parent, &container, NULL) != 0 || !find_alias(container, slash + 1, &at))
                 return error_set(error, OUTCOME_NOT_FOUND, "No such container: %s", name);
-        links = links_of(container);
-        json_array_foreach(links, i, entry) {
-                CLEANUP_FREE char *target = NULL, *alias = NULL;
-                int r = link_parse(json_string_value(entry), &target, &alias);
+        json_array_remove(links_of(container), at);
+        int r = container_save(container, true);
+        return r >= 0 && container_is_running(container) ? container_forget_host(container, slash + 1) : r;
+}
 
-                if (r < 0)
-                        return r;
-                if (!str_equal(alias, slash + 1))
-                        continue;
-                json_array_remove(links, i);
-                r = container_save(container, true);
-                if (r >= 0 && container_is_running(container))
-                        r = container_forget_host(container, alias);
-                return r;
+/* --- Before a start ----------------------------------------------------------------------------------------------- */
+
+int container_check_links(const Container *container, Error *error)
+{
+        json_t *entry;
+        size_t i;
+
+        if (!json_object_get(container_networks(container), "bridge"))
+                return 0;
+        json_array_foreach(links_of(container), i, entry) {
+                CLEANUP(link_clear) Link link = { 0 };
+
+                if (link_read(entry, &link) < 0)
+                        return -ENOMEM;
+                const Container *target = link_target(container->engine, &link);
+                if (!target || !container_is_up(target))
+                        return error_set(error, OUTCOME_FAILED, "Cannot link to a non running container: /%s AS /%s/%s",
+                                         target ? target->name : link.name, container->name, link.alias);
+                if (!json_object_get(container_networks(target), "bridge"))
+                        return error_set(error, OUTCOME_FAILED,
+                                         "Cannot link to /%s, as it does not belong to the default network",
+                                         target->name);
         }
-        return error_set(error, OUTCOME_NOT_FOUND, "No such container: %s", name);
+        return 0;
 }
 
 /* --- Variables ---------------------------------------------------------------------------------------------------- */

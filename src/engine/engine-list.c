@@ -54,18 +54,33 @@ static char *command_text(const Container *container)
         return buffer_take(&text);
 }
 
-static json_t *list_entry(const Container *container, bool size)
+/* Its own and those by links, sorted. */
+static json_t *all_names(const Container *container, const json_t *link_names)
 {
-        CLEANUP_FREE char *name = str_printf("/%s", container->name), *command = command_text(container),
-                          *status = status_text(container);
+        json_t *names = json_array(), *entry;
+        size_t i, at;
+
+        json_array_append_new(names, json_sprintf("/%s", container->name));
+        json_array_foreach(json_object_get(link_names, container->id), i, entry) {
+                for (at = 0; at < json_array_size(names) &&
+                             strcmp(json_string_value(json_array_get(names, at)), json_string_value(entry)) < 0;)
+                        at++;
+                json_array_insert(names, at, entry);
+        }
+        return names;
+}
+
+static json_t *list_entry(const Container *container, const json_t *link_names, bool size)
+{
+        CLEANUP_FREE char *command = command_text(container), *status = status_text(container);
         CLEANUP_JSON json_t *network = container_network_settings(container), *mounts = NULL;
 
-        if (!name || !command || !status || container_mounts(container, &mounts) < 0)
+        if (!command || !status || container_mounts(container, &mounts) < 0)
                 return NULL;
         json_t *entry = json_pack(
-                "{ss s[s] sO? sO? ss sI so sO? ss ss s{ss} s{sO?} sO}", "Id", container->id, "Names", name, "Image",
-                json_object_get(container_config(container), "Image"), "ImageID",
-                json_object_get(container->record, "Image"), "Command", command, "Created",
+                "{ss so sO? sO? ss sI so sO? ss ss s{ss} s{sO?} sO}", "Id", container->id, "Names",
+                all_names(container, link_names), "Image", json_object_get(container_config(container), "Image"),
+                "ImageID", json_object_get(container->record, "Image"), "Command", command, "Created",
                 (json_int_t) (container->created_ns / 1000000000), "Ports", container_ports_list(container), "Labels",
                 json_object_get(container_config(container), "Labels"), "State", container_status_name(container),
                 "Status", status, "HostConfig", "NetworkMode", container_network_mode(container), "NetworkSettings",
@@ -339,8 +354,8 @@ int engine_container_list(Engine *engine, const ContainerListQuery *query, json_
         LIST_FOREACH(container, &engine->containers, link)
                 n++;
         CLEANUP_FREE Container **sorted = calloc(n + 1, sizeof(Container *));
-        CLEANUP_JSON json_t *list = json_array();
-        if (!sorted || !list)
+        CLEANUP_JSON json_t *list = json_array(), *names = legacy_link_names(engine, wants_stopped(query));
+        if (!sorted || !list || !names)
                 return -ENOMEM;
         n = 0;
         LIST_FOREACH(container, &engine->containers, link)
@@ -351,7 +366,7 @@ int engine_container_list(Engine *engine, const ContainerListQuery *query, json_
         for (size_t i = 0; i < n && (query->limit <= 0 || (int64_t) taken < query->limit); i++) {
                 if (!is_wanted(sorted[i], query))
                         continue;
-                if (json_array_append_new(list, list_entry(sorted[i], query->size)) < 0)
+                if (json_array_append_new(list, list_entry(sorted[i], names, query->size)) < 0)
                         return -ENOMEM;
                 taken++;
         }

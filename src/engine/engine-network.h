@@ -179,6 +179,16 @@ typedef struct LegacyLink {
 bool legacy_link_read(const Container *container, const json_t *entry, LegacyLink *ret);
 void legacy_link_clear(LegacyLink *link);
 
+/* HostConfig.Links of a creation becomes what the record has. */
+int legacy_links_make(Engine *engine, json_t *host_config, Error *error);
+/* Whether the targets run, as a start wants. */
+int container_check_links(const Container *container, Error *error);
+
+/* The container that has this name by a link, "container/alias", or NULL. */
+Container *legacy_link_find(Engine *engine, const char *name);
+/* By the targets' IDs arrays of such names, each after a "/": those of links of running containers, or of all that are
+ * loaded. */
+json_t *legacy_link_names(Engine *engine, bool of_stopped);
 /* As inspect shows them; null where there are none. */
 json_t *container_links(const Container *container);
 

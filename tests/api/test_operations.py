@@ -13,34 +13,6 @@ def status(identifier):
     return succeed("GET", f"/containers/{identifier}/json")["State"]
 
 
-class Links(Case):
-    """On the default bridge: a second name of the linked one."""
-
-    def test_a_link_is_taken_back(self):
-        db, web = engine.PREFIX + "db", engine.PREFIX + "web"
-        with self.running("sleep", "600", name="db", host={"NetworkMode": "bridge"}), \
-                self.running("sleep", "600", name="web", host={"NetworkMode": "bridge", "Links": [f"{db}:store", f"/{db}:/x/other"]}) as container:
-            def links():
-                return engine.inspect(container)["HostConfig"]["Links"]
-
-            def hosts():
-                with open(engine.inspect(container)["HostsPath"], encoding="ascii") as file:
-                    return [line.split()[1] for line in file if "172." in line]
-            self.assertEqual(sorted(links()), [f"/{db}:/{web}/other", f"/{db}:/{web}/store"])
-            self.assertEqual(sorted(hosts())[-2:], ["other", "store"])
-            self.refuse(500, "DELETE", f"/containers/{web}", link=1, text="Conflict, cannot remove the default link name of the container")
-            for path in (f"{web}/nosuch", f"nosuch/{db}"):
-                self.refuse(404, "DELETE", f"/containers/{path}", link=1, text=f"No such container: {path}")
-            succeed("DELETE", f"/containers/{web}/store", link=1, status=204)
-            self.assertEqual(links(), [f"/{db}:/{web}/other"])
-            self.assertIn("other", hosts())
-            self.assertNotIn("store", hosts())
-            self.refuse(404, "DELETE", f"/containers/{web}/store", link=1)
-            succeed("DELETE", f"/containers/{web}/other", link=1, status=204)
-            self.assertIsNone(links())
-            self.assertTrue(status(container)["Running"])
-
-
 class Pause(Case):
     def test_pause(self):
         with self.running() as container:
