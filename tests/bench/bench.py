@@ -4,7 +4,7 @@
 shows the medians; the last column is Docker's divided by Berth's. Runs as root in a test host.
 
 usage: bench.py [ROW...]    rows: run crun start calls load cp exec many memory logs files pull push save commit
-                           layers images activation disk parallel stats health build stages context
+                           layers images activation disk parallel stats health build stages context compile
 BENCH_N      rounds of a quick row (15)
 BENCH_SLOW   rounds of a slow one (3)
 BENCH_MANY   containers in the row of many (50)

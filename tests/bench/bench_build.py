@@ -60,4 +60,56 @@ def row_context(bench):
     shutil.rmtree(TOP)
 
 
-ROWS = {"build": row_build, "stages": row_stages, "context": row_context}
+COMPILE = """FROM toolchain AS build
+WORKDIR /src
+COPY . .
+RUN make -j2 CFLAGS=-O2 program
+FROM busybox
+COPY --from=build /src/program /program
+"""
+UNITS = 100
+
+
+def unit(number):
+    """A file of a program, which calls into the next one."""
+    functions = "".join(f"""
+static unsigned step{i}(unsigned *values, unsigned n)
+{{
+        unsigned sum = {number * 31 + i};
+        for (unsigned k = 0; k < n; k++) {{
+                values[k] = values[k] * {i + 3} + (sum >> {i % 7});
+                sum ^= k % {i + 2} ? values[k] + {i} : strtoul("{i}", NULL, 10);
+        }}
+        return sum;
+}}
+""" for i in range(5))
+    calls = "".join(f"        sum += step{i}(values, n);\n" for i in range(5))
+    below = f"unit{number + 1}(values, n)" if number + 1 < UNITS else "0"
+    return f"""#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+unsigned unit{number + 1}(unsigned *values, unsigned n);
+{functions}
+unsigned unit{number}(unsigned *values, unsigned n)
+{{
+        unsigned sum = 0;
+{calls}        return sum + {below};
+}}
+"""
+
+
+def row_compile(bench):
+    """A stage that compiles a C program, and one that takes it."""
+    for engine in bench.ENGINES:
+        engine.time("load", "-i", "/root/toolchain.tar")
+    directory = make("compile", COMPILE)
+    for number in range(UNITS):
+        (directory / f"unit{number}.c").write_text(unit(number))
+    (directory / "main.c").write_text("#include <stdio.h>\nunsigned unit0(unsigned *values, unsigned n);\n"
+                                      'int main(void) { unsigned values[64] = {0}; printf("%u\\n", unit0(values, 64)); }\n')
+    (directory / "Makefile").write_text("program: $(patsubst %.c,%.o,$(wildcard *.c))\n\t$(CC) -o $@ $^\n")
+    measure_builds(bench, f"build that compiles {UNITS + 1} C files", directory, "--no-cache", rounds=2)
+    shutil.rmtree(TOP)
+
+
+ROWS = {"build": row_build, "stages": row_stages, "context": row_context, "compile": row_compile}

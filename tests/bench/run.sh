@@ -12,8 +12,14 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 make -s install DESTDIR="$staging/root"
 images=$(bash tests/host/images.sh | tail -n 1)
+archives=("$images/busybox.tar" "$images/debian.tar")
+if (($# == 0)) || [[ " $* " == *" compile "* ]]; then
+    toolchain=$(bash tests/host/services.sh toolchain | tail -n 1)
+    cp "$toolchain" "$staging/toolchain.tar"
+    archives+=("$staging/toolchain.tar")
+fi
 bash "$host" start "$name" --profile bench --with "$staging/root:/"
-bash "$host" put "$name" "$images/busybox.tar" "$images/debian.tar" tests/bench/*.py /root/
+bash "$host" put "$name" "${archives[@]}" tests/bench/*.py /root/
 bash "$host" run "$name" -- sh -c 'systemd-sysusers && systemd-tmpfiles --create berth.conf && systemctl daemon-reload' 2>/dev/null
 bash "$host" run "$name" -- systemctl enable --quiet --now berth.socket
 mapfile -t settings < <(env | grep '^BENCH_' || true)
