@@ -341,6 +341,9 @@ void engine_usage(Engine *engine, unsigned what, EngineJsonDone done, void *user
  * over, as is the stream, whose body is the context and which gets Docker's JSON messages. */
 void engine_build(Engine *engine, Stream *stream, json_t *options, RegistryRefuse refuse);
 
+/* The generation of the context that is kept under the key ("keep" of POST /build), owned by the caller. -ENOENT. */
+int engine_build_kept(Engine *engine, const char *key, char **ret_generation);
+
 /* "No such build" for an ID that none under way was given. */
 int engine_build_cancel(Engine *engine, const char *id, Error *error);
 

@@ -278,6 +278,8 @@ int store_export(int root_fd, int (*write)(void *userdata, const void *data, siz
 int store_export_name(int parent_fd, const char *name, const char *as,
                       int (*write)(void *userdata, const void *data, size_t size), void *userdata);
 
+#define STORE_TAR_REMOVAL 'R'
+
 typedef struct StoreExtract {
         int root_fd;      /* the container's root: no link leads out of it. Borrowed, as all is */
         const char *path; /* of the directory in it: absolute, without links */
@@ -287,6 +289,7 @@ typedef struct StoreExtract {
         bool set_owner;  /* UID and GID instead of the archive's */
         uid_t uid;
         gid_t gid;
+        bool removals; /* an entry of the type STORE_TAR_REMOVAL removes what has its name */
 } StoreExtract;
 
 /* Unpacks a tar (compressed or not) into a directory that others may be changing meanwhile. */

@@ -43,6 +43,7 @@ static const struct {
         { "cgroupparent", TEXT },
         { "ulimits", LIST },
         { "isolation", TEXT },
+        { "keep", OBJECT },     /* no other engine's, see engine-build-keep.c: {"Key","Base","Next","Description"} */
         { "contexts", OBJECT }, /* no other engine's: {"NAME": {"Prefix" in the context} or {"Image"} or {"Remote"}} */
 };
 
@@ -159,6 +160,18 @@ static void build(ApiCall *call)
                 engine_build(call->engine, &stream, json_incref(options), api_refuse_stream);
 }
 
+/* Which generation of a context is kept, for a client that may then send changes only. */
+static void kept(ApiCall *call)
+{
+        CLEANUP_FREE char *generation = NULL;
+        CLEANUP_ERROR Error error = { 0 };
+        int r = engine_build_kept(call->engine, call->name, &generation);
+
+        if (r == -ENOENT)
+                r = error_set(&error, OUTCOME_NOT_FOUND, "no such context: %s", call->name);
+        api_answer(call->request, 200, r, r == 0 ? json_pack("{ss}", "Generation", generation) : NULL, &error);
+}
+
 static void cancel(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
@@ -189,5 +202,6 @@ const ApiRoute api_build_routes[] = {
         { "POST", "/build", build, true, false },
         { "POST", "/build/cancel", cancel, false, false },
         { "POST", "/build/prune", prune, false, false },
+        { "GET", "/_berth/context/{id}", kept, false, false },
         { NULL, NULL, NULL, false, false },
 };

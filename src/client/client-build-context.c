@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The tree is walked in the order of names. What is left out is not opened; a directory that is left out is walked only
- * where a pattern may take something below it in again. */
+ * where a pattern may take something below it in again. Of changes to what the daemon has, a directory comes behind
+ * what is below it: only then is it known whether its times are to be set again. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
@@ -17,6 +18,14 @@
 #define DEPTH_MAX 2000
 #define IGNORE_MAX (1u << 20)
 
+/* A directory that is walked. */
+typedef struct Frame {
+        struct Frame *above;
+        const char *path;
+        bool visited; /* it is in the archive, or something below is */
+        bool changed; /* it is there, but not as the daemon has it */
+} Frame;
+
 typedef struct Sender {
         const DockerIgnore *ignore;
         const char *dockerfile; /* never left out; may be NULL */
@@ -24,6 +33,8 @@ typedef struct Sender {
         int fd;                 /* borrowed */
         char *piece;            /* owned */
         unsigned depth;
+        ClientKeep *keep; /* borrowed; NULL: all is sent */
+        Frame *frame;
         Error *error;
 } Sender;
 
@@ -69,6 +80,50 @@ static int put_content(Sender *sender, int fd, int64_t size)
         return r < 0 ? r : fd_write_all(sender->fd, zeros, (TAR_BLOCK - size % TAR_BLOCK) % TAR_BLOCK);
 }
 
+/* --- What changed ------------------------------------------------------------------------------------------------- */
+
+static bool sends_changes(const Sender *sender)
+{
+        return sender->keep && *sender->keep->base;
+}
+
+/* What the daemon takes out of the context itself, and what another spelling is taken for. */
+static bool is_sent_always(const Sender *sender, const char *path)
+{
+        return str_equal(path, ".dockerignore") || str_equal(path, "dockerfile") || str_equal(path, sender->dockerfile);
+}
+
+static int visit_above(Sender *sender, Frame *frame)
+{
+        if (!frame || frame->visited)
+                return 0;
+        int r = visit_above(sender, frame->above);
+        if (r >= 0)
+                r = client_keep_visit(sender->keep, frame->path, NULL, false);
+        frame->visited = true;
+        frame->changed = r > 0;
+        return r < 0 ? r : 0;
+}
+
+/* Whether it is to be sent. */
+static int visit(Sender *sender, const char *path, const struct stat *st)
+{
+        if (!sender->keep)
+                return 1;
+        int r = visit_above(sender, sender->frame);
+        return r < 0 ? r : client_keep_visit(sender->keep, path, st, is_sent_always(sender, path));
+}
+
+static int send_removal(void *userdata, const char *path)
+{
+        static const struct stat none;
+        TarEntry entry = { .type = 'R', .path = (char *) path }; /* a type that no other archive has */
+
+        return put_header(userdata, &entry, &none);
+}
+
+/* --- The walk ----------------------------------------------------------------------------------------------------- */
+
 static int send_any(Sender *sender, int parent, const char *name, const char *path);
 
 static int compare_names(const void *a, const void *b)
@@ -101,21 +156,64 @@ static int send_below(Sender *sender, int fd, const char *path)
         return r;
 }
 
-static int send_directory(Sender *sender, int parent, const char *name, const char *path, const struct stat *st,
-                          bool left_out)
+static int put_directory(Sender *sender, const char *path, const struct stat *st)
 {
         CLEANUP_FREE char *with_slash = client_must(str_printf("%s/", path));
         TarEntry entry = { .type = '5', .path = with_slash };
+
+        return put_header(sender, &entry, st);
+}
+
+/* A directory and what is below it, where some of it is there already. */
+static int send_changes(Sender *sender, int fd, const char *path, const struct stat *st, bool left_out)
+{
+        Frame frame = { .above = sender->frame, .path = path };
+        size_t before = sender->keep->changes;
+        struct stat plain = *st;
         int r = 0;
 
+        if (left_out)
+                plain.st_mode = 0755;
+        else {
+                r = visit(sender, path, st);
+                frame.visited = true;
+                frame.changed = r > 0;
+        }
+        sender->frame = &frame;
+        if (r >= 0)
+                r = send_below(sender, fd, path);
+        sender->frame = frame.above;
+        if (r >= 0 && frame.visited)
+                r = client_keep_leave(sender->keep, path);
+        bool send = frame.changed || (!left_out && sender->keep->changes != before);
+        return r < 0 || !send ? r : put_directory(sender, path, &plain);
+}
+
+/* The first time, directories that are only there for what is below are noted, and not sent. */
+static int send_all(Sender *sender, int fd, const char *path, const struct stat *st, bool left_out)
+{
+        Frame frame = { .above = sender->frame, .path = path, .visited = !left_out };
+        int r = left_out ? 0 : visit(sender, path, st);
+
+        if (r > 0)
+                r = put_directory(sender, path, st);
+        sender->frame = &frame;
+        if (r >= 0)
+                r = send_below(sender, fd, path);
+        sender->frame = frame.above;
+        return r;
+}
+
+static int send_directory(Sender *sender, int parent, const char *name, const char *path, const struct stat *st,
+                          bool left_out)
+{
         if (left_out && !dockerignore_may_include_below(sender->ignore, path + sender->skipped))
                 return 0;
         CLEANUP_CLOSE int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        if (!left_out)
-                r = put_header(sender, &entry, st);
-        return r < 0 ? r : send_below(sender, fd, path);
+        return sends_changes(sender) ? send_changes(sender, fd, path, st, left_out)
+                                     : send_all(sender, fd, path, st, left_out);
 }
 
 static int send_file(Sender *sender, int parent, const char *name, const char *path, const struct stat *st)
@@ -149,12 +247,14 @@ static int send_any(Sender *sender, int parent, const char *name, const char *pa
                 r = left_out ? 0 : -errno;
         else if (S_ISDIR(st.st_mode))
                 r = send_directory(sender, parent, name, path, &st, left_out);
-        else if (left_out)
+        else if (left_out || !(S_ISREG(st.st_mode) || S_ISLNK(st.st_mode)))
                 return 0;
-        else if (S_ISREG(st.st_mode))
-                r = send_file(sender, parent, name, path, &st);
-        else if (S_ISLNK(st.st_mode))
-                r = send_link(sender, parent, name, path, &st);
+        else {
+                r = visit(sender, path, &st);
+                if (r > 0)
+                        r = S_ISREG(st.st_mode) ? send_file(sender, parent, name, path, &st)
+                                                : send_link(sender, parent, name, path, &st);
+        }
         if (r < 0 && !sender->error->message)
                 error_set(sender->error, OUTCOME_FAILED, "cannot send \"%s\": %s", path, strerror(-r));
         return r;
@@ -175,8 +275,13 @@ static int send_extra(Sender *sender, const char *content)
 static int send_tree(Sender *sender, const char *directory, const char *path)
 {
         CLEANUP_CLOSE int root = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int r = root < 0 ? -errno : 0;
 
-        return root < 0 ? -errno : send_below(sender, root, path);
+        if (r == 0 && sender->keep)
+                r = client_keep_begin(sender->keep, root, send_removal, sender);
+        if (r == 0)
+                r = send_below(sender, root, path);
+        return r == 0 && sender->keep ? client_keep_end(sender->keep) : r;
 }
 
 static int send_named(const Sender *like, const ClientNamedContext *named)
@@ -198,7 +303,12 @@ int client_context_send(const ClientContext *context, int fd, Error *error)
         static const char zeros[2 * TAR_BLOCK];
         CLEANUP_FREE char *piece = client_must(malloc(PIECE_SIZE));
         Sender sender = {
-                .ignore = context->ignore, .dockerfile = context->dockerfile, .fd = fd, .piece = piece, .error = error
+                .ignore = context->ignore,
+                .dockerfile = context->dockerfile,
+                .fd = fd,
+                .piece = piece,
+                .keep = context->keep,
+                .error = error,
         };
         int r = context->extra ? send_extra(&sender, context->extra) : 0;
 

@@ -32,6 +32,7 @@ typedef struct Source {
         const char *remote;                   /* the daemon is to fetch it; borrowed */
         char *secrets;                        /* a header; owned */
         ClientNamed named;
+        ClientKeep keep;
 } Source;
 
 static void source_clear(Source *source)
@@ -45,6 +46,7 @@ static void source_clear(Source *source)
         free(source->secrets);
         buffer_clear(&source->head);
         client_named_clear(&source->named);
+        client_keep_clear(&source->keep);
 }
 
 /* --- The context -------------------------------------------------------------------------------------------------- */
@@ -361,11 +363,13 @@ static int show_early(HttpClient *http, void *userdata)
                client_build_show_take(early->show, http_client_body(http), early->error) != 0;
 }
 
-static int upload(const Client *client, HttpClient *http, const Source *source, BuildShow *show, Error *error)
+/* Whether all was sent, is the last thing it says. */
+static int upload(const Client *client, HttpClient *http, const Source *source, BuildShow *show, bool *ret_sent,
+                  Error *error)
 {
         CLEANUP_ERROR Error refused = {};
         Early early = { show, &refused };
-        int fds[2], status, r;
+        int fds[2], status = -1, r;
 
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return error_set(error, OUTCOME_FAILED, "cannot make a pipe: %s", strerror(errno));
@@ -382,10 +386,13 @@ static int upload(const Client *client, HttpClient *http, const Source *source, 
                         ;
         if (r < 0)
                 return client_transport_error(client, r, error);
+        *ret_sent = status == 0;
         return refused.message ? error_set(error, OUTCOME_FAILED, "%s", refused.message) : 0;
 }
 
-static int build(const Client *client, const char *target, const Source *source, BuildShow *show, Error *error)
+/* RET_TAKEN: the daemon has all of the context. RET_STALE: it has not what changes alone were to be sent of. */
+static int build_once(const Client *client, const char *target, const Source *source, BuildShow *show, bool *ret_taken,
+                      bool *ret_stale, Error *error)
 {
         CLEANUP_HTTP_CLIENT HttpClient *http = NULL;
         CLEANUP_FREE char *registries = registries_header();
@@ -395,6 +402,7 @@ static int build(const Client *client, const char *target, const Source *source,
                                       .content_type = "application/x-tar",
                                       .headers = headers,
                                       .chunked = !source->remote };
+        bool sent = false;
         int r = client_connect(client, &http, error);
 
         if (r != 0)
@@ -402,13 +410,42 @@ static int build(const Client *client, const char *target, const Source *source,
         r = http_client_send(http, &request);
         if (r < 0)
                 return client_transport_error(client, r, error);
-        r = source->remote ? 0 : upload(client, http, source, show, error);
+        r = source->remote ? 0 : upload(client, http, source, show, &sent, error);
         if (r != 0)
                 return r;
         r = http_client_read_head(http);
         if (r < 0)
                 return client_transport_error(client, r, error);
+        *ret_taken = sent && r < 400;
+        *ret_stale = r == 409 && *source->keep.base;
         return r >= 400 ? client_refusal(http, error) : client_build_show_run(show, http, error);
+}
+
+static int build(const Client *client, const char *target, Source *source, BuildShow *show, Error *error)
+{
+        CLEANUP_BUFFER Buffer whole = {};
+        CLEANUP_FREE char *keep = client_keep_query(&source->keep, source->directory);
+        bool taken = false, stale = false;
+
+        client_must_zero(buffer_append_string(&whole, target));
+        target_add(&whole, "keep", keep);
+        int r = build_once(client, whole.data, source, show, &taken, &stale, error);
+        client_keep_finish(&source->keep, taken);
+        if (!stale)
+                return r;
+        error_clear(error);
+        client_keep_forget(&source->keep);
+        return build(client, target, source, show, error);
+}
+
+/* An archive, and what goes with a context by another name, is sent as it is; so is all without a cache. */
+static void find_kept(Client *client, const ClientArguments *arguments, Source *source)
+{
+        if (!source->directory || source->named.count > 0 || client_flag(arguments, "no-cache"))
+                return;
+        client_keep_open(client, source->directory, source->extra ? "" : source->dockerfile, &source->keep);
+        if (source->keep.path)
+                source->context.keep = &source->keep;
 }
 
 static int choose_mode(const ClientArguments *arguments, BuildShowMode *ret, Error *error)
@@ -461,8 +498,11 @@ static int run_build(Client *client, const ClientArguments *arguments)
             add_named(&source, client_value(arguments, "build-context")->list, &error) != 0 ||
             client_build_secrets(client_value(arguments, "secret")->list, client_value(arguments, "ssh")->list,
                                  &source.secrets, &error) != 0 ||
-            make_target(client, arguments, &source, &target, &error) != 0 ||
-            build(client, target.data, &source, &show, &error) != 0 || write_id(iidfile, show.image, &error) != 0 ||
+            make_target(client, arguments, &source, &target, &error) != 0) {
+                return client_fail(&error);
+        }
+        find_kept(client, arguments, &source);
+        if (build(client, target.data, &source, &show, &error) != 0 || write_id(iidfile, show.image, &error) != 0 ||
             client_build_output_write(client, &output, show.image, &error) != 0) {
                 int status = client_fail(&error);
                 return show.exit_code > 0 ? show.exit_code : status;

@@ -109,8 +109,8 @@ void build_mount_list(const Engine *engine, json_t *list)
         }
 }
 
-/* To a staging directory, which goes to the trash at once: a large one takes its time to be removed. */
-static int give_up(Engine *engine, int directory, const char *name)
+/* To a staging directory, which is discarded at once. */
+int build_give_up(Engine *engine, int directory, const char *name)
 {
         CLEANUP_FREE char *staging = NULL;
         CLEANUP_CLOSE int staging_fd = -EBADF;
@@ -118,7 +118,7 @@ static int give_up(Engine *engine, int directory, const char *name)
 
         if (r < 0)
                 return r;
-        if (renameat(directory, name, staging_fd, "mount") < 0)
+        if (renameat(directory, name, staging_fd, "given-up") < 0)
                 r = -errno;
         int discarded = store_staging_discard(engine->store, staging);
         return r < 0 ? r : discarded;
@@ -131,7 +131,7 @@ bool build_mount_remove(Engine *engine, const char *name)
 
         if (fd < 0 || !file || build_lock(fd, BUILD_LOCK_ALONE | BUILD_LOCK_TRY) < 0)
                 return false;
-        if (give_up(engine, directory, name) < 0)
+        if (build_give_up(engine, directory, name) < 0)
                 return false;
         unlinkat(directory, file, 0);
         return true;
@@ -149,5 +149,5 @@ void build_mount_leftovers(Engine *engine)
                 path_remove_tree_at(AT_FDCWD, secrets);
         while (entries && (item = readdir(entries)))
                 if (str_after_prefix(item->d_name, BUILD_MOUNT_NEW))
-                        (void) give_up(engine, directory, item->d_name);
+                        (void) build_give_up(engine, directory, item->d_name);
 }

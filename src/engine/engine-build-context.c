@@ -31,6 +31,37 @@ static ssize_t read_body(void *userdata, void *buffer, size_t size)
         return stream_read(&work->build->stream, buffer, size);
 }
 
+/* What changed goes upon what was sent before. */
+static int unpack_changes(const BuildWork *work, int staging_fd, int tree_fd, json_t **ret, Error *error)
+{
+        CLEANUP_JSON json_t *before = NULL;
+        StoreExtract extract = {
+                .root_fd = tree_fd, .path = "/", .read = read_body, .userdata = (void *) work, .removals = true
+        };
+        int r = build_keep_begin(staging_fd, &before);
+
+        if (r == 0)
+                r = store_extract(&extract, error);
+        if (r == 0)
+                r = build_keep_end(work->build, staging_fd, before, json_get_int(before, "Size", 0));
+        if (r == 0)
+                *ret = json_pack("{ss}", "Path", BUILD_KEPT "/fs");
+        return r != 0 ? r : *ret ? 0 : -ENOMEM;
+}
+
+static int unpack_whole(const BuildWork *work, const StoreInput *input, json_t **ret, Error *error)
+{
+        if (!build_keep(work->build))
+                return store_stage_layer(input, "layer-0", NULL, NULL, ret, error);
+        CLEANUP_JSON json_t *layer = NULL;
+        int r = store_stage_layer(input, BUILD_KEPT, NULL, NULL, &layer, error);
+        if (r == 0 && build_keep_is_worth(input->staging_fd))
+                r = build_keep_end(work->build, input->staging_fd, NULL, json_get_int(layer, "Size", 0));
+        if (r == 0)
+                *ret = json_pack("{ss}", "Path", BUILD_KEPT "/fs");
+        return r != 0 ? r : *ret ? 0 : -ENOMEM;
+}
+
 static int unpack_context(void *userdata, int result_fd, json_t **ret, Error *error)
 {
         BuildWork *work = userdata;
@@ -39,13 +70,20 @@ static int unpack_context(void *userdata, int result_fd, json_t **ret, Error *er
         StoreInput input = {
                 .fd = -EBADF, .read = read_body, .staging_fd = staging_fd, .plain = true, .userdata = work
         };
-        int keep[] = { work->build->stream.fd, staging_fd, result_fd };
+        bool whole = !json_get_string(build_keep(work->build), "Base");
 
         if (staging_fd < 0)
                 return -errno;
+        CLEANUP_CLOSE int tree_fd =
+                openat(staging_fd, whole ? "." : BUILD_KEPT "/fs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (tree_fd < 0)
+                return -errno;
+        int keep[] = { work->build->stream.fd, staging_fd, tree_fd, result_fd };
         engine_worker_raise_files();
         int r = store_worker_confine(staging_fd, keep, ARRAY_SIZE(keep));
-        return r < 0 ? r : store_stage_layer(&input, "layer-0", NULL, NULL, ret, error);
+        if (r < 0)
+                return r;
+        return whole ? unpack_whole(work, &input, ret, error) : unpack_changes(work, staging_fd, tree_fd, ret, error);
 }
 
 /* Reads a file of the context; "" is a missing one. */

@@ -29,7 +29,7 @@ static bool is_used(const Engine *engine, const json_t *record)
         return false;
 }
 
-/* All records, of steps and of cache mounts, each with its "ID", the one used last first. */
+/* All records, of steps, cache mounts and contexts, each with its "ID", the one used last first. */
 static json_t *read_records(const Engine *engine)
 {
         CLEANUP_FREE char *path = engine_build_path(engine, "cache");
@@ -50,6 +50,7 @@ static json_t *read_records(const Engine *engine)
                 insert(list, record);
         }
         build_mount_list(engine, mounts);
+        build_keep_list(engine, mounts);
         json_array_foreach(mounts, i, mount)
                 insert(list, mount);
         return list;
@@ -67,6 +68,11 @@ static bool is_mount(const json_t *record)
         return str_equal(json_get_string(record, "Type"), "exec.cachemount");
 }
 
+static bool is_context(const json_t *record)
+{
+        return str_equal(json_get_string(record, "Type"), BUILD_KEEP_TYPE);
+}
+
 json_t *engine_build_usage(Engine *engine)
 {
         CLEANUP_JSON json_t *records = read_records(engine), *by_image = json_object();
@@ -80,8 +86,8 @@ json_t *engine_build_usage(Engine *engine)
                 json_t *parent = json_object_get(by_image, json_get_string_or(record, "Parent", ""));
                 char created[TIME_RFC3339_SIZE], used[TIME_RFC3339_SIZE];
 
-                bool mounted = is_mount(record);
-                if (!mounted && !store_image_exists(engine->store, image))
+                bool step = !is_mount(record) && !is_context(record);
+                if (step && !store_image_exists(engine->store, image))
                         continue;
                 time_format_rfc3339(json_get_int(record, "Created", 0), created);
                 time_format_rfc3339(json_get_int(record, "Used", 0), used);
@@ -89,9 +95,9 @@ json_t *engine_build_usage(Engine *engine)
                         json_pack("{sO ss ss sb sb sI ss ss sI}", "ID", json_object_get(record, "ID"), "Type",
                                   json_get_string_or(record, "Type", "regular"), "Description",
                                   json_get_string_or(record, "Description", ""), "InUse",
-                                  json_get_bool(record, "InUse"), "Shared", !mounted && is_tagged(engine, image),
-                                  "Size", (json_int_t) json_get_int(record, "Size", 0), "CreatedAt", created,
-                                  "LastUsedAt", used, "UsageCount", (json_int_t) json_get_int(record, "Count", 0));
+                                  json_get_bool(record, "InUse"), "Shared", step && is_tagged(engine, image), "Size",
+                                  (json_int_t) json_get_int(record, "Size", 0), "CreatedAt", created, "LastUsedAt",
+                                  used, "UsageCount", (json_int_t) json_get_int(record, "Count", 0));
                 if (entry && parent)
                         json_object_set_new(entry, "Parents", json_pack("[O]", parent));
                 json_array_append_new(list, entry);
@@ -104,7 +110,7 @@ json_t *engine_build_usage(Engine *engine)
 typedef struct CachePrune {
         Engine *engine;
         json_t *records, *deleted; /* owned */
-        int64_t reclaimed;         /* of cache mounts, in bytes */
+        int64_t reclaimed;         /* of cache mounts and contexts, in bytes */
         size_t next;
         int64_t before;
         sd_event_source *turn;
@@ -193,8 +199,10 @@ static int prune_turn(sd_event_source *source, void *userdata)
                 prune_finish(prune);
                 return 0;
         }
-        if (is_mount(record)) {
-                if (build_mount_remove(engine, json_get_string_or(record, "ID", ""))) {
+        if (is_mount(record) || is_context(record)) {
+                const char *id = json_get_string_or(record, "ID", "");
+
+                if (is_mount(record) ? build_mount_remove(engine, id) : build_keep_remove(engine, id)) {
                         json_array_append(prune->deleted, json_object_get(record, "ID"));
                         prune->reclaimed += json_get_int(record, "Size", 0);
                 }

@@ -202,6 +202,15 @@ static void tell_end(BuildWork *work)
         (void) work_ask(work, json_pack("{ss}", "Op", "end"), &reply, &error);
 }
 
+/* Changes only were sent: how much there is now is to be measured, when the client no longer waits. */
+static int open_kept(const BuildWork *work)
+{
+        bool changed = json_get_string(build_keep(work->build), "Base");
+        CLEANUP_FREE char *path = changed ? work_path(work, "staging/%s/" BUILD_KEPT, work->build->context) : NULL;
+
+        return path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+}
+
 int build_worker(Build *build, int result_fd)
 {
         CLEANUP(work_clear)
@@ -233,6 +242,7 @@ int build_worker(Build *build, int result_fd)
                 r = run_stages(&work, &error);
         if (r == 0)
                 r = finish(&work, tags, &error);
+        CLEANUP_CLOSE int kept_fd = open_kept(&work);
         tell_end(&work);
         if (r != 0)
                 tell_failure(&work, r, &error);
@@ -242,5 +252,7 @@ int build_worker(Build *build, int result_fd)
         json_t *used;
         json_object_foreach(work.caches, cache, used)
                 build_mount_measure(build->engine, cache);
+        if (kept_fd >= 0)
+                build_keep_measure(kept_fd);
         return 0;
 }

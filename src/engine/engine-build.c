@@ -19,6 +19,7 @@ static void build_free(Build *build)
                 CLEANUP_FREE char *secrets = engine_build_secrets(build->engine, build->context);
                 if (secrets)
                         path_remove_tree_at(AT_FDCWD, secrets);
+                build_keep_give_back(build);
                 store_staging_discard(build->engine->store, build->context);
         }
         engine_sweep(build->engine);
@@ -81,6 +82,7 @@ static void op_end(BuildLane *lane, const json_t *request)
 {
         (void) request;
         lane->build->ended = true;
+        build_keep_give_back(lane->build);
         build_reply(lane, json_object());
 }
 
@@ -194,12 +196,14 @@ static void build_done(int status, const char *text, size_t size, void *userdata
         build_free(build);
 }
 
-static int start_worker(Build *build)
+static int start_worker(Build *build, Error *error)
 {
         CLEANUP_CLOSE int context_fd = -EBADF;
         int r = store_staging_create(build->engine->store, &build->context, &context_fd);
 
-        if (r < 0)
+        if (r >= 0)
+                r = build_keep_take(build, context_fd, error);
+        if (r != 0)
                 return r;
         int keep[] = { build->stream.fd };
         WorkerJob job = { .run = run_build,
@@ -218,6 +222,7 @@ static int start_worker(Build *build)
 void engine_build(Engine *engine, Stream *stream, json_t *options, RegistryRefuse refuse)
 {
         CLEANUP_JSON json_t *owned = options;
+        CLEANUP_ERROR Error error = { 0 };
         Build *build = calloc(1, sizeof(*build));
 
         if (!build) {
@@ -228,9 +233,9 @@ void engine_build(Engine *engine, Stream *stream, json_t *options, RegistryRefus
         LIST_INIT(&build->lanes);
         build_lane_init(&build->own, build);
         stream_move(&build->stream, stream);
-        int r = start_worker(build);
-        if (r < 0) {
-                refuse(&build->stream, r, &(Error) { 0 });
+        int r = start_worker(build, &error);
+        if (r != 0) {
+                refuse(&build->stream, r, &error);
                 build_free(build);
                 return;
         }

@@ -55,6 +55,7 @@ typedef struct Build {
         BuildLane own;   /* the worker's */
         LIST_HEAD(, BuildLane) lanes;
         bool cancelled, ended; /* ended: but for the last bytes to the client */
+        bool given_back;       /* the context that is kept */
 } Build;
 
 /* engine-build.c */
@@ -106,6 +107,27 @@ void build_mount_list(const Engine *engine, json_t *list);
 bool build_mount_remove(Engine *engine, const char *name);
 /* What was being made when a worker ended. */
 void build_mount_leftovers(Engine *engine);
+
+/* Whatever NAME is goes to the trash: a large one takes its time to be removed. */
+int build_give_up(Engine *engine, int directory, const char *name);
+
+/* engine-build-keep.c */
+#define BUILD_KEPT "kept" /* in the context's staging directory */
+#define BUILD_KEEP_TYPE "source.local"
+/* What the client asks to be kept; NULL: nothing. */
+const json_t *build_keep(const Build *build);
+/* Checks what is asked for, and takes what is kept to STAGING_FD where the client sends changes only.
+ * OUTCOME_CONFLICT. */
+int build_keep_take(Build *build, int staging_fd, Error *error);
+void build_keep_give_back(Build *build);
+/* In the worker: the files are changed from now on / are what the client calls the next generation. */
+int build_keep_begin(int staging_fd, json_t **ret_record);
+int build_keep_end(const Build *build, int staging_fd, const json_t *before, int64_t size);
+bool build_keep_is_worth(int staging_fd);
+void build_keep_measure(int kept_fd);
+/* Records as those of the cache, each with its "ID". */
+void build_keep_list(const Engine *engine, json_t *list);
+bool build_keep_remove(Engine *engine, const char *key);
 
 /* Where the secrets of a build are, by its context's name; all builds' for "". */
 char *engine_build_secrets(const Engine *engine, const char *context);

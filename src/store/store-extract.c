@@ -213,27 +213,55 @@ static int clear_way(const Extraction *extraction, const char *path, const char 
         return path_remove_tree_at(extraction->parent_fd, name);
 }
 
+/* Links above the name lead nowhere: what is behind them is not below it. */
+static int remove_entry(Extraction *extraction, const char *path)
+{
+        struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+                                .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS };
+        const char *slash = strrchr(path, '/');
+        CLEANUP_FREE char *above =
+                str_printf("%s/%.*s", extraction->request->path, slash ? (int) (slash - path) : 0, path);
+
+        if (!above)
+                return -ENOMEM;
+        CLEANUP_CLOSE int fd = (int) syscall(SYS_openat2, extraction->request->root_fd, above, &how, sizeof(how));
+        if (fd < 0)
+                return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -errno;
+        extraction->parent_fd = fd_close(extraction->parent_fd); /* it may go, too */
+        free(TAKE_PTR(extraction->parent_path));
+        return path_remove_tree_at(fd, slash ? slash + 1 : path);
+}
+
+static int extract_named(Extraction *extraction, const char *path, StoreTarEntry *entry)
+{
+        const StoreExtract *request = extraction->request;
+        const char *name;
+
+        if (request->set_owner) {
+                entry->uid = request->uid;
+                entry->gid = request->gid;
+        }
+        int r = enter_parent(extraction, path, &name);
+        if (r >= 0)
+                r = clear_way(extraction, path, name, entry);
+        return r == 0 ? make_entry(extraction, path, name, entry) : r;
+}
+
 static int extract_entry(Extraction *extraction, StoreTarEntry *entry)
 {
         const StoreExtract *request = extraction->request;
         CLEANUP_FREE char *path = NULL;
-        const char *name;
         int r = store_tree_clean_path(entry->path, &path);
 
         if (r == -EXDEV)
                 return error_set(extraction->error, OUTCOME_BAD_REQUEST, "\"%s\" is outside of \"%s\"", entry->path,
                                  request->path);
-        if (r < 0 || *path == 0 || !strchr("0123456", entry->type))
+        if (r < 0 || *path == 0)
                 return r;
-        if (request->set_owner) {
-                entry->uid = request->uid;
-                entry->gid = request->gid;
-        }
-        r = enter_parent(extraction, path, &name);
-        if (r >= 0)
-                r = clear_way(extraction, path, name, entry);
-        if (r == 0)
-                r = make_entry(extraction, path, name, entry);
+        if (request->removals && entry->type == STORE_TAR_REMOVAL)
+                r = remove_entry(extraction, path);
+        else if (strchr("0123456", entry->type))
+                r = extract_named(extraction, path, entry);
         return r < 0 ? error_set(extraction->error, OUTCOME_FAILED, "%s: %s", entry->path, strerror(-r)) : r;
 }
 

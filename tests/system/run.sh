@@ -17,7 +17,7 @@ declare -A groups=(
     [registries]="test_registry.py test_search.py test_push.py test_imports.py test_trips.py test_confinement.py test_client.py"
     [options]="test_events.py test_restart.py test_units.py test_volumes.py test_options.py test_escapes.py test_networks.py
         test_dns.py test_archive.py test_build.py test_build_mounts.py test_build_stages.py test_build_options.py test_build_faults.py
-        test_build_hostile.py test_dockerfiles.py
+        test_build_hostile.py test_build_context.py test_dockerfiles.py
         test_strict_ports.py test_log_drivers.py
         test_build_remote.py test_cli_options.py test_many.py test_unhonoured.py"
 )
@@ -32,7 +32,7 @@ tests=("$@")
 [[ -z ${groups[$1]:-} ]] || read -r -d '' -a tests <<<"${groups[$1]}" || true
 settings=(DOCKER_BUILDKIT=0 BERTH_LINES="${BERTH_LINES:-100000}" BERTH_ROUNDS="${BERTH_ROUNDS:-200}" BERTH_SEED="${BERTH_SEED:-1}"
     BERTH_CUTS="${BERTH_CUTS:-15}" BERTH_KILLS="${BERTH_KILLS:-15}" BERTH_HOSTILE="${BERTH_HOSTILE:-}"
-    BERTH_LARGE="${BERTH_LARGE:-}" BERTH_LOG_SECONDS="${BERTH_LOG_SECONDS:-15}" BERTH_MANY="${BERTH_MANY:-100}"
+    BERTH_LARGE="${BERTH_LARGE:-}" BERTH_FILES="${BERTH_FILES:-5000}" BERTH_LOG_SECONDS="${BERTH_LOG_SECONDS:-15}" BERTH_MANY="${BERTH_MANY:-100}"
     BERTH_CONTAINERS="${BERTH_CONTAINERS:-20}" BERTH_RELOADS="${BERTH_RELOADS:-100}")
 start_installed "check$$" "${BERTH_PROFILE:-test}"
 bash "$host" put "$name" "$images"/busybox*.tar "$images/debian.tar" "$images/layers.tar" tests/system/*.py tests/system/dockerfiles tests/api/engine.py tests/api/websocket.py /root/
