@@ -5,6 +5,7 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "berth/monitor.h"
+#include "engine-bridge.h"
 #include "engine-private.h"
 
 struct PendingAttach {
@@ -171,6 +172,21 @@ int container_attach_check(Container *container, Error *error)
         return 0;
 }
 
+/* Nobody reads what the client has sent already before the container runs, by when this process may be gone: a worker
+ * holds it, and stands before what the client sends later. */
+static int pass_on_early(Engine *engine, int *client_fd, Buffer *early)
+{
+        int stream_fd;
+
+        if (early->size == 0)
+                return 0;
+        CLEANUP_BRIDGE Bridge bridge = { .client_fd = TAKE_FD(*client_fd), .plain = true };
+        int r = bridge_start(engine, &bridge, early, &stream_fd);
+        if (r >= 0)
+                *client_fd = stream_fd;
+        return r;
+}
+
 int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received, Error *error)
 {
         CLEANUP_CLOSE int owned = fd;
@@ -189,9 +205,12 @@ int container_attach(Container *container, const ContainerAttach *attach, int fd
                 if (r < 0 || stream_fd < 0)
                         return r;
                 owned = stream_fd;
+                buffer_clear(&early); /* the worker has it */
         }
         if (!container_is_running(container)) {
-                int r = keep_pending(container, request, owned);
+                int r = pass_on_early(container->engine, &owned, &early);
+                if (r >= 0)
+                        r = keep_pending(container, request, owned);
                 if (r >= 0)
                         TAKE_FD(owned);
                 return r;

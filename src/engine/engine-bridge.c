@@ -7,6 +7,7 @@
 #include "berth/cleanup.h"
 #include "berth/file.h"
 #include "engine-bridge.h"
+#include "engine-private.h"
 
 #define CHUNK (32u * 1024)
 /* So much may wait for one side before the other is not read any more. */
@@ -157,6 +158,39 @@ int bridge_run(Bridge *bridge)
         if (r > 0)
                 bridge_end(bridge);
         return MIN(r, 0);
+}
+
+static int run_bridge(void *userdata, int result_fd)
+{
+        fd_close(result_fd);
+        return bridge_run(userdata);
+}
+
+int bridge_start(Engine *engine, Bridge *bridge, Buffer *received, int *ret_stream_fd)
+{
+        int fds[2];
+        int r = bridge_feed(bridge, received);
+
+        buffer_clear(received);
+        if (r >= 0)
+                r = socket_pair(SOCK_STREAM, fds);
+        if (r < 0)
+                return r;
+        CLEANUP_CLOSE int ours = fds[0], theirs = fds[1];
+        const int keep[2] = { bridge->client_fd, theirs };
+        const WorkerJob job = {
+                .run = run_bridge, .userdata = bridge, .keep_fds = keep, .n_keep_fds = 2, .detached = true
+        };
+
+        bridge->stream_fd = theirs;
+        r = fd_set_nonblock(ours, true);
+        if (r >= 0)
+                r = fd_set_nonblock(theirs, true);
+        if (r >= 0)
+                r = engine_worker_start(engine, &job);
+        if (r >= 0)
+                *ret_stream_fd = TAKE_FD(ours);
+        return r;
 }
 
 void bridge_clear(Bridge *bridge)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "berth/buffer.h"
+#include "berth/engine.h"
 #include "berth/websocket.h"
 
 typedef struct Bridge {
@@ -26,6 +27,10 @@ int bridge_feed(Bridge *bridge, const Buffer *bytes);
 
 /* Goes on until one of the sides has ended and the other knows. 0 or negative errno. Blocks: for a worker. */
 int bridge_run(Bridge *bridge);
+
+/* Starts a worker that does so and outlives this process. Takes RECEIVED, what the client has sent already.
+ * *ret_stream_fd is the caller's end of the plain stream. 0 or negative errno. */
+int bridge_start(Engine *engine, Bridge *bridge, Buffer *received, int *ret_stream_fd);
 
 void bridge_clear(Bridge *bridge);
 

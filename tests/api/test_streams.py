@@ -3,6 +3,7 @@
 """Attach, logs, resize and wait: hijacked connections, multiplexed streams, terminals."""
 import calendar
 import re
+import socket
 import threading
 import time
 
@@ -79,6 +80,44 @@ class Attach(Case):
         writer.start()
         self.assertEqual(streams(stream.read_all())[0], data)
         writer.join()
+
+    def test_input_with_the_request(self):
+        """What comes in one piece with the request, whether the container runs already or not, and what comes later."""
+        expected = engine.differs(b"early\nlater\n", b"later\n", "dockerd drops what it has read already")
+        for running in (True, False):
+            for logs in (None, True):
+                for upgrade in (("Connection: Upgrade", "Upgrade: tcp"), ("Connection: keep-alive",)):
+                    with self.subTest(running=running, logs=logs, upgrade=upgrade):
+                        identifier = create("cat", OpenStdin=True, StdinOnce=True)
+                        if running:
+                            begin(identifier)
+                        path = engine.target(f"/containers/{identifier}/attach", {**BOTH, "stdin": True, "logs": logs})
+                        connection, _, output = engine.open_answer(engine.build("POST", path, b"", upgrade) + b"early\n")
+                        self.addCleanup(connection.close)
+                        time.sleep(0.2)
+                        connection.sendall(b"later\n")
+                        if not running:
+                            begin(identifier)
+                        connection.shutdown(socket.SHUT_WR)
+                        while data := connection.recv(65536):
+                            output += data
+                        self.assertEqual(streams(output), (expected, b""))
+                        self.assertEqual(engine.finish(identifier), 0)
+
+    def test_input_with_the_request_for_the_next_run(self):
+        expected = engine.differs(b"early\n", b"", "dockerd drops what it has read already")
+        identifier = run("sh", "-c", "test -e /again && cat; touch /again", OpenStdin=True, StdinOnce=True)
+        for logs in (None, True):
+            path = engine.target(f"/containers/{identifier}/attach", {**BOTH, "stdin": True, "logs": logs})
+            connection, _, output = engine.open_answer(engine.build("POST", path, b"", ("Connection: Upgrade", "Upgrade: tcp")) + b"early\n")
+            self.addCleanup(connection.close)
+            connection.shutdown(socket.SHUT_WR)
+            time.sleep(0.5)  # dockerd looks into the log after it has answered
+            begin(identifier)
+            while data := connection.recv(65536):
+                output += data
+            self.assertEqual(streams(output), (expected * (2 if logs else 1), b""))
+            self.assertEqual(engine.finish(identifier), 0)
 
     def test_input_is_closed_without_stdin(self):
         identifier = create("cat")

@@ -101,6 +101,22 @@ class Replays(unittest.TestCase):
         again = self.attach("cat")
         self.assertEqual(engine.streams(again.expect(b"third\n"))[0], b"first\nsecond\nthird\n")
 
+    def test_input_that_came_with_the_request_over_the_daemons_death(self):
+        run("docker", "create", "--name", "cat", "-i", "busybox", "cat")
+        before = translators()
+        request = engine.build("POST", "/containers/cat/attach?stream=1&stdin=1&stdout=1", b"", ("Connection: Upgrade", "Upgrade: tcp"))
+        connection, answer, output = engine.open_answer(request + b"early\n", server=hosted.BERTH)
+        self.addCleanup(connection.close)
+        self.assertEqual(answer.status, 101)
+        kill_daemon()
+        connection.sendall(b"later\n")
+        run("docker", "start", "cat")
+        connection.shutdown(socket.SHUT_WR)
+        while data := connection.recv(65536):
+            output += data
+        self.assertEqual(engine.streams(output), (b"early\nlater\n", b""))
+        wait_until(lambda: not translators() - before, 30, "none")
+
     def test_input_alone_and_nothing_is_left(self):
         run("docker", "run", "-di", "--name", "cat", "busybox", "cat")
         before = translators()
