@@ -119,7 +119,8 @@ void engine_container_prune(Engine *engine, const json_t *filters, EngineJsonDon
 
 typedef struct ContainerAttach {
         bool standard_input, standard_output, standard_error;
-        bool logs; /* what was written before comes first */
+        bool stream; /* false: what was written before is all */
+        bool logs;   /* what was written before comes first */
         bool multiplexed;
         char detach_keys[DETACH_KEYS_MAX]; /* the bytes */
         size_t n_detach_keys;

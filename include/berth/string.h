@@ -81,6 +81,10 @@ char *time_format_rfc3339_fixed(int64_t ns, char buffer[static TIME_RFC3339_SIZE
 /* Parses RFC 3339 (offset or Z, any number of fraction digits). 0 or -EINVAL. */
 int time_parse_rfc3339(const char *s, int64_t *ret_ns);
 
+/* "seconds[.nanoseconds]" since the epoch, with a sign if wanted; what nanoseconds can't hold is the last moment they
+ * can. 0, -EINVAL, or -ERANGE where the seconds are no 64 bit number. */
+int time_parse_seconds(const char *s, int64_t *ret_ns);
+
 /* Docker's query timestamps: RFC 3339 in its shortened forms, "seconds[.nanoseconds]", or a Go duration ("1h30m")
  * meaning that long before NOW_NS. 0 or -EINVAL. */
 int time_parse_query(const char *s, int64_t now_ns, int64_t *ret_ns);

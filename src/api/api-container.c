@@ -272,6 +272,7 @@ static void attach(ApiCall *call)
 
         bool stream = api_query_bool(call, "stream");
         ContainerAttach request = {
+                .stream = stream,
                 .standard_input = stream && api_query_bool(call, "stdin"),
                 .standard_output = stream && api_query_bool(call, "stdout"),
                 .standard_error = stream && api_query_bool(call, "stderr"),
@@ -311,7 +312,8 @@ static int query_time(ApiCall *call, const char *name, int64_t *ret_ns)
         const char *text = http_request_query(call->request, name);
 
         *ret_ns = 0;
-        if (str_empty(text) || str_equal(text, "0") || time_parse_query(text, time_now_ns(), ret_ns) >= 0)
+        if (str_empty(text) || time_parse_seconds(text, ret_ns) >= 0 ||
+            time_parse_query(text, time_now_ns(), ret_ns) >= 0)
                 return 0;
         error_set(&error, OUTCOME_BAD_REQUEST,
                   "invalid value for \"%s\": failed to parse value as time or duration: \"%s\"", name, text);

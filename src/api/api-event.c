@@ -9,11 +9,16 @@ static int query_moment(ApiCall *call, const char *name, int64_t *ret_ns)
         const char *text = http_request_query(call->request, name);
 
         *ret_ns = 0;
-        if (str_empty(text) ||
-            (strspn(text, "0123456789.") == strlen(text) && time_parse_query(text, time_now_ns(), ret_ns) >= 0))
+        int r = str_empty(text) ? 0 : time_parse_seconds(text, ret_ns);
+        if (r >= 0) {
+                /* 0 is no bound. */
+                if (*ret_ns < 0)
+                        *ret_ns = 1;
                 return 0;
-        error_set(&error, OUTCOME_FAILED, "strconv.ParseInt: parsing \"%s\": invalid syntax", text);
-        api_fail(call->request, OUTCOME_FAILED, &error);
+        }
+        error_set(&error, OUTCOME_BAD_REQUEST, "strconv.ParseInt: parsing \"%s\": %s", text,
+                  r == -ERANGE ? "value out of range" : "invalid syntax");
+        api_fail(call->request, OUTCOME_BAD_REQUEST, &error);
         return -EINVAL;
 }
 

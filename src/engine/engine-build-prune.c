@@ -229,6 +229,12 @@ void engine_build_prune(Engine *engine, const json_t *filters, int64_t keep_stor
         int r = prune ? filters_check(filters, known, &error) : -ENOMEM;
         (void) all; /* no record is internal or a frontend's */
 
+        if (r == 0)
+                r = filters_check_moment(filters, "until", &error);
+        if (r > 0 && filters_has(filters, "until"))
+                r = error_prefix(&error,
+                                 "failed to prune build cache: \"until\" filter expects a duration (e.g., '24h') "
+                                 "or a timestamp");
         if (r == 0) {
                 *prune = (CachePrune) { .engine = engine,
                                         .records = read_records(engine),
@@ -240,7 +246,7 @@ void engine_build_prune(Engine *engine, const json_t *filters, int64_t keep_stor
         }
         if (r == 0)
                 r = sd_event_add_defer(engine->event, &prune->turn, prune_turn, prune);
-        if (r >= 0 && prune)
+        if (r == 0)
                 r = sd_event_source_set_enabled(prune->turn, SD_EVENT_ON);
         if (r != 0) {
                 done(r, NULL, &error, userdata);

@@ -150,8 +150,6 @@ static int check_config(Creation *creation, Error *error)
         int r = health_check(config, error);
         if (r != 0)
                 return r;
-        if (json_get_int(config, "StopTimeout", 0) < -1)
-                return error_set(error, OUTCOME_BAD_REQUEST, "invalid StopTimeout");
         json_array_foreach(json_object_get(config, "Env"), i, entry) {
                 const char *text = json_string_value(entry);
                 if (str_empty(text) || text[0] == '=')

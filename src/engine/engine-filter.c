@@ -46,6 +46,30 @@ bool filters_has(const json_t *filters, const char *key)
         return json_array_size(values) > 0 || json_object_size(values) > 0;
 }
 
+static void take_moment(const char *value, void *userdata)
+{
+        const char **taken = userdata;
+
+        if (!taken[0])
+                taken[0] = value;
+        else
+                taken[1] = value;
+}
+
+int filters_check_moment(const json_t *filters, const char *key, Error *error)
+{
+        const char *taken[2] = { NULL, NULL };
+        int64_t ns;
+
+        filters_each(filters, key, take_moment, taken);
+        if (taken[1])
+                return error_set(error, OUTCOME_BAD_REQUEST, "more than one %s filter specified", key);
+        if (taken[0] && time_parse_query(taken[0], time_now_ns(), &ns) < 0)
+                return error_set(error, OUTCOME_BAD_REQUEST, "failed to parse value as time or duration: \"%s\"",
+                                 taken[0]);
+        return 0;
+}
+
 typedef struct Any {
         bool (*match)(const char *value, const void *userdata);
         const void *userdata;

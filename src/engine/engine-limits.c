@@ -132,7 +132,7 @@ static int check_nano_cpus(Limits *limits)
                               "cgroup is not mounted");
         if (nano < 0 || nano > processors * 1000000000)
                 return error_set(limits->error, OUTCOME_BAD_REQUEST,
-                                 "range of CPUs is from 0.01 to %lld.00, as there are only %lld CPUs available",
+                                 "Range of CPUs is from 0.01 to %lld.00, as there are only %lld CPUs available",
                                  (long long) processors, (long long) processors);
         return 0;
 }

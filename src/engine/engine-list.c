@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* GET /containers/json: which containers it shows, in which order, and each one's entry. */
+#include <ctype.h>
 #include <regex.h>
 #include <string.h>
 
@@ -186,20 +187,47 @@ static bool match_volume(const char *value, const void *userdata)
         return false;
 }
 
-/* VALUE is "80", "80/udp" or "80-90/tcp"; PORTS has "80/tcp" as keys. */
-static bool match_port(const char *value, const json_t *ports)
+/* "80", "80/udp" or "80-90/tcp". Where it is none of these, *ret_problem, owned by the caller, says why. */
+static int parse_ports(const char *value, int64_t *ret_low, int64_t *ret_high, char **ret_problem)
 {
-        const char *protocol = strchr(value, '/');
         CLEANUP_FREE char *range = strndup(value, strcspn(value, "/"));
         char *dash = range ? strchr(range, '-') : NULL;
-        int64_t low, high;
-        const char *port;
-        json_t *ignored;
+        const char *ends[2];
+        int64_t numbers[2];
 
+        if (!range)
+                return -ENOMEM;
         if (dash)
                 *dash++ = 0;
-        if (!range || str_to_int64(range, 0, UINT16_MAX, &low) < 0 ||
-            str_to_int64(dash ? dash : range, 0, UINT16_MAX, &high) < 0)
+        ends[0] = range;
+        ends[1] = dash ? dash : range;
+        for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+                int r = isdigit((unsigned char) *ends[i]) ? str_to_int64(ends[i], 0, UINT16_MAX, &numbers[i]) : -EINVAL;
+                if (r < 0) {
+                        *ret_problem = !*range && !dash ? strdup("Empty string specified for ports.")
+                                               : str_printf("strconv.ParseUint: parsing \"%s\": %s", ends[i],
+                                                            r == -ERANGE ? "value out of range" : "invalid syntax");
+                        return -EINVAL;
+                }
+        }
+        if (numbers[1] < numbers[0]) {
+                *ret_problem = str_printf("Invalid range specified for the Port: %s-%s", ends[0], ends[1]);
+                return -EINVAL;
+        }
+        *ret_low = numbers[0];
+        *ret_high = numbers[1];
+        return 0;
+}
+
+/* PORTS has "80/tcp" as keys. */
+static bool match_port(const char *value, const json_t *ports)
+{
+        CLEANUP_FREE char *problem = NULL;
+        const char *protocol = strchr(value, '/'), *port;
+        int64_t low, high;
+        json_t *ignored;
+
+        if (parse_ports(value, &low, &high, &problem) < 0)
                 return false;
         json_object_foreach((json_t *) ports, port, ignored) {
                 const char *slash = strchr(port, '/');
@@ -314,8 +342,20 @@ static void check_value(const char *value, void *userdata)
                         error_set(check->error, OUTCOME_BAD_REQUEST, "invalid filter '%s=%s'", check->key, value);
 }
 
+static void check_ports(const char *value, void *userdata)
+{
+        ValueCheck *check = userdata;
+        CLEANUP_FREE char *problem = NULL;
+        int64_t low, high;
+
+        if (parse_ports(value, &low, &high, &problem) < 0)
+                check->result = error_set(check->error, OUTCOME_BAD_REQUEST, "error while looking up for %s %s: %s",
+                                          check->key, value, problem ? problem : "out of memory");
+}
+
 static int check_filter_values(const json_t *filters, Error *error)
 {
+        static const char *const ports[] = { "expose", "publish" };
         static const struct {
                 const char *key, *allowed;
         } rules[] = { { "status", " created restarting running removing paused exited dead " },
@@ -325,6 +365,12 @@ static int check_filter_values(const json_t *filters, Error *error)
         for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
                 ValueCheck check = { rules[i].key, rules[i].allowed, error, 0 };
                 filters_each(filters, rules[i].key, check_value, &check);
+                if (check.result != 0)
+                        return check.result;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
+                ValueCheck check = { ports[i], NULL, error, 0 };
+                filters_each(filters, ports[i], check_ports, &check);
                 if (check.result != 0)
                         return check.result;
         }

@@ -221,6 +221,8 @@ int engine_network_prune(Engine *engine, const json_t *filters, json_t **ret_obj
         Network *network = LIST_FIRST(&engine->networks);
         int r = filters_check(filters, known, error);
 
+        if (r == 0)
+                r = filters_check_moment(filters, "until", error);
         if (r != 0)
                 return r;
         while (network) {

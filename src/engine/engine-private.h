@@ -423,6 +423,8 @@ json_t *engine_build_usage(Engine *engine);
 
 /* engine-filter.c: {"key": ["value", ...]} and {"key": {"value": true}} alike */
 int filters_check(const json_t *filters, const char *const *known, Error *error);
+/* KEY has one value at most, and that is a time (time_parse_query). */
+int filters_check_moment(const json_t *filters, const char *key, Error *error);
 bool filters_has(const json_t *filters, const char *key);
 /* True where KEY isn't given or one of its values is accepted. */
 bool filters_any(const json_t *filters, const char *key, bool (*match)(const char *value, const void *userdata),

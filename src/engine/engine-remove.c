@@ -174,6 +174,8 @@ void engine_container_prune(Engine *engine, const json_t *filters, EngineJsonDon
         Prune *prune = calloc(1, sizeof(*prune));
         int r = prune ? filters_check(filters, known, &error) : -ENOMEM;
 
+        if (r == 0)
+                r = filters_check_moment(filters, "until", &error);
         if (r != 0) {
                 free(prune);
                 done(r, NULL, &error, userdata);

@@ -231,8 +231,9 @@ static void stop_or_restart(Container *container, const char *signal, int64_t ti
                             void *userdata)
 {
         CLEANUP_ERROR Error error = { 0 };
-        int number;
-        int r = stop_signal(container, signal, &number, &error);
+        bool is_up = container_is_running(container) || (container->restarting && container->start);
+        int number = SIGTERM;
+        int r = is_up ? stop_signal(container, signal, &number, &error) : 0;
 
         if (r > 0) {
                 CLEANUP_FREE char *text = str_printf(

@@ -120,6 +120,9 @@ static int check_conflicts(const json_t *host, const json_t *changes, Error *err
                 return error_set(error, OUTCOME_CONFLICT,
                                  "Memory limit should be smaller than already set memoryswap limit, update the "
                                  "memoryswap at the same time");
+        if (json_get_int(changes, "MemorySwap", 0) > 0 && memory == 0 && json_get_int(host, "Memory", 0) == 0)
+                return error_set(error, OUTCOME_BAD_REQUEST,
+                                 "You should always set the Memory limit when using Memoryswap limit, see usage");
         if (*policy && !str_equal(policy, "no") && json_get_bool(host, "AutoRemove"))
                 return error_set(error, OUTCOME_CONFLICT,
                                  "Restart policy cannot be updated because AutoRemove is enabled for the container");

@@ -138,22 +138,26 @@ static int parse_local(const char *s, int64_t *ret_ns)
         return -EINVAL;
 }
 
-static int parse_seconds(const char *s, int64_t *ret_ns)
+int time_parse_seconds(const char *s, int64_t *ret_ns)
 {
         char *end = NULL;
 
+        if (isspace((unsigned char) *s))
+                return -EINVAL;
         errno = 0;
         long long seconds = strtoll(s, &end, 10);
-        if (end == s || errno || seconds > SECONDS_MAX || seconds < -SECONDS_MAX)
+        if (end == s)
                 return -EINVAL;
+        const bool too_large = errno == ERANGE;
         const char *rest = end;
         int64_t fraction = 0;
         if (*rest == '.') {
                 rest++;
                 fraction = parse_fraction(&rest);
         }
-        if (*rest)
-                return -EINVAL;
+        if (*rest || too_large)
+                return *rest ? -EINVAL : -ERANGE;
+        seconds = MAX(MIN(seconds, SECONDS_MAX), -SECONDS_MAX);
         *ret_ns = seconds * NS_PER_SECOND + fraction;
         return 0;
 }
@@ -164,7 +168,8 @@ int time_parse_query(const char *s, int64_t now_ns, int64_t *ret_ns)
 
         if (str_empty(s))
                 return -EINVAL;
-        if (parse_seconds(s, ret_ns) == 0 || time_parse_rfc3339(s, ret_ns) == 0 || parse_local(s, ret_ns) == 0)
+        if ((*s != '-' && time_parse_seconds(s, ret_ns) == 0) || time_parse_rfc3339(s, ret_ns) == 0 ||
+            parse_local(s, ret_ns) == 0)
                 return 0;
         if (duration_parse(s, &duration) < 0)
                 return -EINVAL;

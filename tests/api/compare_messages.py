@@ -16,7 +16,8 @@ DIFFERENCES = [
     (r"^field: Memory too large$", "in the words of the parser in use"),
     (r"^name: (name (a%00b|bad%zz)|container with a zero byte)$", "such a target is refused before it is routed"),
     (r"^name: no image named$", "Berth says what is missing"),
-    (r"^query: logs (since|until)$", "as later engines say it"),
+    (r"^query: logs (since|until)( too large| with a blank)?$", "as later engines say it"),
+    (r"^query: update: swap without memory$", "refused before the runtime has to"),
     (r"^query: version too new$", "the newest version is another one"),
 ]
 

@@ -315,7 +315,7 @@ class Limits(unittest.TestCase):
             run(client, "rm", "-f", identity)
 
     def test_refused_limits(self):
-        for options, wanted in ((("--cpus", "99"), "range of CPUs is from 0.01 to"), (("--blkio-weight", "5"), "Range of blkio weight is from 10 to 1000"),
+        for options, wanted in ((("--cpus", "99"), "Range of CPUs is from 0.01 to"), (("--blkio-weight", "5"), "Range of blkio weight is from 10 to 1000"),
                                 (("--cpuset-cpus", "77"), "Requested CPUs are not available"), (("--cpuset-cpus", "x"), "Invalid value x for cpuset cpus"),
                                 (("--cpu-quota", "10"), "CPU cfs quota can not be less than 1ms"), (("--cpu-period", "10"), "CPU cfs period can not be less than"),
                                 (("-m", "64m", "--memory-swap", "32m"), "Minimum memoryswap limit should be larger than memory limit"),

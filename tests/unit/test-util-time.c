@@ -92,15 +92,35 @@ static void test_query(void **state)
         assert_int_equal(time_parse_query("soon", 0, &ns), -EINVAL);
         assert_int_equal(time_parse_query("", 0, &ns), -EINVAL);
         assert_int_equal(time_parse_query("99999999999999999999", 0, &ns), -EINVAL);
+        assert_int_equal(time_parse_query("-1", 0, &ns), -EINVAL);
+        assert_int_equal(time_parse_query(" 1", 0, &ns), -EINVAL);
+}
+
+static void test_seconds(void **state)
+{
+        int64_t ns, end;
+        (void) state;
+
+        assert_int_equal(time_parse_seconds("12.5", &ns), 0);
+        assert_int_equal(ns, 12 * SECOND + SECOND / 2);
+        assert_int_equal(time_parse_seconds("+3", &ns), 0);
+        assert_int_equal(ns, 3 * SECOND);
+        assert_int_equal(time_parse_seconds("-3", &ns), 0);
+        assert_int_equal(ns, -3 * SECOND);
+        assert_int_equal(time_parse_seconds("9223372036854775807", &end), 0);
+        assert_int_equal(time_parse_seconds("9000000000", &ns), 0);
+        assert_true(ns < end);
+        assert_int_equal(time_parse_seconds("9223372036854775808", &ns), -ERANGE);
+        assert_int_equal(time_parse_seconds("9223372036854775808x", &ns), -EINVAL);
+        for (size_t i = 0; i < 5; i++)
+                assert_int_equal(time_parse_seconds((const char *[]) { "", "x", " 1", "1 ", "1e3" }[i], &ns), -EINVAL);
 }
 
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_format),
-                cmocka_unit_test(test_rfc3339),
-                cmocka_unit_test(test_duration),
-                cmocka_unit_test(test_query),
+                cmocka_unit_test(test_format), cmocka_unit_test(test_rfc3339), cmocka_unit_test(test_duration),
+                cmocka_unit_test(test_query),  cmocka_unit_test(test_seconds),
         };
 
         return cmocka_run_group_tests_name("util-time", tests, NULL, NULL);
