@@ -36,7 +36,8 @@ void api_attach_websocket(ApiCall *call)
                 return;
         bool stream = api_query_bool(call, "stream"), logs = api_query_bool(call, "logs"),
              text = call->minor < BINARY_SINCE;
-        ContainerAttach attach = { .standard_input = stream && wants(call, "stdin"),
+        ContainerAttach attach = { .stream = stream,
+                                   .standard_input = stream && wants(call, "stdin"),
                                    .standard_output = stream && wants(call, "stdout"),
                                    .standard_error = stream && wants(call, "stderr") };
         const ContainerLogs query = { .standard_output = wants(call, "stdout"),

@@ -172,6 +172,14 @@ int container_attach_check(Container *container, Error *error)
         return 0;
 }
 
+/* Nothing is attached. As with dockerd, only a container that lives by its input is then waited for. */
+static bool is_over(const Container *container, const ContainerAttach *attach)
+{
+        return !attach->standard_input && !attach->standard_output && !attach->standard_error &&
+               !(attach->stream && container_is_running(container) && !container_has_terminal(container) &&
+                 json_get_bool(container_config(container), "StdinOnce"));
+}
+
 /* Nobody reads what the client has sent already before the container runs, by when this process may be gone: a worker
  * holds it, and stands before what the client sends later. */
 static int pass_on_early(Engine *engine, int *client_fd, Buffer *early)
@@ -207,6 +215,8 @@ int container_attach(Container *container, const ContainerAttach *attach, int fd
                 owned = stream_fd;
                 buffer_clear(&early); /* the worker has it */
         }
+        if (is_over(container, attach))
+                return 0;
         if (!container_is_running(container)) {
                 int r = pass_on_early(container->engine, &owned, &early);
                 if (r >= 0)

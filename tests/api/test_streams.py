@@ -126,6 +126,24 @@ class Attach(Case):
         self.assertEqual(stream.read_all(), b"")
         self.assertEqual(engine.finish(identifier), 0)
 
+    def test_nothing_is_attached(self):
+        """The answer ends at once, but where the container lives by its input."""
+        for terminal in (False, True):
+            for once in (False, True):
+                made = create("sleep", "600", Tty=terminal, OpenStdin=True, StdinOnce=once)
+                running = start("sleep", "600", Tty=terminal, OpenStdin=True, StdinOnce=once)
+                for identifier in (made, running, run("true")):
+                    for query in ({}, {"stream": False, "stdout": True}, {"stream": True}, {"stream": True, "logs": True}):
+                        with self.subTest(terminal=terminal, once=once, running=identifier == running, query=query):
+                            with Stream("POST", f"/containers/{identifier}/attach", upgrade=True, seconds=5, **query) as stream:
+                                self.assertEqual(stream.answer.status, 101)
+                                if identifier == running and once and not terminal and query.get("stream"):
+                                    stream.socket.settimeout(0.5)
+                                    self.assertRaises(TimeoutError, stream.read_some)
+                                else:
+                                    self.assertEqual(stream.read_all(), b"")
+                call("POST", f"/containers/{running}/kill")
+
     def test_several_clients(self):
         identifier = create("sh", "-c", TALK)
         clients = [self.attach(identifier) for _ in range(3)]
