@@ -74,6 +74,23 @@ class Build(builds.Case):
         answer = hosted.call("POST", "/build?outputs=%5B%7B%22Type%22%3A%22tar%22%7D%5D")
         self.assertEqual((answer.status, "BuildKit" in answer.json()["message"]), (501, True))
 
+    @unittest.skipIf(os.path.exists("/usr/libexec/docker/cli-plugins/docker-buildx"), "with buildx the client asks no engine")
+    def test_the_client_chooses_the_builder(self):
+        """Left to itself the stock client builds; where it is told to use BuildKit, which is a program of its own, it says what it lacks."""
+        self.write("FROM busybox\nRUN echo made >/made\n")
+        self.assertEqual(hosted.call("GET", "/_ping").headers["builder-version"], "1")
+        text = build("docker", str(self.context), DOCKER_BUILDKIT="")
+        for wanted in ("The legacy builder is deprecated", "Successfully built"):
+            self.assertIn(wanted, text)
+        self.assertIn("buildx component is missing", build("docker", str(self.context), DOCKER_BUILDKIT="1", status=1))
+
+    def test_protocol_of_buildkit(self):
+        """Of clients that speak it themselves."""
+        for path, wanted in (("/session", "POST /session is not supported"), ("/build?version=2&session=x", "set DOCKER_BUILDKIT=0")):
+            answer = hosted.call("POST", path)
+            self.assertEqual(answer.status, 501)
+            self.assertIn(wanted, answer.message())
+
     def test_link(self):
         """The same as without, but that nothing below is looked at: a link that is in the way is replaced."""
         self.write("FROM busybox\nRUN mkdir /real && ln -s /real /way\nCOPY --link --chown=www-data a.txt /way/\n"
