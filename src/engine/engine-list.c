@@ -224,7 +224,7 @@ static bool match_port(const char *value, const json_t *ports)
 {
         CLEANUP_FREE char *problem = NULL;
         const char *protocol = strchr(value, '/'), *port;
-        int64_t low, high;
+        int64_t low = 0, high = 0;
         json_t *ignored;
 
         if (parse_ports(value, &low, &high, &problem) < 0)
