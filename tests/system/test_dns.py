@@ -23,6 +23,8 @@ for line in sys.stdin:
     question = bytes.fromhex(line)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM if how == "tcp" else socket.SOCK_DGRAM) as s:
         s.settimeout(12)
+        if how == "unsummed":
+            s.setsockopt(socket.SOL_SOCKET, 11, 1)  # SO_NO_CHECK
         s.connect(("127.0.0.11", 53))
         try:
             if how == "tcp":
@@ -180,6 +182,21 @@ class Names(unittest.TestCase):
         reverse = ".".join(reversed(db["IPAddress"].split("."))) + ".in-addr.arpa"
         self.assertEqual(self.ask("web", question(reverse, PTR)), [(0, ["db.shop"])])
         self.assertEqual(self.ask("safe", question("db"), question("safe")), [(3, []), (0, [self.endpoint("safe", "vault")["IPAddress"]])])
+
+    def test_datagrams_without_a_sum(self):
+        self.assertEqual(self.ask("web", question("db"), how="unsummed"), [(0, [self.endpoint("db")["IPAddress"]])])
+
+    def test_nothing_is_tracked(self):
+        """In the container's namespace: it would cost each of its packets. With rules of its own it goes on."""
+        count = [*self.inside("web2"), "cat", "/proc/sys/net/netfilter/nf_conntrack_count"]
+        expected = [(0, [self.endpoint("db")["IPAddress"]])]
+        for own_rules in ("", "table ip own { chain out { type filter hook output priority 0; ct state new,established counter; }; }"):
+            if own_rules:
+                run(*self.inside("web2"), "nft", "-f", "-", data=own_rules.encode())
+            for how in ("udp", "tcp"):
+                self.assertEqual(self.ask("web2", question("db"), how=how), expected, (how, own_rules))
+            self.assertEqual(int(run(*count)) > 0, bool(own_rules))
+        run(*self.inside("web2"), "nft", "delete", "table", "ip", "own")
 
     def test_changes_are_seen(self):
         run("docker", "run", "-d", "--name", "late", "--network", "shop", "busybox", "sleep", "600")
