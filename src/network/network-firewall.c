@@ -57,7 +57,7 @@ static const char rules_begin[] =
         "  set direct6 { type ipv6_addr . inet_proto . inet_service; }\n"
         "  chain guard {\n"
         "    type filter hook prerouting priority raw; policy accept;\n"
-        "    iifname @bridges ip daddr 127.0.0.0/8 drop\n"
+        "    ip daddr 127.0.0.0/8 iifname @bridges drop\n"
         "  }\n"
         "  chain ports {\n"
         "    meta nfproto ipv4 dnat ip to ip daddr . meta l4proto . th dport map @one4\n"
