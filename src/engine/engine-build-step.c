@@ -75,6 +75,7 @@ StoreChild work_child(const BuildWork *work, const WorkState *state, const json_
                               .config = json_get_object(step, "Config"),
                               .author = author ? author : json_get_string(state->image, "author"),
                               .created_by = created_by,
+                              .comment = json_get_string(step, "Comment"),
                               .created_ns = work->epoch_ns };
 }
 
@@ -187,8 +188,10 @@ static int add_mount_sums(BuildWork *work, const json_t *step, json_t **ret, Err
         }
         if (!own || !sums || (json_array_size(sums) > 0 && json_object_set(own, "MountSums", sums) < 0))
                 return -ENOMEM;
-        *ret = TAKE_PTR(own);
-        return 0;
+        int r = work_comment(own);
+        if (r == 0)
+                *ret = TAKE_PTR(own);
+        return r;
 }
 
 /* --- Steps -------------------------------------------------------------------------------------------------------- */
@@ -236,6 +239,8 @@ static int step_copy(BuildWork *work, const json_t *given, WorkState *state, Err
         char key[ID_LENGTH + 1];
         int r = work_fetch_sources(work, given, &step, &fetched_fd, error);
 
+        if (r == 0)
+                r = work_comment(step);
         if (r == 0)
                 r = work_copy_sum(work, step, fetched_fd, &sum, error);
         if (r == 0)

@@ -94,6 +94,8 @@ StoreChild work_child(const BuildWork *work, const WorkState *state, const json_
 
 /* engine-build-cache-from.c: looks for the images of "cachefrom" */
 int work_cache_sources(BuildWork *work);
+/* Sets "Comment" of a step that is made of more than its history would tell. */
+int work_comment(json_t *step);
 /* 1 where one of them has the step, and the state is what it led to; else 0. */
 int work_cache_from(BuildWork *work, const json_t *step, const char *created_by, const char *key, WorkState *state,
                     Error *error);

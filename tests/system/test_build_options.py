@@ -13,6 +13,7 @@ import unittest
 
 import builds
 import hosted
+import registries
 import trees
 from hosted import run
 
@@ -115,6 +116,94 @@ class Options(builds.Case):
             self.assertEqual(text.count("Using cache"), 1)
             self.assertIn("[Warning] no steps come from localhost:1/nosuch",
                           self.build_text(client, dockerfile.format(1), "--cache-from", "localhost:1/nosuch"))
+
+    def test_cache_from_a_registry(self):
+        """What docker's option for an inline cache asks for is there in any image."""
+        registry = registries.Registry(registries.PLAIN)
+        registry.start()
+        self.addCleanup(registry.stop)
+        self.put("context/file", "f")
+        name, argument = "localhost:5000/cached:1", ("--build-arg", "BUILDKIT_INLINE_CACHE=1")
+        dockerfile = "FROM busybox\nCOPY file /file\nRUN cat /proc/sys/kernel/random/uuid >/once\nLABEL a=b\n"
+        for client in CLIENTS:
+            text = self.build_text(client, dockerfile, *argument, "-t", name)
+            self.assertNotIn("BUILDKIT_INLINE_CACHE", text)
+            run(client, "push", "-q", name)
+            layers = layers_of(name)
+            run("docker", "rmi", name)
+            run("docker", "builder", "prune", "-af")
+            text = self.build_text(client, dockerfile + "RUN echo more >/more\n", *argument, "--cache-from", name, "-t", "again:1")
+            self.assertEqual((text.count("Using cache"), layers_of("again:1")[:-1]), (3, layers))
+            run("docker", "rmi", "again:1", name)
+            run("docker", "builder", "prune", "-af")
+
+    def test_cache_from_knows_what_no_command_tells(self):
+        """What is mounted for a command, where its network is, and how files are copied."""
+        def again(dockerfile):
+            run("docker", "builder", "prune", "-af")
+            return self.build_text("berth", dockerfile, "--cache-from", "source:1").count("Using cache")
+        self.put("context/d/file", "one")
+        for dockerfile, others in (
+                ("FROM busybox\nRUN --mount=type=bind,source=d,target=/m cp /m/file /file\n", ()),
+                ("FROM busybox\nRUN --network=none ip addr >/addresses\n", ("FROM busybox\nRUN ip addr >/addresses\n",)),
+                ("FROM busybox\nRUN <<END\n#!/bin/sh\necho a >/a\nEND\n", ("FROM busybox\nRUN <<END\n#!/bin/sh\necho b >/a\nEND\n",)),
+                ("FROM busybox\nCOPY --parents d/file /c/\n", ("FROM busybox\nCOPY d/file /c/\n",)),
+                ("FROM busybox\nCOPY d/file /c/\n", ("FROM busybox\nCOPY --parents d/file /c/\n",))):
+            with self.subTest(dockerfile=dockerfile):
+                self.build_text("berth", dockerfile, "-t", "source:1")
+                run("docker", "save", "-o", "/tmp/source.tar", "source:1")
+                run("docker", "rmi", "source:1")
+                run("docker", "load", "-i", "/tmp/source.tar")
+                self.assertEqual(again(dockerfile), 1)
+                for other in others:
+                    self.assertEqual(again(other), 0)
+                if "mount" in dockerfile:
+                    self.put("context/d/file", "two")
+                    self.assertEqual(again(dockerfile), 0)
+                run("docker", "builder", "prune", "-af")
+                run("docker", "rmi", "source:1")
+
+    def test_cache_from_buildkit(self):
+        """Its images say what was run in words of their own, and not what was copied."""
+        self.put("context/file", "f")
+        start = "FROM busybox\nENV A=b C=\"d e\"\nARG V=1\nWORKDIR /w/x\nRUN cat /proc/sys/kernel/random/uuid >/once\nEXPOSE 80\n"
+        dockerfile = start + 'RUN ["cp", "/once", "/twice"]\nCOPY file /file\nRUN echo end >/end\n'
+        words = ["ENV A=b C=d e", "ARG V=1", "WORKDIR /w/x", "RUN |1 V=1 /bin/sh -c cat /proc/sys/kernel/random/uuid >/once # buildkit",
+                 "EXPOSE map[80/tcp:{}]", "RUN |1 V=1 cp /once /twice # buildkit", "COPY file /file # buildkit",
+                 "RUN |1 V=1 /bin/sh -c echo end >/end # buildkit"]
+        self.build_text("berth", dockerfile, "-t", "source:1")
+        layers = layers_of("source:1")
+        self.say("source:1", words)
+        run("docker", "builder", "prune", "-af")
+        text = self.build_text("berth", dockerfile, "--cache-from", "source:1", "-t", "again:1")
+        self.assertIn("[Warning] source:1 was built by BuildKit", text)
+        self.assertEqual((text.count("Using cache"), layers_of("again:1")[:-2]), (6, layers[:-2]))
+        for before, after, count in (("A=b", "A=c", 0), ("V=1", "V=2", 3), ("uuid", "boot_id", 3), ("EXPOSE 80", "USER 0", 4)):
+            run("docker", "builder", "prune", "-af")
+            run("docker", "rmi", "-f", "again:1", status=None)
+            text = self.build_text("berth", dockerfile.replace(before, after), "--cache-from", "source:1", "-t", "again:1")
+            self.assertEqual(text.count("Using cache"), count, text)
+
+    def say(self, image, words):
+        """Loads the image again, with these words for the last entries of its history."""
+        run("docker", "save", "-o", "/tmp/source.tar", image)
+        run("docker", "rmi", image)
+        with tarfile.open("/tmp/source.tar") as archive:
+            files = {member.name: archive.extractfile(member).read() for member in archive if member.isreg()}
+        manifest = json.loads(files["manifest.json"])
+        config = json.loads(files[manifest[0]["Config"]])
+        for entry, text in zip(config["history"][-len(words):], words, strict=True):
+            entry.update(created_by=text, comment="buildkit.dockerfile.v0")
+        config["moby.buildkit.cache.v0"] = "W10="
+        files["config.json"] = json.dumps(config).encode()
+        manifest[0]["Config"] = "config.json"
+        with tarfile.open("/tmp/changed.tar", "w") as archive:
+            for name in ("manifest.json", "config.json", *manifest[0]["Layers"]):
+                member = tarfile.TarInfo(name)
+                content = json.dumps(manifest).encode() if name == "manifest.json" else files[name]
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        run("docker", "load", "-i", "/tmp/changed.tar")
 
     # --- named contexts ---
 
