@@ -16,6 +16,7 @@
 #include "berth/store.h"
 #include "berth/string.h"
 #include "store-apply.h"
+#include "store-sparse.h"
 #include "store-tar.h"
 #include "store-tree.h"
 
@@ -92,26 +93,12 @@ static int enter_parent(Extraction *extraction, const char *path, const char **r
         return 0;
 }
 
-static int write_at(int fd, const uint8_t *data, size_t size, int64_t offset)
-{
-        while (size > 0) {
-                ssize_t n = pwrite(fd, data, size, offset);
-
-                if (n < 0)
-                        return -errno;
-                data += n;
-                size -= (size_t) n;
-                offset += n;
-        }
-        return 0;
-}
-
-static int copy_extent(Extraction *extraction, int fd, int64_t offset, int64_t size)
+static int copy_extent(Extraction *extraction, int fd, bool has_size, int64_t offset, int64_t size)
 {
         while (size > 0) {
                 const uint8_t *data;
                 ssize_t n = store_tar_data(&extraction->tar, (size_t) MIN(size, (int64_t) INT32_MAX), &data);
-                int r = n > 0 ? write_at(fd, data, (size_t) n, offset) : n < 0 ? (int) n : -EBADMSG;
+                int r = n > 0 ? store_write_run(fd, has_size, data, (size_t) n, offset) : n < 0 ? (int) n : -EBADMSG;
 
                 if (r < 0)
                         return r;
@@ -125,16 +112,15 @@ static int make_regular(Extraction *extraction, const char *name, const StoreTar
 {
         CLEANUP_CLOSE int fd = openat(extraction->parent_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                                       entry->mode & 0777);
+        bool sized = entry->sparse || entry->size >= STORE_HOLE_SIZE;
         int r = 0;
 
-        if (fd < 0)
+        if (fd < 0 || (sized && ftruncate(fd, entry->size) < 0))
                 return -errno;
         if (!entry->sparse)
-                r = copy_extent(extraction, fd, 0, entry->size);
-        else if (ftruncate(fd, entry->size) < 0)
-                return -errno;
+                r = copy_extent(extraction, fd, sized, 0, entry->size);
         for (size_t i = 0; r >= 0 && i < entry->n_extents; i++)
-                r = copy_extent(extraction, fd, entry->extents[i].offset, entry->extents[i].size);
+                r = copy_extent(extraction, fd, sized, entry->extents[i].offset, entry->extents[i].size);
         return r < 0 ? r : store_apply_to_file(fd, entry, true);
 }
 

@@ -17,11 +17,10 @@
 #include "berth/store.h"
 #include "berth/string.h"
 #include "store-apply.h"
+#include "store-sparse.h"
 #include "store-tar.h"
 #include "store-tree.h"
 
-/* Zeros that are not written: at such a boundary, so many of them. */
-#define HOLE_SIZE (64 * 1024)
 #define WHITEOUT_PREFIX ".wh."
 #define WHITEOUT_META_PREFIX ".wh..wh."
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
@@ -63,32 +62,6 @@ static int show_raw(void *userdata, const void *data, size_t size)
         return store_headers_raw(&unpack->headers, data, size);
 }
 
-static bool is_zero(const uint8_t *data, size_t size)
-{
-        return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
-}
-
-/* Writes at OFFSET of a new file. Where that HAS its full SIZE already, zeros are left out and stay holes. */
-static int write_run(int fd, bool has_size, const uint8_t *data, size_t size, int64_t offset)
-{
-        while (size > 0) {
-                size_t n = MIN(size, (size_t) (HOLE_SIZE - offset % HOLE_SIZE));
-
-                if (!has_size || !is_zero(data, n))
-                        for (size_t done = 0; done < n;) {
-                                ssize_t written = pwrite(fd, data + done, n - done, offset + (int64_t) done);
-
-                                if (written < 0)
-                                        return -errno;
-                                done += (size_t) written;
-                        }
-                data += n;
-                size -= n;
-                offset += (int64_t) n;
-        }
-        return 0;
-}
-
 /* How much of a file is there before its content is copied. */
 typedef enum FileState {
         FILE_EMPTY,
@@ -108,7 +81,7 @@ static int copy_extent(Unpack *unpack, int fd, FileState state, const char *real
 
                 if (n <= 0)
                         return n < 0 ? (int) n : -EBADMSG;
-                r = state == FILE_COMPLETE ? 0 : write_run(fd, state == FILE_SIZED, data, (size_t) n, at);
+                r = state == FILE_COMPLETE ? 0 : store_write_run(fd, state == FILE_SIZED, data, (size_t) n, at);
                 if (r < 0)
                         return r;
                 at += n;
@@ -125,7 +98,7 @@ static int copy_content(Unpack *unpack, int fd, const char *real, const StoreTar
         unpack->result.size += entry->size;
         if (!unpack->bare && unpack->pack && store_pack_clone(unpack->pack, fd))
                 state = FILE_COMPLETE;
-        else if (unpack->bare || entry->sparse || entry->size >= HOLE_SIZE) {
+        else if (unpack->bare || entry->sparse || entry->size >= STORE_HOLE_SIZE) {
                 if (ftruncate(fd, entry->size) < 0)
                         return -errno;
                 state = unpack->bare ? FILE_COMPLETE : FILE_SIZED;

@@ -273,6 +273,20 @@ class Context(unittest.TestCase):
         self.assertLess(sent, 20000)
         self.check(image)
 
+    def test_a_sparse_file(self):
+        """It takes no more room than it has content, also where it is sent as a change."""
+        self.fill(600)
+        (self.directory / "Dockerfile").write_text("FROM scratch\nCOPY d1 /d1\n")
+        for text in ("one", "two"):
+            with open(self.directory / "sparse", "wb") as file:
+                file.seek(50 << 20)
+                file.write(text.encode())
+            self.build()
+            [kept] = KEPT.glob("*/fs/sparse")
+            self.assertEqual(kept.stat().st_size, (50 << 20) + 3)
+            self.assertLess(kept.stat().st_blocks * 512, 1 << 20)
+        self.assertIn("Base", self.relay.builds[-1])
+
     def test_small_ones_and_no_cache_send_all(self):
         self.fill(20)
         time.sleep(SETTLE)
