@@ -2,10 +2,8 @@
 /* berth build: what is to be built goes to the daemon as an archive, which a child process writes while the answer is
  * read. */
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,191 +11,13 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "client-auth.h"
-#include "client-build-context.h"
-#include "client-build-named.h"
 #include "client-build-output.h"
 #include "client-build-secret.h"
 #include "client-build-show.h"
+#include "client-build-source.h"
 #include "client-config.h"
 #include "client-pull.h"
 #include "client.h"
-
-#define DOCKERFILE_MAX (16u * 1024 * 1024)
-
-typedef struct Source {
-        ClientContext context;
-        char *directory, *dockerfile, *extra; /* owned */
-        Buffer head;                          /* what was read of an archive on standard input */
-        bool archive;                         /* standard input is the context */
-        const char *remote;                   /* the daemon is to fetch it; borrowed */
-        char *secrets;                        /* a header; owned */
-        ClientNamed named;
-        ClientKeep keep;
-} Source;
-
-static void source_clear(Source *source)
-{
-        dockerignore_free(source->context.ignore);
-        free(source->directory);
-        free(source->dockerfile);
-        free(source->extra);
-        if (source->secrets)
-                explicit_bzero(source->secrets, strlen(source->secrets));
-        free(source->secrets);
-        buffer_clear(&source->head);
-        client_named_clear(&source->named);
-        client_keep_clear(&source->keep);
-}
-
-/* --- The context -------------------------------------------------------------------------------------------------- */
-
-static bool is_archive(const Buffer *head)
-{
-        static const char *const magics[] = { "\x1f\x8b", "BZh", "\3757zXZ", "\x28\xb5\x2f\xfd" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(magics); i++)
-                if (head->size >= strlen(magics[i]) && memcmp(head->data, magics[i], strlen(magics[i])) == 0)
-                        return true;
-        return head->size >= 512 && memcmp(head->data + 257, "ustar", 5) == 0;
-}
-
-static int read_stdin(Buffer *text, size_t enough, Error *error)
-{
-        ssize_t n = 1;
-
-        while (text->size < enough && (n = buffer_read(text, STDIN_FILENO, 65536)) > 0)
-                ;
-        if (n < 0)
-                return error_set(error, OUTCOME_FAILED, "cannot read standard input: %s", strerror((int) -n));
-        return 0;
-}
-
-/* A name that no file of a context has. */
-static char *hidden_name(void)
-{
-        char id[ID_LENGTH + 1];
-
-        client_must_zero(id_generate(id));
-        return client_must(str_printf(".dockerfile.%.20s", id));
-}
-
-static int take_stdin_dockerfile(Source *source, Error *error)
-{
-        int r = read_stdin(&source->head, DOCKERFILE_MAX, error);
-
-        if (r != 0)
-                return r;
-        source->extra = client_must(strndup(source->head.data ?: "", source->head.size));
-        source->head.size = 0;
-        return 0;
-}
-
-/* The Dockerfile's name within the context, or its content where it lies elsewhere. */
-static int find_dockerfile(Source *source, const char *path, Error *error)
-{
-        CLEANUP_FREE char *root = realpath(source->directory, NULL), *real = NULL;
-        CLEANUP_FREE char *given = client_must(*path ? strdup(path) : path_join(source->directory, "Dockerfile"));
-        size_t length = root ? strlen(root) : 0;
-        int r;
-
-        real = realpath(given, NULL);
-        if (!real && !*path) { /* the daemon looks for other spellings and says what is missing */
-                source->dockerfile = client_must(strdup("Dockerfile"));
-                return 0;
-        }
-        if (!real)
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "unable to evaluate symlinks in Dockerfile path: lstat %s: %s", given,
-                                 errno == ENOENT ? "no such file or directory" : strerror(errno));
-        if (root && strncmp(real, root, length) == 0 && real[length] == '/') {
-                source->dockerfile = client_must(strdup(real + length + 1));
-                return 0;
-        }
-        source->dockerfile = hidden_name();
-        r = file_read_at(AT_FDCWD, real, DOCKERFILE_MAX, &source->extra, NULL);
-        return r < 0 ? error_set(error, OUTCOME_BAD_REQUEST, "cannot read %s: %s", given, strerror(-r)) : 0;
-}
-
-static int open_directory(Source *source, const char *path, const char *file, Error *error)
-{
-        struct stat st;
-        int r;
-
-        if (stat(path, &st) < 0)
-                return error_set(error, OUTCOME_BAD_REQUEST, "unable to prepare context: path \"%s\" not found", path);
-        if (!S_ISDIR(st.st_mode))
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "unable to prepare context: context must be a directory: %s", path);
-        source->directory = client_must(strdup(path));
-        if (strcmp(file, "-") == 0) {
-                source->dockerfile = hidden_name();
-                r = take_stdin_dockerfile(source, error);
-        } else
-                r = find_dockerfile(source, file, error);
-        return r == 0 ? client_context_ignore(path, source->extra ? "" : source->dockerfile, &source->context.ignore,
-                                              error)
-                      : r;
-}
-
-static int find_source(Source *source, const char *word, const char *file, Error *error)
-{
-        int r = 0;
-
-        if (strstr(word, "://") || str_after_prefix(word, "git@") || str_after_prefix(word, "github.com/")) {
-                source->remote = word;
-                source->dockerfile = client_must(strdup(file));
-        } else if (strcmp(word, "-") == 0) {
-                if (strcmp(file, "-") == 0)
-                        return error_set(error, OUTCOME_BAD_REQUEST,
-                                         "invalid argument: can't use stdin for both build context and dockerfile");
-                r = read_stdin(&source->head, 512, error);
-                source->archive = is_archive(&source->head);
-                source->dockerfile = client_must(strdup(source->archive ? file : "Dockerfile"));
-                if (r == 0 && !source->archive)
-                        r = take_stdin_dockerfile(source, error);
-        } else
-                r = open_directory(source, word, file, error);
-        source->context.directory = source->directory;
-        source->context.dockerfile = source->dockerfile;
-        source->context.extra = source->extra;
-        return r;
-}
-
-static int add_named(Source *source, char *const *texts, Error *error)
-{
-        int r = client_named_parse(texts, &source->named, error);
-
-        if (r == 0 && source->named.count > 0 && (source->archive || source->remote))
-                return error_set(error, OUTCOME_BAD_REQUEST,
-                                 "a directory as a named context goes with a context that is a directory, not with %s",
-                                 source->remote ?: "an archive");
-        source->context.named = source->named.list;
-        source->context.n_named = source->named.count;
-        return r;
-}
-
-/* In the child. What could not be read to its end must not pass for a whole archive. */
-static _Noreturn void send_source(const Source *source, int fd)
-{
-        CLEANUP_ERROR Error error = {};
-        char piece[65536];
-        int r = 0;
-
-        if (!source->archive)
-                r = client_context_send(&source->context, fd, &error);
-        else {
-                ssize_t n;
-                r = fd_write_all(fd, source->head.data, source->head.size);
-                while (r >= 0 && (n = read(STDIN_FILENO, piece, sizeof(piece))) > 0)
-                        r = fd_write_all(fd, piece, (size_t) n);
-        }
-        if (error.message) {
-                client_complain("%s", error.message);
-                memset(piece, 0xff, 1024);
-                (void) fd_write_all(fd, piece, 1024);
-        }
-        _exit(r != 0);
-}
 
 /* --- The request -------------------------------------------------------------------------------------------------- */
 
@@ -294,8 +114,8 @@ static void add_texts(Buffer *target, const ClientArguments *arguments)
                         target_add(target, lists[i].key, *value);
 }
 
-static int make_target(const Client *client, const ClientArguments *arguments, const Source *source, Buffer *target,
-                       Error *error)
+static int make_target(const Client *client, const ClientArguments *arguments, const BuildSource *source,
+                       Buffer *target, Error *error)
 {
         static const struct {
                 const char *option, *key;
@@ -364,7 +184,7 @@ static int show_early(HttpClient *http, void *userdata)
 }
 
 /* Whether all was sent, is the last thing it says. */
-static int upload(const Client *client, HttpClient *http, const Source *source, BuildShow *show, bool *ret_sent,
+static int upload(const Client *client, HttpClient *http, const BuildSource *source, BuildShow *show, bool *ret_sent,
                   Error *error)
 {
         CLEANUP_ERROR Error refused = {};
@@ -376,7 +196,7 @@ static int upload(const Client *client, HttpClient *http, const Source *source, 
         pid_t pid = fork();
         if (pid == 0) {
                 close(fds[0]);
-                send_source(source, fds[1]);
+                build_source_send(source, fds[1]);
         }
         close(fds[1]);
         r = pid < 0 ? -errno : http_client_upload(http, fds[0], show_early, &early);
@@ -391,8 +211,8 @@ static int upload(const Client *client, HttpClient *http, const Source *source, 
 }
 
 /* RET_TAKEN: the daemon has all of the context. RET_STALE: it has not what changes alone were to be sent of. */
-static int build_once(const Client *client, const char *target, const Source *source, BuildShow *show, bool *ret_taken,
-                      bool *ret_stale, Error *error)
+static int build_once(const Client *client, const char *target, const BuildSource *source, BuildShow *show,
+                      bool *ret_taken, bool *ret_stale, Error *error)
 {
         CLEANUP_HTTP_CLIENT HttpClient *http = NULL;
         CLEANUP_FREE char *registries = registries_header();
@@ -421,7 +241,7 @@ static int build_once(const Client *client, const char *target, const Source *so
         return r >= 400 ? client_refusal(http, error) : client_build_show_run(show, http, error);
 }
 
-static int build(const Client *client, const char *target, Source *source, BuildShow *show, Error *error)
+static int build(const Client *client, const char *target, BuildSource *source, BuildShow *show, Error *error)
 {
         CLEANUP_BUFFER Buffer whole = {};
         CLEANUP_FREE char *keep = client_keep_query(&source->keep, source->directory);
@@ -436,16 +256,6 @@ static int build(const Client *client, const char *target, Source *source, Build
         error_clear(error);
         client_keep_forget(&source->keep);
         return build(client, target, source, show, error);
-}
-
-/* An archive, and what goes with a context by another name, is sent as it is; so is all without a cache. */
-static void find_kept(Client *client, const ClientArguments *arguments, Source *source)
-{
-        if (!source->directory || source->named.count > 0 || client_flag(arguments, "no-cache"))
-                return;
-        client_keep_open(client, source->directory, source->extra ? "" : source->dockerfile, &source->keep);
-        if (source->keep.path)
-                source->context.keep = &source->keep;
 }
 
 static int choose_mode(const ClientArguments *arguments, BuildShowMode *ret, Error *error)
@@ -479,7 +289,7 @@ static int write_id(const char *path, const char *id, Error *error)
 static int run_build(Client *client, const ClientArguments *arguments)
 {
         const char *iidfile = client_string(arguments, "iidfile");
-        CLEANUP(source_clear) Source source = {};
+        CLEANUP(build_source_clear) BuildSource source = {};
         CLEANUP(client_build_show_clear) BuildShow show = {};
         CLEANUP(client_build_output_clear) BuildOutput output = {};
         CLEANUP_BUFFER Buffer target = {};
@@ -494,14 +304,14 @@ static int run_build(Client *client, const ClientArguments *arguments)
                 client_complain("cannot remove %s: %s", iidfile, strerror(errno));
                 return 1;
         }
-        if (find_source(&source, arguments->words[0], client_string(arguments, "file"), &error) != 0 ||
-            add_named(&source, client_value(arguments, "build-context")->list, &error) != 0 ||
+        if (build_source_find(&source, arguments->words[0], client_string(arguments, "file"), &error) != 0 ||
+            build_source_add_named(&source, client_value(arguments, "build-context")->list, &error) != 0 ||
             client_build_secrets(client_value(arguments, "secret")->list, client_value(arguments, "ssh")->list,
                                  &source.secrets, &error) != 0 ||
             make_target(client, arguments, &source, &target, &error) != 0) {
                 return client_fail(&error);
         }
-        find_kept(client, arguments, &source);
+        build_source_find_kept(client, arguments, &source);
         if (build(client, target.data, &source, &show, &error) != 0 || write_id(iidfile, show.image, &error) != 0 ||
             client_build_output_write(client, &output, show.image, &error) != 0) {
                 int status = client_fail(&error);
