@@ -13,7 +13,7 @@ QUOTA = "vm_limits.py:test_quota"
 UPDATED = "vm_limits.py:test_update"
 WINDOWS = "- it is of Windows alone"
 REALTIME = "- no Debian kernel has real-time groups: refused, test_options.py:test_refusals"
-WEIGHTS = "- the kernel of the hosts has no scheduler with weights; taken and kept, vm_limits.py:test_block_devices"
+WEIGHTS = "vm_limits.py:test_weights"
 
 CREATE = {
     "--add-host": EFFECTS, "--annotation": HERE + "test_annotation", "--attach": HERE + "test_attach",
@@ -63,6 +63,7 @@ UPDATE = dict.fromkeys(("--cpus", "--cpu-shares", "--cpuset-cpus", "--memory", "
     "--cpu-quota": QUOTA, "--cpuset-mems": QUOTA, "--restart": HERE + "test_restart",
 }
 
+COMMANDS = ("run", "create", "update", "exec", "ps", "logs", "inspect", "cp", "stats", "events")
 TABLE = {
     "run": RUN, "create": CREATE, "exec": EXEC, "update": UPDATE,
     "ps": dict.fromkeys(("--all", "--filter", "--format", "--last", "--latest", "--no-trunc", "--quiet", "--size"), HERE + "test_ps"),

@@ -9,7 +9,7 @@ import tempfile
 import time
 import unittest
 
-from cli_options import TABLE
+from cli_options import COMMANDS, TABLE
 from hosted import RUNTIME, Terminal, load_images, remove_all, run, wait_until
 
 CLIENTS = ("docker", "berth")
@@ -18,8 +18,29 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def listed(client, command):
-    """The options that a client's help has for a command."""
-    return set(re.findall(r"^ +(?:-\w, )?(--[a-z0-9-]+)", run(client, command, "--help"), re.MULTILINE))
+    """The options that a client's help has for a command, each with its letter or none."""
+    found = re.findall(r"^ +(?:(-\w), )?(--[a-z0-9-]+)", run(client, command, "--help"), re.MULTILINE)
+    return {option: letter for letter, option in found}
+
+
+def problems(options, docker, berth):
+    """What is wrong with a command's table and the two helps."""
+    found = [f"{option} is not in the table" for option in docker if option not in options]
+    found += [f"{option} is in no help" for option in options if option not in docker and option not in berth]
+    for option, letter in docker.items():
+        if option != "--help" and berth.get(option) != letter:
+            found.append(f"{letter or option} is not in berth's help")
+    return found
+
+
+def points_nowhere(where):
+    """Tests that a row of the table names and that are not there; a reason need name none."""
+    missing = []
+    for file, name in re.findall(r"(\w+\.py)(?::(\w+))?", where):
+        with open(f"{HERE}/{file}", encoding="utf-8") as text:
+            if name and not re.search(rf"(?m)^    def {name}\(self\)", text.read()):
+                missing.append(f"{file}:{name}")
+    return missing
 
 
 def look(name):
@@ -28,23 +49,35 @@ def look(name):
 
 class Table(unittest.TestCase):
     def test_complete(self):
+        self.assertEqual(set(TABLE), set(COMMANDS))
         for command, options in TABLE.items():
             with self.subTest(command=command):
-                wanted = listed("docker", command)
-                self.assertGreater(len(wanted), 2)
-                self.assertEqual(wanted - set(options), set(), "not in the table")
-                self.assertEqual(wanted - listed("berth", command) - {"--help"}, set(), "not in berth's help")
+                docker, berth = listed("docker", command), listed("berth", command)
+                self.assertGreater(len(docker), 2)
+                self.assertEqual(problems(options, docker, berth), [])
+
+    def test_what_is_missing_is_found(self):
+        """Each option in turn, out of the table and out of berth's help; a letter, too."""
+        for command, options in TABLE.items():
+            docker, berth = listed("docker", command), listed("berth", command)
+            for option, letter in docker.items():
+                with self.subTest(command=command, option=option):
+                    table = {name: where for name, where in options.items() if name != option}
+                    self.assertEqual(problems(table, docker, berth), [f"{option} is not in the table"])
+                    if option != "--help":
+                        without = {name: short for name, short in berth.items() if name != option}
+                        self.assertEqual(problems(options, docker, without), [f"{letter or option} is not in berth's help"])
+                    if letter:
+                        self.assertEqual(problems(options, docker, berth | {option: ""}), [f"{letter} is not in berth's help"])
+            self.assertEqual(problems(options | {"--nosuch": ""}, docker, berth), ["--nosuch is in no help"])
 
     def test_references(self):
         for command, options in TABLE.items():
             for option, where in options.items():
                 with self.subTest(command=command, option=option):
-                    file, _, name = where.partition(":") if not where.startswith("-") else (None, None, None)
-                    if file is None:
-                        self.assertGreater(len(where), 10)
-                        continue
-                    with open(f"{HERE}/{file}", encoding="utf-8") as text:
-                        self.assertRegex(text.read(), rf"(?m)^    def {name}\(self\)")
+                    self.assertRegex(where, r"^(\w+\.py:test_\w+|- .{10,})$")
+                    self.assertEqual(points_nowhere(where), [])
+        self.assertEqual(points_nowhere("- refused, test_options.py:test_nosuch"), ["test_options.py:test_nosuch"])
 
 
 class Effects(unittest.TestCase):

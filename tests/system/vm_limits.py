@@ -12,6 +12,7 @@ import unittest
 
 MEBI = 1024 * 1024
 SLICE = "/sys/fs/cgroup/berth.slice"
+CLIENTS = ("docker", "berth")
 
 
 def run(*command, status=0):
@@ -190,7 +191,7 @@ class Limits(unittest.TestCase):
 
     def test_update(self):
         """Live, by both clients: the scope, the payload's files, the record; kept by a reload of systemd and the next start."""
-        for client in ("docker", "berth"):
+        for client in CLIENTS:
             identity, unit, group = self.start_by(client, "-m", "64m", "--cpus", "0.5", "--pids-limit", "20", "busybox", "sleep", "1000")
 
             def files(**wanted):
@@ -221,7 +222,7 @@ class Limits(unittest.TestCase):
 
     def test_quota(self):
         """Quota, period and memory nodes, at the start and updated."""
-        for client in ("docker", "berth"):
+        for client in CLIENTS:
             identity, _, group = self.start_by(client, "--cpu-period", "50000", "--cpu-quota", "20000", "--cpuset-mems", "0", "busybox",
                                                "sleep", "1000")
 
@@ -260,10 +261,32 @@ class Limits(unittest.TestCase):
         shown = dict(line.split("=", 1) for line in run("systemctl", "show", unit, "-p", properties).splitlines())
         self.assertEqual(shown, {"IOReadBandwidthMax": "/dev/vda 1048576", "IOWriteBandwidthMax": "/dev/vda 2097152",
                                  "IOReadIOPSMax": "/dev/vda 300", "IOWriteIOPSMax": "/dev/vda 400", "MemoryLow": str(32 * MEBI)})
-        result = subprocess.run(["docker", "create", "--blkio-weight", "300", "--blkio-weight-device", "/dev/vda:200", "busybox"],
-                                capture_output=True, check=True)
-        self.assertEqual(result.stderr, b"")
-        run("docker", "start", result.stdout.decode().strip())
+
+    def test_weights(self):
+        """Of block devices: 10 to 1000 are 1 to 10000 of the kernel's. That of one device wants a controller that is switched on."""
+        node = os.stat("/dev/vda").st_rdev
+        device = f"{os.major(node)}:{os.minor(node)}"
+        for switched in (False, True):
+            if switched:
+                with open("/sys/fs/cgroup/io.cost.qos", "w", encoding="ascii") as file:
+                    file.write(f"{device} enable=1")
+            for client in CLIENTS:
+                identity, unit, group = self.start_by(client, "--blkio-weight", "300", "--blkio-weight-device", "/dev/vda:200", "busybox",
+                                                      "sleep", "1000")
+
+                def weights(group=group):
+                    with open(f"{group}/io.weight", encoding="ascii") as file:
+                        return dict(line.split() for line in file)
+
+                self.assertEqual(weights(), {"default": "2930"} | ({device: "1920"} if switched else {}))
+                shown = run("systemctl", "show", unit, "-p", "IOWeight,IODeviceWeight").splitlines()
+                self.assertEqual(sorted(shown), ["IODeviceWeight=/dev/vda 1920", "IOWeight=2930"])
+                run(client, "update", "--blkio-weight", "500", identity)
+                self.assertEqual(weights()["default"], "4950")
+                run("systemctl", "daemon-reload")
+                self.assertEqual(weights()["default"], "4950")
+                self.assertEqual(json.loads(run("docker", "inspect", identity))[0]["HostConfig"]["BlkioWeight"], 500)
+                run(client, "rm", "-f", identity)
 
     def test_stats(self):
         """What the API says lies between what the files said before and after."""
@@ -295,7 +318,7 @@ class Limits(unittest.TestCase):
 
     def test_freezer(self):
         """A paused container uses no time, and goes on where it was."""
-        for client in ("docker", "berth"):
+        for client in CLIENTS:
             identity, _, group = self.start_by(client, "busybox", "sh", "-c", "while :; do :; done")
 
             def used(group=group):
