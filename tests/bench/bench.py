@@ -5,11 +5,13 @@ shows the medians; the last column is Docker's divided by Berth's. Runs as root 
 
 usage: bench.py [ROW...]    rows: run crun start calls load cp exec many memory logs files pull push save commit
                            layers images activation disk parallel stats health build stages context compile
+                           network latency
 BENCH_N      rounds of a quick row (15)
 BENCH_SLOW   rounds of a slow one (3)
 BENCH_MANY   containers in the row of many (50)
 BENCH_LINES  lines of the burst (200000)
 BENCH_FILES  files of the context in the row context (50000)
+BENCH_NETWORK, BENCH_SECONDS  rounds of the rows network and latency, and how long each lasts (7, 1)
 BENCH_AT_ONCE, BENCH_WATCHED, BENCH_CHECKED  containers in the rows parallel, stats and health (30, 20, 100)"""
 import functools
 import glob
@@ -22,6 +24,7 @@ import time
 
 import bench_build
 import bench_images
+import bench_network
 import bench_parallel
 
 N = int(os.environ.get("BENCH_N", 15))
@@ -98,10 +101,12 @@ def sum_kib(paths, file, field):
     return total
 
 
-def show(what, unit, values, ratio=True):
+def show(what, unit, values, ratio=True, more_is_better=False):
     cells = "".join(f"{'-' if values.get(engine) is None else f'{values[engine]:.{digits(values[engine])}f}':>10}" for engine in ENGINES)
     docker, berth = values.get(DOCKER), values.get(BERTH)
-    quotient = f"{docker / berth:9.1f}x" if ratio and docker and berth else f"{'-':>10}"
+    if more_is_better:
+        docker, berth = berth, docker
+    quotient = f"{docker / berth:9.{1 if unit == 'ms' else 2}f}x" if ratio and docker and berth else f"{'-':>10}"
     print(f"{what:<46}{unit:>6}{cells}{quotient}", flush=True)
 
 
@@ -327,7 +332,8 @@ def row_files():
 
 ROWS = {"run": row_run, "crun": row_crun, "start": row_start, "calls": row_calls, "load": row_load, "cp": row_cp, "exec": row_exec,
         "many": row_many, "memory": row_memory, "logs": row_logs, "files": row_files}
-ROWS |= {name: functools.partial(row, sys.modules[__name__]) for name, row in (bench_images.ROWS | bench_parallel.ROWS | bench_build.ROWS).items()}
+ROWS |= {name: functools.partial(row, sys.modules[__name__]) for name, row in
+         (bench_images.ROWS | bench_parallel.ROWS | bench_build.ROWS | bench_network.ROWS).items()}
 
 
 def start_docker():

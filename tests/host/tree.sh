@@ -77,7 +77,7 @@ packages() {
         ;;
     bench)
         profile='test' packages
-        printf '%s\n' podman netavark aardvark-dns docker-buildx
+        printf '%s\n' podman netavark aardvark-dns docker-buildx iperf3 sockperf
         ;;
     *) die "unknown profile: $profile" ;;
     esac
