@@ -1,7 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Boots a host with the packaged Compose, installs Berth, and runs the application of five services there. With
-# BERTH_REBOOT=1 also in a QEMU machine, which is then started again.
+# Boots a host with the packaged Compose, installs Berth, and runs the application of five services there:
+#     tests/system/application.sh                    # a minute
+#     BERTH_REBOOT=1 tests/system/application.sh     # 15 minutes: then also in a QEMU machine, which is started again
+# The machine is given VM_TIMEOUT seconds for each of its two runs (1500).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=tests/host/installed.sh
@@ -28,7 +30,12 @@ systemctl enable --quiet --now berth.socket berth-autostart.service 2>/dev/null 
 [ -e services.tar ] && mv services.tar /root/
 [ -e application.tar ] && mkdir -p /root/shop && tar -xf application.tar -C /root/shop
 cd /root/shop
-BERTH_SLOWNESS=15 python3 test_application.py $argument
+BERTH_SLOWNESS=15 python3 test_application.py $argument && exit
+status=\$?
+docker ps -a
+for container in \$(docker ps -aq); do docker logs -t -n 20 \$container; done 2>&1
+journalctl -b -n 50 --no-pager -u 'berth*.service'
+exit \$status
 END
     for file in "$@"; do files+=(--file "$file"); done
     printf -- '-- %s\n' "$label"

@@ -65,6 +65,16 @@ def build():
     compose("build", "-q")
 
 
+def first_since_boot():
+    """When each service first started since then, and was first found healthy: the events' places in their order."""
+    with open("/proc/stat", encoding="ascii") as file:
+        boot = next(line.split()[1] for line in file if line.startswith("btime "))
+    text = run("docker", "events", "--since", boot, "--until", str(int(time.time()) + 1), "--filter", "type=container", "--format",
+               '{{.Action}} {{index .Actor.Attributes "com.docker.compose.service"}}', timeout=60 * SLOWNESS)
+    events = [line for line in text.splitlines() if not line.startswith("exec_")]
+    return {line: events.index(line) for line in events}
+
+
 class Application(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -185,10 +195,18 @@ class Again(Application):
         begin = time.monotonic()
         wait_until(lambda: sum((get("/orders") or {}).values()) == 10, 120 * SLOWNESS, "the orders of before the reboot")
         print(f"served {time.monotonic() - begin:.0f} s after the test began")
+        self.check_order_of_boot()
         self.assertEqual(len(containers("worker")), 3)
         self.assertEqual(len(self.order(30)), 3)
         compose("up", "-d", "--scale", "worker=3")
         self.check_removal()
+
+    def check_order_of_boot(self):
+        first = first_since_boot()
+        for service, before in (("app", ("db", "cache")), ("worker", ("db", "cache")), ("web", ("app",))):
+            for other in before:
+                self.assertLess(first[f"start {other}"], first[f"health_status: healthy {other}"])
+                self.assertLess(first[f"health_status: healthy {other}"], first[f"start {service}"], f"{other} healthy before {service}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ TABLE = "CREATE TABLE IF NOT EXISTS orders (id serial PRIMARY KEY, text text, wo
 
 
 def database():
-    return psycopg2.connect(host="database", user="postgres", dbname="shop", connect_timeout=5)
+    return psycopg2.connect(host="database", user="postgres", dbname="shop", connect_timeout=60)
 
 
 def patiently(function):

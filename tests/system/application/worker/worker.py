@@ -11,7 +11,7 @@ NAME = socket.gethostname()
 
 def work():
     queue = redis.Redis("cache")
-    connection = psycopg2.connect(host="database", user="postgres", dbname="shop", connect_timeout=5)
+    connection = psycopg2.connect(host="database", user="postgres", dbname="shop", connect_timeout=60)
     connection.autocommit = True
     while True:
         _, number = queue.blpop("orders")
