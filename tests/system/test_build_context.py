@@ -211,7 +211,33 @@ class Context(unittest.TestCase):
             image, _ = self.build("-f", str(self.directory / chance.choice(["Dockerfile", "Dockerfile", "Dockerfile2"])))
             changes_only += "Base" in self.relay.builds[-1]
             self.check(image)
+            ignore = self.directory / ".dockerignore"
+            if "!" not in (ignore.read_text() if ignore.exists() else ""):
+                # Directories have their times, but for those that nothing of is sent but what is below.
+                self.assertEqual(self.content(image), self.content(self.build("--no-cache")[0]))
         self.assertGreater(changes_only, 20)
+
+    def test_directories_that_are_left_out(self):
+        """One that is there for what is below goes with that, and has no mode of its own."""
+        self.fill(600)
+        ignore, below = self.directory / ".dockerignore", self.directory / "x" / "y" / "a"
+        below.parent.mkdir(parents=True)
+        (self.directory / "x").chmod(0o700)
+        below.write_text("a")
+        for text, there, mode in (("x\n!x/y/a\n", True, 0o755), ("x\n!x/y/a\n", False, None), ("x\n!x/y/a\n", True, 0o755), ("", True, 0o700),
+                                  ("x\n!x/y/a\n", True, 0o755), ("x\n", True, None), ("", False, 0o700)):
+            with self.subTest(text=text, there=there):
+                ignore.write_text(text)
+                below.unlink(missing_ok=True)
+                if there:
+                    below.write_text("a")
+                (self.directory / "Dockerfile").write_text(DOCKERFILE.replace("COPY", f"LABEL at={time.monotonic()}\nCOPY"))
+                image, _ = self.build()
+                self.check(image)
+                found = self.content(image)
+                self.assertEqual(found["x"][1] if "x" in found else None, oct(mode) if mode else None)
+                self.assertEqual("x/y/a" in found, there and text != "x\n")
+        self.assertEqual(["Base" in line for line in self.relay.builds].count(True), 6)
 
     def test_what_is_kept_may_go(self):
         self.fill(600)
