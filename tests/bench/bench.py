@@ -11,7 +11,7 @@ BENCH_SLOW   rounds of a slow one (3)
 BENCH_MANY   containers in the row of many (50)
 BENCH_LINES  lines of the burst (200000)
 BENCH_FILES  files of the context in the row context (50000)
-BENCH_NETWORK, BENCH_SECONDS  rounds of the rows network and latency, and how long each lasts (7, 1)
+BENCH_NETWORK, BENCH_SECONDS  rounds of the rows network and latency, and how long each lasts (5, 1)
 BENCH_AT_ONCE, BENCH_WATCHED, BENCH_CHECKED  containers in the rows parallel, stats and health (30, 20, 100)"""
 import functools
 import glob

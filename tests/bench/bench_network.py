@@ -7,7 +7,7 @@ import re
 import subprocess
 
 SECONDS = os.environ.get("BENCH_SECONDS", "1")
-ROUNDS = int(os.environ.get("BENCH_NETWORK", 7))
+ROUNDS = int(os.environ.get("BENCH_NETWORK", 5))
 NETWORK = "bench-network"
 # Another host, beyond a link of this one.
 BEYOND, OWN, THEIRS = "bench-beyond", "10.79.0.1", "10.79.0.2"

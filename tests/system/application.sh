@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Boots a host with the packaged Compose, installs Berth, and runs the application of five services there:
 #     tests/system/application.sh                    # a minute
-#     BERTH_REBOOT=1 tests/system/application.sh     # 15 minutes: then also in a QEMU machine, which is started again
+#     BERTH_REBOOT=1 tests/system/application.sh     # 5 to 20 minutes: then also in a QEMU machine, which is started again
 # The machine is given VM_TIMEOUT seconds for each of its two runs (1500).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
