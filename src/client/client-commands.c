@@ -34,6 +34,8 @@ typedef struct CommandName {
 } CommandName;
 
 static const CommandName names[] = {
+        { "builder", "build", &client_build, false },
+        { "builder", "prune", &client_builder_prune, false },
         { "container", "attach", &client_attach, false },
         { "container", "commit", &client_commit, false },
         { "container", "cp", &client_cp, false },
@@ -143,8 +145,8 @@ static const CommandName names[] = {
 static const struct {
         const char *name, *summary;
 } groups[] = {
-        { "container", "Manage containers" },          { "image", "Manage images" },   { "network", "Manage networks" },
-        { "system", "Look at the engine as a whole" }, { "volume", "Manage volumes" },
+        { "builder", "Manage builds" },   { "container", "Manage containers" },          { "image", "Manage images" },
+        { "network", "Manage networks" }, { "system", "Look at the engine as a whole" }, { "volume", "Manage volumes" },
 };
 
 static const CommandName *find_name(const char *group, const char *name)

@@ -31,9 +31,10 @@ static void print_item(const json_t *item)
                 printf("deleted: %s\n", json_get_string_or(item, "Deleted", ""));
 }
 
-/* Asks for it, prints what is gone and adds what that made free to ret_space. */
-static int prune(Client *client, const Kind *kind, const json_t *filters, const char *more, int64_t *ret_space,
-                 Error *error)
+/* Asks for it, prints what is gone and adds what that made free to ret_space. ALL and KEEP_STORAGE are parameters of
+ * the build cache's. */
+static int prune(Client *client, const Kind *kind, const json_t *filters, bool all, const char *keep_storage,
+                 int64_t *ret_space, Error *error)
 {
         CLEANUP_BUFFER Buffer target = {};
         CLEANUP_REPLY ClientReply reply = {};
@@ -42,7 +43,8 @@ static int prune(Client *client, const Kind *kind, const json_t *filters, const 
         int r;
 
         client_must_zero(buffer_append_string(&target, kind->target));
-        target_add(&target, "all", str_empty(more) ? NULL : more);
+        target_add(&target, "all", all ? "1" : NULL);
+        target_add(&target, "keep-storage", keep_storage);
         target_add_filters(&target, filters);
         r = client_call(client, "POST", target.data, NULL, &reply, error);
         if (r != 0)
@@ -83,7 +85,7 @@ static int run_one(Client *client, const ClientArguments *arguments, const Kind 
 
         if (!client_flag(arguments, "force") && !client_prompt_confirm(warning))
                 return 0;
-        if (prune(client, kind, filters, NULL, &space, &error) != 0)
+        if (prune(client, kind, filters, false, NULL, &space, &error) != 0)
                 return client_fail(&error);
         if (kind->sized)
                 print_space(space);
@@ -193,6 +195,43 @@ const ClientCommand client_volume_prune = {
         .run = run_prune_volumes,
 };
 
+/* --- builder prune --- */
+
+static int run_prune_cache(Client *client, const ClientArguments *arguments)
+{
+        CLEANUP_JSON json_t *filters = client_filters(client_value(arguments, "filter")->list);
+        CLEANUP_FREE char *keep =
+                client_must(str_printf("%lld", (long long) client_value(arguments, "keep-storage")->number));
+        CLEANUP_ERROR Error error = {};
+        bool all = client_flag(arguments, "all");
+        int64_t space = 0;
+
+        if (!client_flag(arguments, "force") &&
+            !client_prompt_confirm(all ? "WARNING! This will remove all build cache."
+                                       : "WARNING! This will remove all dangling build cache."))
+                return 0;
+        if (prune(client, &cache, filters, all, keep, &space, &error) != 0)
+                return client_fail(&error);
+        print_space(space);
+        return 0;
+}
+
+static const ClientOption cache_options[] = {
+        { 'a', "all", OPTION_BOOL, NULL, NULL, "Accepted for compatibility: nothing is kept without it either", NULL,
+          NULL, false },
+        OPTION_FILTER,
+        OPTION_FORCE,
+        { 0, "keep-storage", OPTION_BYTES, "bytes", NULL, "How much of the cache to keep", NULL, NULL, false },
+        {},
+};
+
+const ClientCommand client_builder_prune = {
+        .usage = "[OPTIONS]",
+        .summary = "Remove build cache",
+        .options = cache_options,
+        .run = run_prune_cache,
+};
+
 /* --- system prune --- */
 
 static char *system_warning(const ClientArguments *arguments)
@@ -224,15 +263,15 @@ static int prune_system(Client *client, const ClientArguments *arguments, json_t
         int r;
 
         set_filter(&for_images, "dangling", all ? "false" : "true");
-        r = prune(client, &containers, filters, NULL, ret_space, error);
+        r = prune(client, &containers, filters, false, NULL, ret_space, error);
         if (r == 0)
-                r = prune(client, &networks, filters, NULL, ret_space, error);
+                r = prune(client, &networks, filters, false, NULL, ret_space, error);
         if (r == 0 && client_flag(arguments, "volumes"))
-                r = prune(client, &volumes, filters, NULL, ret_space, error);
+                r = prune(client, &volumes, filters, false, NULL, ret_space, error);
         if (r == 0)
-                r = prune(client, &images, for_images, NULL, ret_space, error);
+                r = prune(client, &images, for_images, false, NULL, ret_space, error);
         if (r == 0)
-                r = prune(client, &cache, filters, all ? "1" : NULL, ret_space, error);
+                r = prune(client, &cache, filters, all, NULL, ret_space, error);
         return r;
 }
 

@@ -200,8 +200,8 @@ extern const ClientCommand client_top, client_port, client_diff; /* client-look.
 extern const ClientCommand client_network_ls, client_network_rm, client_network_connect,
         client_network_disconnect;                /* client-network.c */
 extern const ClientCommand client_network_create; /* client-network-create.c */
-extern const ClientCommand client_prune, client_image_prune, client_network_prune, client_volume_prune,
-        client_system_prune;                                                         /* client-prune.c */
+extern const ClientCommand client_prune, client_builder_prune, client_image_prune, client_network_prune,
+        client_volume_prune, client_system_prune;                                    /* client-prune.c */
 extern const ClientCommand client_ps;                                                /* client-ps.c */
 extern const ClientCommand client_pull_command, client_push_command;                 /* client-pull.c */
 extern const ClientCommand client_run, client_create;                                /* client-run.c */

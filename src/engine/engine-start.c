@@ -27,6 +27,7 @@
 #include "engine-volume-private.h"
 
 #define DEFAULT_OPEN_FILES 1024u
+#define UNKNOWN_EXIT_CODE 128
 /* The scope of the run before may take systemd a moment to forget. */
 #define SCOPE_PAUSE_US (UINT64_C(10) * 1000)
 #define SCOPE_TRIES_MAX 500u
@@ -328,7 +329,7 @@ static int failure_exit_code(int error)
 {
         if (error == ENOENT)
                 return 127;
-        return error == EACCES || error == EISDIR || error == EPERM ? 126 : 128;
+        return error == EACCES || error == EISDIR || error == EPERM ? 126 : UNKNOWN_EXIT_CODE;
 }
 
 static void fail(Start *start, int errnum, const char *text)
@@ -522,6 +523,15 @@ static int start_refusal(Container *container, bool by_hand, Error *error)
         return 0;
 }
 
+/* A start that failed before there was a process: what it says stays with the container, as with dockerd. */
+static void note_failure(Container *container, int r, const Error *error)
+{
+        json_set_string(container->record, "Error", error->message ? error->message : strerror(abs(r)));
+        if (container->exit_code == 0)
+                container->exit_code = UNKNOWN_EXIT_CODE;
+        container_save(container, false);
+}
+
 static void start_container(Container *container, bool by_hand, EngineDone done, void *userdata)
 {
         CLEANUP(plan_clear)
@@ -558,6 +568,7 @@ static void start_container(Container *container, bool by_hand, EngineDone done,
                         container_forget_start(container);
                         container_clean_runtime(container);
                         container->run--;
+                        note_failure(container, r, &error);
                         engine_drain_check(container->engine, container->id);
                 }
         }

@@ -81,7 +81,8 @@ class Links(Case):
                 self.assertEqual(call("POST", f"/containers/{identifier}/kill").status, 204)
                 engine.finish(identifier)
             self.refuse(500, "POST", f"/containers/{web}/start", text=text)
-            self.assertFalse(engine.inspect(web)["State"]["Running"])
+            state = engine.inspect(web)["State"]
+            self.assertEqual((state["Running"], state["Error"]), (False, text))
             self.refuse(500, "POST", f"/containers/{web}/restart", text=text)
             succeed("POST", f"/containers/{db}/start", status=204)
             succeed("POST", f"/containers/{web}/start", status=204)

@@ -84,6 +84,7 @@ def normalise(text, program):
         text = text.replace("docker:", "berth:").replace("'docker ", "'berth ").replace("Usage:  docker", "Usage:  berth")
         text = text.replace("command: docker", "command: berth").replace("See 'berth", "Run 'berth")
         text = text.replace("SRun", "Run")
+        text = re.sub(r"DEPRECATED: The legacy builder.*?\n\n", "", text, flags=re.S)
         text = text.replace("Cannot connect to the Docker daemon at HOST. Is the docker daemon running?",
                             "Cannot connect to the Berth daemon at HOST. Is berth.socket running?")
     text = re.sub(r"Client:.*?(Server:)", r"\1", text, flags=re.S)
