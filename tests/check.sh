@@ -92,6 +92,7 @@ check 'system: the engine on a booted systemd host' bash tests/system/run.sh eng
 check 'system: registries and the client' bash tests/system/run.sh registries
 check 'system: life, options, volumes, networks' bash tests/system/run.sh options
 check 'system: applications of Compose' bash tests/system/compose.sh
+check 'system: images made of Debian packages' bash tests/system/packages.sh
 check 'system: images between engines' env BERTH_PROFILE=bench BERTH_KINDS='v2s2 zstd none podman-attested' bash tests/system/run.sh test_round_trips.py
 check 'system: clients for Node.js and Python' bash tests/system/node.sh
 check 'api: Berth and dockerd on one host' bash tests/api/run.sh
