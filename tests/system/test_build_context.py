@@ -355,7 +355,7 @@ class Context(unittest.TestCase):
 
     def test_hostile_requests(self):
         """Names that climb and links that lead out change nothing outside, and what is refused is not kept."""
-        witness = pathlib.Path("/root/witness/file")
+        witness = pathlib.Path("/root/kept-witness/file")
         witness.parent.mkdir(exist_ok=True)
         witness.write_text("untouched")
         key, generations = "a" * 64, [f"{number:064x}" for number in range(9)]
@@ -371,13 +371,13 @@ class Context(unittest.TestCase):
 
         def start():
             files = [entry(f"f{number}", b"x") for number in range(600)]
-            links = [entry("out", kind=tarfile.SYMTYPE, link="/root/witness"), entry("up", kind=tarfile.SYMTYPE, link="../../../../../../root/witness"),
+            links = [entry("out", kind=tarfile.SYMTYPE, link="/root/kept-witness"), entry("up", kind=tarfile.SYMTYPE, link="../../../../../../root/kept-witness"),
                      entry("in", kind=tarfile.SYMTYPE, link="d"), entry("d/file", b"x")]
             status, text = ask({"Key": key, "Next": generations[0]}, entry("Dockerfile", DOCKERFILE.encode()), *files, *links)
             self.assertEqual(status, 200, text)
             self.assertEqual(hosted.call("GET", f"/_berth/context/{key}").json(), {"Generation": generations[0]})
         removal = b"R"
-        for name in ("../../../../../../../../root/witness", "/root/witness/file", "out/file", "up/file", "up/../file", "in/file", ".", "/", "f1/x"):
+        for name in ("../../../../../../../../root/kept-witness", "/root/kept-witness/file", "out/file", "up/file", "up/../file", "in/file", ".", "/", "f1/x"):
             with self.subTest(name=name):
                 start()
                 status, text = ask({"Key": key, "Base": generations[0], "Next": generations[1]}, entry(name, kind=removal),
