@@ -70,6 +70,13 @@ class Units(unittest.TestCase):
         run("systemctl", "start", "berth.socket")
         self.assertEqual(run("docker", "inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "deaf"), "exited 137\n")
 
+    def test_the_sockets_stay(self):
+        """However often the daemon goes and comes in a moment."""
+        for number in range(60):
+            run("berth", "-H", f"unix:///run/{('berth', 'docker')[number % 2]}.sock", "version")
+            run("systemctl", "stop", "berth.service")
+        self.assertEqual(run("systemctl", "is-active", "berth.socket").strip(), "active")
+
     def test_daemon_reload(self):
         names = [f"kept{i}" for i in range(5)]
         for name in names:
