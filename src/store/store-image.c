@@ -274,14 +274,18 @@ int store_tag(Store *store, const char *image_id, const char *text, Error *error
         if (r < 0)
                 return r;
         changed = json_copy(record);
-        references = json_copy(store->references);
-        if (!normal || !changed || !references || json_set_string(references, normal, image_id) < 0 ||
-            json_set_int(changed, "LastTagTime", time_now_ns()) < 0)
+        if (!normal || !changed || json_set_int(changed, "LastTagTime", time_now_ns()) < 0)
                 return -ENOMEM;
         records = json_pack("{s:O}", image_id, changed);
         if (!records)
                 return -ENOMEM;
-        r = store_references_replace(store, TAKE_PTR(references));
+        /* A build of what is cached gives the image the name that it has. */
+        if (!str_equal(json_get_string(store->references, normal), image_id)) {
+                references = json_copy(store->references);
+                if (!references || json_set_string(references, normal, image_id) < 0)
+                        return -ENOMEM;
+                r = store_references_replace(store, TAKE_PTR(references));
+        }
         return r < 0 ? r : store_index_put(store, records);
 }
 
