@@ -186,7 +186,7 @@ lint: all analyse ## the analyser, the format of the sources, the layers, the ma
 
 # One version, which Debian 12 and 13 both have: each formats a little differently.
 CLANG_FORMAT := clang-format-19
-FORMATTED := src/*/*.[ch] include/berth/*.h tests/unit/*.[ch] tests/fuzz/*.c tests/payload/*.c
+FORMATTED := src/*/*.[ch] include/berth/*.h tests/unit/*.[ch] tests/fuzz/*.[ch] tests/payload/*.c
 
 format: ## formats the sources
 	$(CLANG_FORMAT) -i $(FORMATTED)

@@ -34,6 +34,8 @@ char *str_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Whole-string decimal to integer within [min, max]: 0, -EINVAL or -ERANGE. *ret is set on success only. */
 int str_to_int64(const char *s, int64_t min, int64_t max, int64_t *ret);
+/* What Docker's messages say of such a failure: "value out of range" or "invalid syntax". */
+const char *str_number_problem(int r);
 
 /* "10g", "1.5 MB": a size in bytes, each unit being STEP (1000 or 1024) times the one before. 0 or -EINVAL. */
 int str_to_size(const char *text, int64_t step, int64_t *ret);

@@ -16,8 +16,7 @@ static int query_moment(ApiCall *call, const char *name, int64_t *ret_ns)
                         *ret_ns = 1;
                 return 0;
         }
-        error_set(&error, OUTCOME_BAD_REQUEST, "strconv.ParseInt: parsing \"%s\": %s", text,
-                  r == -ERANGE ? "value out of range" : "invalid syntax");
+        error_set(&error, OUTCOME_BAD_REQUEST, "strconv.ParseInt: parsing \"%s\": %s", text, str_number_problem(r));
         api_fail(call->request, OUTCOME_BAD_REQUEST, &error);
         return -EINVAL;
 }

@@ -107,8 +107,7 @@ int api_query_int(const ApiCall *call, const char *name, int64_t fallback, int64
         int r = str_empty(text) ? 0 : str_to_int64(text, INT64_MIN + 1, INT64_MAX, ret);
         if (r >= 0)
                 return 0;
-        CLEANUP_FREE char *message = str_printf("strconv.Atoi: parsing \"%s\": %s", text,
-                                                r == -ERANGE ? "value out of range" : "invalid syntax");
+        CLEANUP_FREE char *message = str_printf("strconv.Atoi: parsing \"%s\": %s", text, str_number_problem(r));
         fail_status(call->request, 400, message ? message : "invalid number");
         return -EINVAL;
 }

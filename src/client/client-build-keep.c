@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/magic.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
@@ -22,6 +21,7 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "client-build-keep.h"
+#include "client-config.h"
 
 #define MAGIC "berth-context-1"
 #define FILE_MAX (512u * 1024 * 1024)
@@ -47,16 +47,10 @@ void client_keep_clear(ClientKeep *keep)
 
 static char *cache_directory(void)
 {
-        const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+        const char *cache = getenv("XDG_CACHE_HOME");
 
-        if (cache && *cache == '/')
-                return client_must(path_join(cache, "berth/context"));
-        if (str_empty(home)) {
-                const struct passwd *user = getpwuid(getuid());
-
-                home = user ? user->pw_dir : "/";
-        }
-        return client_must(path_join(home, ".cache/berth/context"));
+        return cache && *cache == '/' ? client_must(path_join(cache, "berth/context"))
+                                      : client_home(".cache/berth/context");
 }
 
 /* Whose file it is stands in it; the name only has to differ mostly. */

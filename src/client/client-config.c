@@ -15,18 +15,23 @@
 #define FILE_NAME "config.json"
 #define FILE_MAX (4u * 1024 * 1024)
 
-static char *find_directory(void)
+char *client_home(const char *below)
 {
-        const char *directory = getenv("DOCKER_CONFIG"), *home = getenv("HOME");
+        const char *home = getenv("HOME");
 
-        if (!str_empty(directory))
-                return client_must(strdup(directory));
         if (str_empty(home)) {
                 const struct passwd *user = getpwuid(getuid());
 
                 home = user ? user->pw_dir : "/";
         }
-        return client_must(path_join(home, ".docker"));
+        return client_must(path_join(home, below));
+}
+
+static char *find_directory(void)
+{
+        const char *directory = getenv("DOCKER_CONFIG");
+
+        return str_empty(directory) ? client_home(".docker") : client_must(strdup(directory));
 }
 
 static int check_auths(const json_t *root, Error *error)

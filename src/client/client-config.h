@@ -13,6 +13,9 @@ typedef struct ClientConfig {
         json_t *root; /* an object, owned; empty where there is no file */
 } ClientConfig;
 
+/* The path of what is BELOW the user's home directory, owned by the caller. */
+char *client_home(const char *below);
+
 /* Reads the file. Positive with ERROR set where it is there but makes no sense; CONFIG is empty but usable then, and
  * must not be saved. */
 int client_config_load(ClientConfig *config, Error *error);

@@ -84,7 +84,7 @@ static int one_port(const json_t *ports, const ClientArguments *arguments, char 
         if (r < 0)
                 return error_set(error, OUTCOME_BAD_REQUEST,
                                  "Error: invalid port (%s): strconv.ParseUint: parsing \"%s\": %s", number, number,
-                                 r == -ERANGE ? "value out of range" : "invalid syntax");
+                                 str_number_problem(r));
         bindings = json_object_get(ports, key);
         if (!json_is_array(bindings))
                 return error_set(error, OUTCOME_NOT_FOUND, "Error: No public port '%s' published for %s", wanted,

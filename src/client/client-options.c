@@ -57,7 +57,7 @@ static int parse_bool(const char *value, bool *ret)
 static int refuse_number(const char *function, const char *value, int r, Error *error)
 {
         return error_set(error, OUTCOME_BAD_REQUEST, "strconv.%s: parsing \"%s\": %s", function, value,
-                         r == -ERANGE ? "value out of range" : "invalid syntax");
+                         str_number_problem(r));
 }
 
 static int parse_number(const ClientOption *option, const char *value, int64_t *ret, Error *error)

@@ -31,10 +31,16 @@ static void print_item(const json_t *item)
                 printf("deleted: %s\n", json_get_string_or(item, "Deleted", ""));
 }
 
-/* Asks for it, prints what is gone and adds what that made free to ret_space. ALL and KEEP_STORAGE are parameters of
- * the build cache's. */
-static int prune(Client *client, const Kind *kind, const json_t *filters, bool all, const char *keep_storage,
-                 int64_t *ret_space, Error *error)
+typedef struct Request {
+        const Kind *kind;
+        const json_t *filters;
+        /* The build cache's. */
+        bool all;
+        const char *keep_storage;
+} Request;
+
+/* Asks for it, prints what is gone and adds what that made free to ret_space. */
+static int prune(Client *client, const Request *request, int64_t *ret_space, Error *error)
 {
         CLEANUP_BUFFER Buffer target = {};
         CLEANUP_REPLY ClientReply reply = {};
@@ -42,16 +48,16 @@ static int prune(Client *client, const Kind *kind, const json_t *filters, bool a
         size_t i;
         int r;
 
-        client_must_zero(buffer_append_string(&target, kind->target));
-        target_add(&target, "all", all ? "1" : NULL);
-        target_add(&target, "keep-storage", keep_storage);
-        target_add_filters(&target, filters);
+        client_must_zero(buffer_append_string(&target, request->kind->target));
+        target_add(&target, "all", request->all ? "1" : NULL);
+        target_add(&target, "keep-storage", request->keep_storage);
+        target_add_filters(&target, request->filters);
         r = client_call(client, "POST", target.data, NULL, &reply, error);
         if (r != 0)
                 return r;
-        list = json_get_array(reply.json, kind->list);
+        list = json_get_array(reply.json, request->kind->list);
         if (json_array_size(list) > 0) {
-                puts(kind->heading);
+                puts(request->kind->heading);
                 json_array_foreach(list, i, item) {
                         print_item(item);
                 }
@@ -77,17 +83,16 @@ static void set_filter(json_t **filters, const char *key, const char *value)
 }
 
 /* One kind, after a question. */
-static int run_one(Client *client, const ClientArguments *arguments, const Kind *kind, json_t *filters,
-                   const char *warning)
+static int run_one(Client *client, const ClientArguments *arguments, const Request *request, const char *warning)
 {
         CLEANUP_ERROR Error error = {};
         int64_t space = 0;
 
         if (!client_flag(arguments, "force") && !client_prompt_confirm(warning))
                 return 0;
-        if (prune(client, kind, filters, false, NULL, &space, &error) != 0)
+        if (prune(client, request, &space, &error) != 0)
                 return client_fail(&error);
-        if (kind->sized)
+        if (request->kind->sized)
                 print_space(space);
         return 0;
 }
@@ -106,14 +111,15 @@ static int run_prune_containers(Client *client, const ClientArguments *arguments
 {
         CLEANUP_JSON json_t *filters = client_filters(client_value(arguments, "filter")->list);
 
-        return run_one(client, arguments, &containers, filters, "WARNING! This will remove all stopped containers.");
+        return run_one(client, arguments, &(Request) { .kind = &containers, .filters = filters },
+                       "WARNING! This will remove all stopped containers.");
 }
 
 static int run_prune_networks(Client *client, const ClientArguments *arguments)
 {
         CLEANUP_JSON json_t *filters = client_filters(client_value(arguments, "filter")->list);
 
-        return run_one(client, arguments, &networks, filters,
+        return run_one(client, arguments, &(Request) { .kind = &networks, .filters = filters },
                        "WARNING! This will remove all custom networks not used by at least one container.");
 }
 
@@ -141,7 +147,7 @@ static int run_prune_images(Client *client, const ClientArguments *arguments)
         bool all = client_flag(arguments, "all");
 
         set_filter(&filters, "dangling", all ? "false" : "true");
-        return run_one(client, arguments, &images, filters,
+        return run_one(client, arguments, &(Request) { .kind = &images, .filters = filters },
                        all ? "WARNING! This will remove all images without at least one container associated to them."
                            : "WARNING! This will remove all dangling images.");
 }
@@ -173,10 +179,10 @@ static int run_prune_volumes(Client *client, const ClientArguments *arguments)
                         return 1;
                 }
                 set_filter(&filters, "all", "true");
-                return run_one(client, arguments, &volumes, filters,
+                return run_one(client, arguments, &(Request) { .kind = &volumes, .filters = filters },
                                "WARNING! This will remove all local volumes not used by at least one container.");
         }
-        return run_one(client, arguments, &volumes, filters,
+        return run_one(client, arguments, &(Request) { .kind = &volumes, .filters = filters },
                        "WARNING! This will remove anonymous local volumes not used by at least one container.");
 }
 
@@ -202,18 +208,12 @@ static int run_prune_cache(Client *client, const ClientArguments *arguments)
         CLEANUP_JSON json_t *filters = client_filters(client_value(arguments, "filter")->list);
         CLEANUP_FREE char *keep =
                 client_must(str_printf("%lld", (long long) client_value(arguments, "keep-storage")->number));
-        CLEANUP_ERROR Error error = {};
         bool all = client_flag(arguments, "all");
-        int64_t space = 0;
 
-        if (!client_flag(arguments, "force") &&
-            !client_prompt_confirm(all ? "WARNING! This will remove all build cache."
-                                       : "WARNING! This will remove all dangling build cache."))
-                return 0;
-        if (prune(client, &cache, filters, all, keep, &space, &error) != 0)
-                return client_fail(&error);
-        print_space(space);
-        return 0;
+        return run_one(client, arguments,
+                       &(Request) { .kind = &cache, .filters = filters, .all = all, .keep_storage = keep },
+                       all ? "WARNING! This will remove all build cache."
+                           : "WARNING! This will remove all dangling build cache.");
 }
 
 static const ClientOption cache_options[] = {
@@ -263,15 +263,15 @@ static int prune_system(Client *client, const ClientArguments *arguments, json_t
         int r;
 
         set_filter(&for_images, "dangling", all ? "false" : "true");
-        r = prune(client, &containers, filters, false, NULL, ret_space, error);
+        r = prune(client, &(Request) { .kind = &containers, .filters = filters }, ret_space, error);
         if (r == 0)
-                r = prune(client, &networks, filters, false, NULL, ret_space, error);
+                r = prune(client, &(Request) { .kind = &networks, .filters = filters }, ret_space, error);
         if (r == 0 && client_flag(arguments, "volumes"))
-                r = prune(client, &volumes, filters, false, NULL, ret_space, error);
+                r = prune(client, &(Request) { .kind = &volumes, .filters = filters }, ret_space, error);
         if (r == 0)
-                r = prune(client, &images, for_images, false, NULL, ret_space, error);
+                r = prune(client, &(Request) { .kind = &images, .filters = for_images }, ret_space, error);
         if (r == 0)
-                r = prune(client, &cache, filters, all, NULL, ret_space, error);
+                r = prune(client, &(Request) { .kind = &cache, .filters = filters, .all = all }, ret_space, error);
         return r;
 }
 

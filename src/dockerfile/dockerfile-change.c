@@ -414,7 +414,7 @@ static int set_retries(const Change *change, json_t *health, const char *text)
 
         if (r < 0)
                 return error_set(change->error, OUTCOME_BAD_REQUEST, "strconv.ParseInt: parsing \"%s\": %s", text,
-                                 r == -ERANGE ? "value out of range" : "invalid syntax");
+                                 str_number_problem(r));
         if (number < 0)
                 return error_set(change->error, OUTCOME_BAD_REQUEST, "--retries cannot be negative (%lld)",
                                  (long long) number);

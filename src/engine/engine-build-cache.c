@@ -16,29 +16,34 @@ char *engine_build_path(const Engine *engine, const char *name)
         return str_printf("%s/build/%s", engine->config->data_root, name);
 }
 
-static int open_cache(const Engine *engine)
+int engine_build_open(const Engine *engine, const char *name)
 {
-        CLEANUP_FREE char *path = engine_build_path(engine, "cache");
-        int r = path ? path_make_directories(path, 0700) : -ENOMEM;
+        CLEANUP_FREE char *path = engine_build_path(engine, name);
 
-        if (r < 0)
-                return r;
+        if (!path)
+                return -ENOMEM;
         int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 && errno == ENOENT) {
+                int r = path_make_directories(path, 0700);
+                if (r < 0)
+                        return r;
+                fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        }
         return fd < 0 ? -errno : fd;
 }
 
-static bool key_is_valid(const char *key)
+bool build_key_is_valid(const char *key)
 {
-        return strlen(key) == ID_LENGTH && id_is_prefix(key);
+        return key && strlen(key) == ID_LENGTH && id_is_prefix(key);
 }
 
 int build_cache_find(Engine *engine, const char *key, char **ret_image)
 {
-        CLEANUP_CLOSE int fd = open_cache(engine);
+        CLEANUP_CLOSE int fd = engine_build_open(engine, "cache");
         CLEANUP_JSON json_t *record = NULL;
         char name[ID_LENGTH + sizeof(".json")];
 
-        if (fd < 0 || !key_is_valid(key))
+        if (fd < 0 || !build_key_is_valid(key))
                 return -ENOENT;
         snprintf(name, sizeof(name), "%s.json", key);
         if (json_read_at(fd, name, &record) < 0)
@@ -57,13 +62,13 @@ int build_cache_find(Engine *engine, const char *key, char **ret_image)
 /* Not synced: a record that a power cut takes costs a step done again. */
 int build_cache_add(Engine *engine, const json_t *cache, const char *image)
 {
-        CLEANUP_CLOSE int fd = open_cache(engine);
+        CLEANUP_CLOSE int fd = engine_build_open(engine, "cache");
         CLEANUP_JSON json_t *record = json_deep_copy(cache);
         const char *key = json_get_string_or(cache, "Key", "");
         char name[ID_LENGTH + sizeof(".json")];
         int64_t now = time_now_ns();
 
-        if (fd < 0 || !record || !key_is_valid(key))
+        if (fd < 0 || !record || !build_key_is_valid(key))
                 return fd < 0 ? fd : -EINVAL;
         snprintf(name, sizeof(name), "%s.json", key);
         json_object_del(record, "Key");

@@ -33,18 +33,7 @@ const json_t *build_keep(const Build *build)
 
 static int open_directory(const Engine *engine)
 {
-        CLEANUP_FREE char *path = engine_build_path(engine, "context");
-        int r = path ? path_make_directories(path, 0700) : -ENOMEM;
-
-        if (r < 0)
-                return r;
-        int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return fd < 0 ? -errno : fd;
-}
-
-static bool is_name(const char *text)
-{
-        return text && strlen(text) == ID_LENGTH && id_is_prefix(text);
+        return engine_build_open(engine, "context");
 }
 
 static json_t *read_record(int directory, const char *key, const char *name)
@@ -65,7 +54,8 @@ static const char *this_boot(char text[static SD_ID128_STRING_MAX])
 int engine_build_kept(Engine *engine, const char *key, char **ret_generation)
 {
         CLEANUP_CLOSE int directory = open_directory(engine);
-        CLEANUP_JSON json_t *record = directory >= 0 && is_name(key) ? read_record(directory, key, RECORD) : NULL;
+        CLEANUP_JSON json_t *record =
+                directory >= 0 && build_key_is_valid(key) ? read_record(directory, key, RECORD) : NULL;
         const char *generation = json_get_string(record, "Generation");
         char boot[SD_ID128_STRING_MAX];
 
@@ -83,7 +73,7 @@ int build_keep_take(Build *build, int staging_fd, Error *error)
 
         if (!keep)
                 return 0;
-        if (!is_name(key) || !is_name(json_get_string(keep, "Next")))
+        if (!build_key_is_valid(key) || !build_key_is_valid(json_get_string(keep, "Next")))
                 return error_set(error, OUTCOME_BAD_REQUEST, "error reading keep: no valid names");
         if (!base)
                 return 0;
@@ -143,7 +133,7 @@ void build_keep_list(const Engine *engine, json_t *list)
         struct dirent *item;
 
         while (entries && (item = readdir(entries))) {
-                if (!is_name(item->d_name))
+                if (!build_key_is_valid(item->d_name))
                         continue;
                 CLEANUP_JSON json_t *record = read_record(directory, item->d_name, RECORD) ?: json_object();
                 CLEANUP_JSON json_t *measured = read_record(directory, item->d_name, SIZE_RECORD);
@@ -160,7 +150,7 @@ bool build_keep_remove(Engine *engine, const char *key)
 {
         CLEANUP_CLOSE int directory = open_directory(engine);
 
-        return directory >= 0 && is_name(key) && build_give_up(engine, directory, key) >= 0;
+        return directory >= 0 && build_key_is_valid(key) && build_give_up(engine, directory, key) >= 0;
 }
 
 /* The one that was used the longest ago goes where there are many. */

@@ -73,6 +73,12 @@ static bool is_context(const json_t *record)
         return str_equal(json_get_string(record, "Type"), BUILD_KEEP_TYPE);
 }
 
+/* What is no step has no image. */
+static bool is_step(const json_t *record)
+{
+        return !is_mount(record) && !is_context(record);
+}
+
 json_t *engine_build_usage(Engine *engine)
 {
         CLEANUP_JSON json_t *records = read_records(engine), *by_image = json_object();
@@ -86,7 +92,7 @@ json_t *engine_build_usage(Engine *engine)
                 json_t *parent = json_object_get(by_image, json_get_string_or(record, "Parent", ""));
                 char created[TIME_RFC3339_SIZE], used[TIME_RFC3339_SIZE];
 
-                bool step = !is_mount(record) && !is_context(record);
+                bool step = is_step(record);
                 if (step && !store_image_exists(engine->store, image))
                         continue;
                 time_format_rfc3339(json_get_int(record, "Created", 0), created);
@@ -199,7 +205,7 @@ static int prune_turn(sd_event_source *source, void *userdata)
                 prune_finish(prune);
                 return 0;
         }
-        if (is_mount(record) || is_context(record)) {
+        if (!is_step(record)) {
                 const char *id = json_get_string_or(record, "ID", "");
 
                 if (is_mount(record) ? build_mount_remove(engine, id) : build_keep_remove(engine, id)) {
@@ -229,12 +235,13 @@ void engine_build_prune(Engine *engine, const json_t *filters, int64_t keep_stor
         int r = prune ? filters_check(filters, known, &error) : -ENOMEM;
         (void) all; /* no record is internal or a frontend's */
 
-        if (r == 0)
+        if (r == 0) {
                 r = filters_check_moment(filters, "until", &error);
-        if (r > 0 && filters_has(filters, "until"))
-                r = error_prefix(&error,
-                                 "failed to prune build cache: \"until\" filter expects a duration (e.g., '24h') "
-                                 "or a timestamp");
+                if (r > 0)
+                        r = error_prefix(&error,
+                                         "failed to prune build cache: \"until\" filter expects a duration (e.g., "
+                                         "'24h') or a timestamp");
+        }
         if (r == 0) {
                 *prune = (CachePrune) { .engine = engine,
                                         .records = read_records(engine),

@@ -89,6 +89,10 @@ void engine_build_leftovers(Engine *engine);
 int build_cache_find(Engine *engine, const char *key, char **ret_image);
 int build_cache_add(Engine *engine, const json_t *cache, const char *image);
 char *engine_build_path(const Engine *engine, const char *name);
+/* The same, open, and made where it is missing. A descriptor or negative errno. */
+int engine_build_open(const Engine *engine, const char *name);
+/* What names a record: as an ID. KEY may be NULL. */
+bool build_key_is_valid(const char *key);
 
 /* engine-build-cache-mount.c: build/mount, where cache mounts lie: a directory each, NAME or NAME.n, and NAME.json
  * {"Id","Description","Size","Created":ns,"Used":ns,"Count"}. Who uses one holds a lock on its directory. */

@@ -204,10 +204,9 @@ static int parse_ports(const char *value, int64_t *ret_low, int64_t *ret_high, c
         for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
                 int r = isdigit((unsigned char) *ends[i]) ? str_to_int64(ends[i], 0, UINT16_MAX, &numbers[i]) : -EINVAL;
                 if (r < 0) {
-                        *ret_problem = !*range && !dash
-                                               ? strdup("Empty string specified for ports.")
-                                               : str_printf("strconv.ParseUint: parsing \"%s\": %s", ends[i],
-                                                            r == -ERANGE ? "value out of range" : "invalid syntax");
+                        *ret_problem = !*range && !dash ? strdup("Empty string specified for ports.")
+                                                        : str_printf("strconv.ParseUint: parsing \"%s\": %s", ends[i],
+                                                                     str_number_problem(r));
                         return -EINVAL;
                 }
         }

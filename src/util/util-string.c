@@ -46,6 +46,11 @@ int str_to_int64(const char *s, int64_t min, int64_t max, int64_t *ret)
         return 0;
 }
 
+const char *str_number_problem(int r)
+{
+        return r == -ERANGE ? "value out of range" : "invalid syntax";
+}
+
 int str_to_size(const char *text, int64_t step, int64_t *ret)
 {
         static const char units[] = "bkmgtp";

@@ -116,6 +116,16 @@ class Build(builds.Case):
         run("docker", "builder", "prune", "-af")
         self.assertFalse(hosted.call("GET", "/system/df").json()["BuildCache"])
 
+    def test_prune(self):
+        self.write("FROM busybox\nRUN echo kept >/kept\n")
+        build("berth", str(self.context))
+        self.assertEqual(run("berth", "builder", "prune", "-f", "--keep-storage", "10g"), "Total reclaimed space: 0B\n")
+        usage = hosted.call("GET", "/system/df").json()["BuildCache"]
+        self.assertGreater(len(usage), 0)
+        lines = run("berth", "builder", "prune", "-af", "--filter", "until=0s").splitlines()
+        self.assertEqual((lines[0], sorted(lines[1:-2])), ("Deleted build cache objects:", sorted(entry["ID"] for entry in usage)))
+        self.assertEqual(run("berth", "builder", "prune", "-f"), "Total reclaimed space: 0B\n")
+
 
 if __name__ == "__main__":
     unittest.main()
