@@ -135,12 +135,14 @@ int engine_unlink(Engine *engine, const char *name, Error *error);
 /* What keeps a client from being attached now. */
 int container_attach_check(Container *container, Error *error);
 /* Hands a raw stream to the container's monitor, or keeps it until the container starts. Takes FD and the bytes already
- * RECEIVED from it over, in any case. */
-int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received, Error *error);
+ * RECEIVED from it over, in any case. ANSWER is what the client is told first: no sooner than this process may end
+ * without the client losing the stream. */
+int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received,
+                     const Buffer *answer, Error *error);
 /* The same for a stream of WebSocket frames: a process of its own translates, and goes on without this one. Output
  * comes as messages of text or of bytes. */
 int container_attach_websocket(Container *container, const ContainerAttach *attach, bool text, int fd, Buffer *received,
-                               Error *error);
+                               const Buffer *answer, Error *error);
 
 /* --- Exec: further processes in a running container --------------------------------------------------------------- */
 
@@ -240,7 +242,8 @@ void container_archive_put(Container *container, const ContainerArchive *archive
 int container_logs_check(Container *container, Error *error);
 int container_logs(Container *container, const ContainerLogs *logs, Stream *stream);
 /* The container's log so far as a WebSocket's frames; see container_attach_websocket(). */
-int container_logs_websocket(Container *container, const ContainerLogs *logs, bool text, int fd, Buffer *received);
+int container_logs_websocket(Container *container, const ContainerLogs *logs, bool text, int fd, Buffer *received,
+                             const Buffer *answer);
 
 /* --- Images ------------------------------------------------------------------------------------------------------- */
 

@@ -28,6 +28,10 @@ int file_write_kernel(const char *path, const char *value);
  * renamed, the directory synced. NAME may be a path. */
 int file_replace_at(int dirfd, const char *name, const void *data, size_t size, mode_t mode);
 
+/* The same for a name that is not there yet, in half the time: what a power cut leaves before this returns may be an
+ * empty file. */
+int file_create_at(int dirfd, const char *name, const void *data, size_t size, mode_t mode);
+
 /* The same without syncing, for files that do not outlive the boot. */
 int file_replace_volatile_at(int dirfd, const char *name, const void *data, size_t size, mode_t mode);
 

@@ -86,14 +86,15 @@ void http_respond_empty(HttpRequest *request, int status);
 int http_request_detach(HttpRequest *request, int *ret_fd, Buffer *ret_received, HttpBody *ret_body);
 
 /* Turns the connection into a raw stream: "101 UPGRADED" where the client asked for an upgrade, else 200 without a
- * length; then detaches as above. */
-int http_request_hijack(HttpRequest *request, const char *content_type, int *ret_fd, Buffer *ret_received);
+ * length; then detaches as above. Where ret_answer is not NULL it gets the answer, which the caller is to send. */
+int http_request_hijack(HttpRequest *request, const char *content_type, int *ret_fd, Buffer *ret_received,
+                        Buffer *ret_answer);
 
 /* Why a request can not become a WebSocket, as Docker words it, or NULL where it can. */
 const char *http_request_websocket_refusal(HttpRequest *request);
-/* Answers "101 Switching Protocols" to a request without a refusal, then detaches as above: what follows are frames
- * (include/berth/websocket.h). Frees the request in any case. */
-int http_request_websocket(HttpRequest *request, int *ret_fd, Buffer *ret_received);
+/* Detaches as above a request without a refusal. The caller is to send the answer, "101 Switching Protocols"; what
+ * follows are frames (include/berth/websocket.h). Frees the request in any case. */
+int http_request_websocket(HttpRequest *request, int *ret_fd, Buffer *ret_received, Buffer *ret_answer);
 
 /* Takes the exchange over as a stream: the request's body, where it was asked for as a stream, and an answer of
  * unknown length that closes the connection at its end. Nothing is sent yet. Frees the request. */

@@ -27,9 +27,14 @@ int json_set_bool(json_t *object, const char *key, bool value);
 /* Reads DIRFD/NAME. -ENOENT where absent, -EBADMSG where it is not JSON of at most JSON_SIZE_MAX bytes. */
 int json_read_at(int dirfd, const char *name, json_t **ret);
 
-/* Writes it as one line, durably (see file_replace_at()) or volatile. */
+/* Writes it as one line, durably (see file_replace_at() and file_create_at()) or volatile. */
 int json_write_at(int dirfd, const char *name, const json_t *value, mode_t mode);
+int json_create_at(int dirfd, const char *name, const json_t *value, mode_t mode);
 int json_write_volatile_at(int dirfd, const char *name, const json_t *value, mode_t mode);
+
+/* Writes it over the file that is there. Cheaper than to replace it, for which file systems hasten to write the new one
+ * down; but a power cut may leave what is no JSON. */
+int json_rewrite_at(int dirfd, const char *name, const json_t *value);
 
 /* The value, an object or array, as one line of text with its newline; the caller's. NULL when out of memory, and of
  * NULL. */

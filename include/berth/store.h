@@ -224,7 +224,7 @@ typedef struct StoreInput {
         int fd;                                                     /* the archive, borrowed */
         ssize_t (*read)(void *userdata, void *buffer, size_t size); /* instead of the descriptor, if set */
         int staging_fd;                                             /* borrowed */
-        bool plain;           /* a tar is no layer: what a whiteout is called is a file like any other */
+        bool plain;           /* a tar is no layer: whiteouts are files like any other, and nobody wants its digest */
         const char *platform; /* "linux/arm64/v8"; NULL: this machine's */
 
         /* Called now and then; LAYER is a short name, TOTAL 0 where unknown. May be NULL. */
@@ -297,7 +297,7 @@ int store_extract(const StoreExtract *extract, Error *error);
 
 /* Unpacks one layer blob (compressed or not) as STAGED ("layer-0") without syncing, for pulls. DIFF_ID, if not NULL,
  * must be its digest when uncompressed, DIGEST, if not NULL, that of the blob. Returns the member for "Layers" of a
- * result. */
+ * result; of a plain tar {"Size","Entries"}. */
 int store_stage_layer(const StoreInput *input, const char *staged, const char *digest, const char *diff_id,
                       json_t **ret_layer, Error *error);
 
@@ -323,6 +323,13 @@ int store_layer_tar_size(const char *layer_root, const char *diff_id, int64_t *r
 
 /* Opens a layer's directory by its diff ID, checking that it is that layer's. */
 int store_layer_open(const char *layer_root, const char *diff_id);
+
+/* Makes what confining takes once for the children this process has later, in about a millisecond. Without it each
+ * makes its own. */
+int store_worker_prepare(void);
+
+/* A descriptor that such a child is to keep until it is confined; negative where nothing was prepared. */
+int store_worker_network(void);
 
 /* Takes from a worker what it does not need: other descriptors (all but 0 to 2 and KEEP), the network, the file system
  * but for STAGING_FD, which becomes its root, new privileges, and capabilities, system calls and

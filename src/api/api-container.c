@@ -257,14 +257,14 @@ static void attach_logs(ApiCall *call, Container *container, const ContainerAtta
         }
         if (http_request_hijack(call->request,
                                 request->multiplexed && call->minor >= 42 ? API_MULTIPLEXED_STREAM : API_RAW_STREAM,
-                                &stream.fd, &received) >= 0)
+                                &stream.fd, &received, NULL) >= 0)
                 container_logs(container, &query, &stream);
 }
 
 static void attach(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
-        Buffer received = { 0 };
+        CLEANUP_BUFFER Buffer received = { 0 }, answer = { 0 };
         int fd;
         Container *container = api_find_container(call);
         if (!container)
@@ -302,8 +302,8 @@ static void attach(ApiCall *call)
                                    ? API_MULTIPLEXED_STREAM
                                    : API_RAW_STREAM;
         request.logs = logs && (request.standard_output || request.standard_error);
-        if (http_request_hijack(call->request, type, &fd, &received) >= 0)
-                container_attach(container, &request, fd, &received, NULL);
+        if (http_request_hijack(call->request, type, &fd, &received, &answer) >= 0)
+                container_attach(container, &request, fd, &received, &answer, NULL);
 }
 
 static int query_time(ApiCall *call, const char *name, int64_t *ret_ns)

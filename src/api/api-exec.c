@@ -63,7 +63,7 @@ static void start(ApiCall *call)
         const char *type = !query.terminal && call->minor >= 42 && http_request_wants_upgrade(call->request)
                                    ? API_MULTIPLEXED_STREAM
                                    : API_RAW_STREAM;
-        if (http_request_hijack(call->request, type, &fd, &received) >= 0)
+        if (http_request_hijack(call->request, type, &fd, &received, NULL) >= 0)
                 exec_start(exec, &query, fd, &received, NULL, NULL);
 }
 

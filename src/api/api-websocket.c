@@ -29,7 +29,7 @@ static int refusal(ApiCall *call, Container *container, ContainerAttach *attach,
 void api_attach_websocket(ApiCall *call)
 {
         CLEANUP_ERROR Error error = { 0 };
-        CLEANUP_BUFFER Buffer received = { 0 };
+        CLEANUP_BUFFER Buffer received = { 0 }, answer = { 0 };
         Container *container = api_find_container(call);
 
         if (!container)
@@ -50,11 +50,11 @@ void api_attach_websocket(ApiCall *call)
                 api_fail(call->request, r, &error);
                 return;
         }
-        if (http_request_websocket(call->request, &fd, &received) < 0)
+        if (http_request_websocket(call->request, &fd, &received, &answer) < 0)
                 return;
         attach.logs = logs && (attach.standard_output || attach.standard_error);
         if (logs && !stream)
-                (void) container_logs_websocket(container, &query, text, fd, &received);
+                (void) container_logs_websocket(container, &query, text, fd, &received, &answer);
         else
-                (void) container_attach_websocket(container, &attach, text, fd, &received, NULL);
+                (void) container_attach_websocket(container, &attach, text, fd, &received, &answer, NULL);
 }

@@ -180,25 +180,43 @@ static bool is_over(const Container *container, const ContainerAttach *attach)
                  json_get_bool(container_config(container), "StdinOnce"));
 }
 
-/* Nobody reads what the client has sent already before the container runs, by when this process may be gone: a worker
- * holds it, and stands before what the client sends later. */
-static int pass_on_early(Engine *engine, int *client_fd, Buffer *early)
+/* Small, and the first on its way there. */
+static int tell(int fd, const Buffer *answer)
 {
-        int stream_fd;
-
-        if (early->size == 0)
-                return 0;
-        CLEANUP_BRIDGE Bridge bridge = { .client_fd = TAKE_FD(*client_fd), .plain = true };
-        int r = bridge_start(engine, &bridge, early, &stream_fd);
-        if (r >= 0)
-                *client_fd = stream_fd;
-        return r;
+        return answer->size > 0 ? fd_write_all(fd, answer->data, answer->size) : 0;
 }
 
-int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received, Error *error)
+/* Nobody reads what the client has sent already before the container runs, by when this process may be gone: a worker
+ * holds it, and stands before what the client sends later. */
+static int keep_early(Container *container, const char *request, int fd, Buffer *early, const Buffer *answer)
+{
+        CLEANUP_BRIDGE Bridge bridge = { .client_fd = fd, .stream_fd = -EBADF, .plain = true };
+        CLEANUP_CLOSE int stream_fd = -EBADF;
+        int r = bridge_open(&bridge, answer, early, &stream_fd);
+
+        if (r >= 0)
+                r = keep_pending(container, request, stream_fd);
+        if (r < 0)
+                return r;
+        TAKE_FD(stream_fd);
+        return bridge_start(container->engine, &bridge);
+}
+
+static int keep_stream(Container *container, const char *request, int fd, Buffer *early, const Buffer *answer)
 {
         CLEANUP_CLOSE int owned = fd;
-        CLEANUP_BUFFER Buffer early = *received;
+
+        if (early->size > 0)
+                return keep_early(container, request, TAKE_FD(owned), early, answer);
+        int r = keep_pending(container, request, owned);
+        return r < 0 ? r : tell(TAKE_FD(owned), answer);
+}
+
+int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received,
+                     const Buffer *answer, Error *error)
+{
+        CLEANUP_CLOSE int owned = fd;
+        CLEANUP_BUFFER Buffer early = *received, message = { 0 };
         *received = (Buffer) { 0 };
 
         if (container->removing)
@@ -206,32 +224,36 @@ int container_attach(Container *container, const ContainerAttach *attach, int fd
         CLEANUP_FREE char *request = attach_request(attach);
         if (!request)
                 return -ENOMEM;
+        bool over = is_over(container, attach), replayed = attach->logs && container->status != CONTAINER_CREATED;
+        if (!replayed && !over && !container_is_running(container)) {
+                int r = keep_stream(container, request, TAKE_FD(owned), &early, answer);
+                container_event_emit(container, "attach", NULL);
+                return r;
+        }
         container_event_emit(container, "attach", NULL);
-        if (attach->logs && container->status != CONTAINER_CREATED) {
+        int r = tell(owned, answer);
+        if (r >= 0 && replayed) {
                 int stream_fd;
-                int r = replay_start(container, attach, TAKE_FD(owned), &early, &stream_fd);
+                r = replay_start(container, attach, TAKE_FD(owned), &early, &stream_fd);
                 if (r < 0 || stream_fd < 0)
                         return r;
                 owned = stream_fd;
                 buffer_clear(&early); /* the worker has it */
         }
-        if (is_over(container, attach))
-                return 0;
+        if (r < 0 || over)
+                return MIN(r, 0);
         if (!container_is_running(container)) {
-                int r = pass_on_early(container->engine, &owned, &early);
-                if (r >= 0)
-                        r = keep_pending(container, request, owned);
+                r = keep_pending(container, request, owned);
                 if (r >= 0)
                         TAKE_FD(owned);
                 return r;
         }
-        CLEANUP_BUFFER Buffer message = { 0 };
-        int r = attach_message(request, &early, &message);
+        r = attach_message(request, &early, &message);
         if (r >= 0)
                 r = send_request(container, message.data, message.size, owned);
         if (r >= 0)
                 fd_close(r);
-        return r < 0 ? r : 0;
+        return MIN(r, 0);
 }
 
 int container_resize(Container *container, int64_t rows, int64_t columns, Error *error)

@@ -166,36 +166,42 @@ static int run_bridge(void *userdata, int result_fd)
         return bridge_run(userdata);
 }
 
-int bridge_start(Engine *engine, Bridge *bridge, Buffer *received, int *ret_stream_fd)
+int bridge_open(Bridge *bridge, const Buffer *answer, Buffer *received, int *ret_stream_fd)
 {
         int fds[2];
-        int r = bridge_feed(bridge, received);
+        int r = buffer_append(&bridge->to_client, answer->data, answer->size);
 
+        if (r >= 0)
+                r = bridge_feed(bridge, received);
         buffer_clear(received);
         if (r >= 0)
                 r = socket_pair(SOCK_STREAM, fds);
         if (r < 0)
                 return r;
-        CLEANUP_CLOSE int ours = fds[0], theirs = fds[1];
-        const int keep[2] = { bridge->client_fd, theirs };
-        const WorkerJob job = {
-                .run = run_bridge, .userdata = bridge, .keep_fds = keep, .n_keep_fds = 2, .detached = true
-        };
-
-        bridge->stream_fd = theirs;
+        CLEANUP_CLOSE int ours = fds[0];
+        bridge->stream_fd = fds[1];
         r = fd_set_nonblock(ours, true);
         if (r >= 0)
-                r = fd_set_nonblock(theirs, true);
-        if (r >= 0)
-                r = engine_worker_start(engine, &job);
+                r = fd_set_nonblock(bridge->stream_fd, true);
         if (r >= 0)
                 *ret_stream_fd = TAKE_FD(ours);
         return r;
 }
 
+int bridge_start(Engine *engine, Bridge *bridge)
+{
+        const int keep[2] = { bridge->client_fd, bridge->stream_fd };
+        const WorkerJob job = {
+                .run = run_bridge, .userdata = bridge, .keep_fds = keep, .n_keep_fds = 2, .detached = true
+        };
+
+        return engine_worker_start(engine, &job);
+}
+
 void bridge_clear(Bridge *bridge)
 {
         fd_close(bridge->client_fd);
+        fd_close(bridge->stream_fd);
         buffer_clear(&bridge->to_client);
         buffer_clear(&bridge->to_stream);
 }

@@ -11,7 +11,7 @@
 
 typedef struct Bridge {
         int client_fd; /* owned */
-        int stream_fd; /* not owned; both are non-blocking */
+        int stream_fd; /* owned; both are non-blocking */
         bool plain;    /* no frames */
         WebsocketOpcode opcode;
         bool lasting; /* the client's end is that of its input alone: the program may end at that, and say more */
@@ -28,9 +28,12 @@ int bridge_feed(Bridge *bridge, const Buffer *bytes);
 /* Goes on until one of the sides has ended and the other knows. 0 or negative errno. Blocks: for a worker. */
 int bridge_run(Bridge *bridge);
 
-/* Starts a worker that does so and outlives this process. Takes RECEIVED, what the client has sent already.
- * *ret_stream_fd is the caller's end of the plain stream. 0 or negative errno. */
-int bridge_start(Engine *engine, Bridge *bridge, Buffer *received, int *ret_stream_fd);
+/* Makes the plain stream: *ret_stream_fd is the caller's end of it. ANSWER goes to the client first. Takes RECEIVED,
+ * what the client has sent already. 0 or negative errno. */
+int bridge_open(Bridge *bridge, const Buffer *answer, Buffer *received, int *ret_stream_fd);
+
+/* Starts a worker that runs it and outlives this process. 0 or negative errno. */
+int bridge_start(Engine *engine, Bridge *bridge);
 
 void bridge_clear(Bridge *bridge);
 

@@ -54,7 +54,7 @@ int build_cache_find(Engine *engine, const char *key, char **ret_image)
         }
         json_set_int(record, "Used", time_now_ns());
         json_set_int(record, "Count", json_get_int(record, "Count", 0) + 1);
-        json_write_volatile_at(fd, name, record, 0600);
+        json_rewrite_at(fd, name, record);
         *ret_image = strdup(json_get_string(record, "Image"));
         return *ret_image ? 0 : -ENOMEM;
 }

@@ -82,7 +82,7 @@ static int attach_output(Container *container, int *ret_fd, Error *error)
         if (r < 0)
                 return r;
         CLEANUP_CLOSE int theirs = fds[1];
-        r = container_attach(container, &attach, fds[0], &nothing, error);
+        r = container_attach(container, &attach, fds[0], &nothing, &nothing, error);
         if (r == 0)
                 *ret_fd = TAKE_FD(theirs);
         return r;

@@ -53,10 +53,10 @@ static int unpack_whole(const BuildWork *work, const StoreInput *input, json_t *
 {
         if (!build_keep(work->build))
                 return store_stage_layer(input, "layer-0", NULL, NULL, ret, error);
-        CLEANUP_JSON json_t *layer = NULL;
-        int r = store_stage_layer(input, BUILD_KEPT, NULL, NULL, &layer, error);
-        if (r == 0 && build_keep_is_worth(input->staging_fd))
-                r = build_keep_end(work->build, input->staging_fd, NULL, json_get_int(layer, "Size", 0));
+        CLEANUP_JSON json_t *tree = NULL;
+        int r = store_stage_layer(input, BUILD_KEPT, NULL, NULL, &tree, error);
+        if (r == 0 && build_keep_is_worth(tree))
+                r = build_keep_end(work->build, input->staging_fd, NULL, json_get_int(tree, "Size", 0));
         if (r == 0)
                 *ret = json_pack("{ss}", "Path", BUILD_KEPT "/fs");
         return r != 0 ? r : *ret ? 0 : -ENOMEM;

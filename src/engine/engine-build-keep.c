@@ -94,11 +94,9 @@ int build_keep_begin(int staging_fd, json_t **ret_record)
         return unlinkat(staging_fd, BUILD_KEPT "/" RECORD, 0) < 0 ? -errno : 0;
 }
 
-bool build_keep_is_worth(int staging_fd)
+bool build_keep_is_worth(const json_t *tree)
 {
-        CLEANUP_JSON json_t *layer = read_record(staging_fd, BUILD_KEPT, "layer.json");
-
-        return json_get_int(layer, "Entries", 0) >= ENTRIES_MIN || json_get_int(layer, "Size", 0) >= SIZE_MIN;
+        return json_get_int(tree, "Entries", 0) >= ENTRIES_MIN || json_get_int(tree, "Size", 0) >= SIZE_MIN;
 }
 
 int build_keep_end(const Build *build, int staging_fd, const json_t *before, int64_t size)

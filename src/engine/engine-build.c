@@ -201,6 +201,7 @@ static int start_worker(Build *build, Error *error)
         CLEANUP_CLOSE int context_fd = -EBADF;
         int r = store_staging_create(build->engine->store, &build->context, &context_fd);
 
+        (void) store_worker_prepare(); /* a build confines many children */
         if (r >= 0)
                 r = build_keep_take(build, context_fd, error);
         if (r != 0)

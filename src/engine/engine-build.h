@@ -127,7 +127,7 @@ void build_keep_give_back(Build *build);
 /* In the worker: the files are changed from now on / are what the client calls the next generation. */
 int build_keep_begin(int staging_fd, json_t **ret_record);
 int build_keep_end(const Build *build, int staging_fd, const json_t *before, int64_t size);
-bool build_keep_is_worth(int staging_fd);
+bool build_keep_is_worth(const json_t *tree);
 void build_keep_measure(int kept_fd);
 /* Records as those of the cache, each with its "ID". */
 void build_keep_list(const Engine *engine, json_t *list);

@@ -132,7 +132,8 @@ char *container_unit_name(const Container *container)
 
 /* --- Writing ------------------------------------------------------------------------------------------------------ */
 
-static int write_json(char *path, const char *name, const json_t *value, bool durable)
+static int write_json(char *path, const char *name, const json_t *value,
+                      int (*write_at)(int dirfd, const char *name, const json_t *value, mode_t mode))
 {
         CLEANUP_FREE char *owned = path;
         if (!path)
@@ -140,10 +141,10 @@ static int write_json(char *path, const char *name, const json_t *value, bool du
         CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        return durable ? json_write_at(fd, name, value, 0600) : json_write_volatile_at(fd, name, value, 0600);
+        return write_at(fd, name, value, 0600);
 }
 
-int container_save(Container *container, bool durable)
+static int save(Container *container, int (*write_at)(int dirfd, const char *name, const json_t *value, mode_t mode))
 {
         CLEANUP_JSON json_t *state = json_pack(
                 "{sI sI sI si sb sb sb sI sI}", "Run", (json_int_t) container->run, "StartedAt",
@@ -154,10 +155,20 @@ int container_save(Container *container, bool durable)
 
         if (!state || json_object_set(container->record, "State", state) < 0)
                 return -ENOMEM;
-        int r = write_json(container_path(container, NULL), CONTAINER_RECORD, container->record, durable);
+        int r = write_json(container_path(container, NULL), CONTAINER_RECORD, container->record, write_at);
         if (r < 0)
                 log_error_errno(r, "Cannot write the record of container %s", container->id);
         return r;
+}
+
+int container_save(Container *container, bool durable)
+{
+        return save(container, durable ? json_write_at : json_write_volatile_at);
+}
+
+int container_save_new(Container *container)
+{
+        return save(container, container_auto_remove(container) ? json_write_volatile_at : json_create_at);
 }
 
 int container_save_state(Container *container)
@@ -170,7 +181,9 @@ int container_save_state(Container *container)
                           container_endpoints_state(container), "Ports", container_ports_state(container), "Paused",
                           container->paused, "JoinedNamespace", container->joined_namespace);
 
-        return state ? write_json(container_runtime_path(container, NULL), CONTAINER_STATE, state, false) : -ENOMEM;
+        return state ? write_json(container_runtime_path(container, NULL), CONTAINER_STATE, state,
+                                  json_write_volatile_at)
+                     : -ENOMEM;
 }
 
 static int container_set_record_name(Container *container, const char *name)
@@ -355,13 +368,15 @@ static int for_each_id(const char *root, int (*each)(Engine *engine, const char 
         return 0;
 }
 
+/* A record that a power cut took while it was being written is empty. */
 static int add_or_purge(Engine *engine, const char *id)
 {
         CLEANUP_FREE char *record = str_printf("%s/%s/%s", engine->container_root, id, CONTAINER_RECORD);
+        struct stat st;
 
         if (!record)
                 return -ENOMEM;
-        if (access(record, F_OK) == 0)
+        if (stat(record, &st) == 0 && st.st_size > 0)
                 return container_new(engine, id) ? 0 : -ENOMEM;
         purge_orphan(engine->container_root, id);
         return 0;

@@ -573,7 +573,7 @@ static int make_container(Creation *creation, Container **ret_container, Error *
         if (r == 0)
                 r = container_claim_name(container, container->name);
         if (r == 0)
-                r = container_save(container, true);
+                r = container_save_new(container);
         if (r != 0) {
                 CLEANUP_CLOSE int root = open(creation->engine->container_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
                 path_remove_tree_at(root, id);

@@ -277,6 +277,8 @@ char *container_path(const Container *container, const char *name);         /* b
 char *container_runtime_path(const Container *container, const char *name); /* below the volatile directory */
 char *container_unit_name(const Container *container);
 int container_save(Container *container, bool durable);
+/* The first time. What goes with its end, by AutoRemove, is not waited for on the disk: a power cut ends it anyway. */
+int container_save_new(Container *container);
 int container_save_state(Container *container);
 const json_t *container_config(const Container *container);
 const json_t *container_host_config(const Container *container);

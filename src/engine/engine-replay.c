@@ -137,12 +137,11 @@ int replay_start(Container *container, const ContainerAttach *attach, int fd, co
 
         if (r >= 0)
                 r = make_stream(&replay);
-        CLEANUP_CLOSE int theirs = replay.bridge.stream_fd;
         if (r >= 0)
                 r = describe(&replay, container, attach);
         if (r < 0)
                 return r;
-        const int keep[] = { replay.bridge.client_fd, replay.log.stream.fd, theirs, replay.stream_fd };
+        const int keep[] = { replay.bridge.client_fd, replay.log.stream.fd, replay.bridge.stream_fd, replay.stream_fd };
         const WorkerJob job = { .run = run_replay,
                                 .userdata = &replay,
                                 .keep_fds = keep,

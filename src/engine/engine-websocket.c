@@ -6,24 +6,34 @@
 #include "engine-private.h"
 
 int container_attach_websocket(Container *container, const ContainerAttach *attach, bool text, int fd, Buffer *received,
-                               Error *error)
+                               const Buffer *answer, Error *error)
 {
         CLEANUP_BRIDGE Bridge bridge = { .client_fd = fd,
+                                         .stream_fd = -EBADF,
                                          .opcode = text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY,
                                          .lasting = attach->standard_input &&
                                                     json_get_bool(container_config(container), "StdinOnce") };
         Buffer nothing = { 0 };
         int stream_fd;
-        int r = bridge_start(container->engine, &bridge, received, &stream_fd);
+        int r = bridge_open(&bridge, answer, received, &stream_fd);
 
-        return r < 0 ? r : container_attach(container, attach, stream_fd, &nothing, error);
+        if (r < 0)
+                return r;
+        int attached = container_attach(container, attach, stream_fd, &nothing, &nothing, error);
+        r = bridge_start(container->engine, &bridge);
+        return r < 0 ? r : attached;
 }
 
-int container_logs_websocket(Container *container, const ContainerLogs *logs, bool text, int fd, Buffer *received)
+int container_logs_websocket(Container *container, const ContainerLogs *logs, bool text, int fd, Buffer *received,
+                             const Buffer *answer)
 {
-        CLEANUP_BRIDGE Bridge bridge = { .client_fd = fd, .opcode = text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY };
+        CLEANUP_BRIDGE Bridge bridge = { .client_fd = fd,
+                                         .stream_fd = -EBADF,
+                                         .opcode = text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY };
         CLEANUP_STREAM Stream stream = STREAM_INIT;
-        int r = bridge_start(container->engine, &bridge, received, &stream.fd);
+        int r = bridge_open(&bridge, answer, received, &stream.fd);
 
+        if (r >= 0)
+                r = bridge_start(container->engine, &bridge);
         return r < 0 ? r : container_logs(container, logs, &stream);
 }

@@ -129,13 +129,15 @@ static int compare_fds(const void *a, const void *b)
 /* Closes all but the standard descriptors and those given. */
 static void close_others(const WorkerJob *job, int result_fd)
 {
-        int keep[34];
+        int keep[35], network_fd = store_worker_network();
         size_t n = 0;
         unsigned next = 3;
 
-        for (size_t i = 0; i < job->n_keep_fds && n < ARRAY_SIZE(keep) - 1; i++)
+        for (size_t i = 0; i < job->n_keep_fds && n < ARRAY_SIZE(keep) - 2; i++)
                 keep[n++] = job->keep_fds[i];
         keep[n++] = result_fd;
+        if (network_fd >= 0)
+                keep[n++] = network_fd;
         qsort(keep, n, sizeof(int), compare_fds);
         for (size_t i = 0; i < n; i++) {
                 if (keep[i] < (int) next)

@@ -150,18 +150,20 @@ int http_request_detach(HttpRequest *request, int *ret_fd, Buffer *ret_received,
         return 0;
 }
 
-int http_request_hijack(HttpRequest *request, const char *content_type, int *ret_fd, Buffer *ret_received)
+int http_request_hijack(HttpRequest *request, const char *content_type, int *ret_fd, Buffer *ret_received,
+                        Buffer *ret_answer)
 {
         HttpConnection *connection = request->connection;
 
         if (connection) {
-                append_head(request, &connection->output, request->upgrade ? 101 : 200, content_type);
+                Buffer *output = ret_answer ? ret_answer : &connection->output;
+
+                append_head(request, output, request->upgrade ? 101 : 200, content_type);
                 if (request->upgrade) {
                         const char *protocol = http_request_header(request, "Upgrade");
-                        buffer_printf(&connection->output, "Connection: Upgrade\r\nUpgrade: %s\r\n",
-                                      protocol ? protocol : "tcp");
+                        buffer_printf(output, "Connection: Upgrade\r\nUpgrade: %s\r\n", protocol ? protocol : "tcp");
                 }
-                buffer_append_string(&connection->output, "\r\n");
+                buffer_append_string(output, "\r\n");
         }
         return http_request_detach(request, ret_fd, ret_received, NULL);
 }

@@ -71,16 +71,15 @@ const char *http_request_websocket_refusal(HttpRequest *request)
         return protocol && strchr(protocol, ',') ? "missing or bad WebSocket-Protocol" : NULL;
 }
 
-int http_request_websocket(HttpRequest *request, int *ret_fd, Buffer *ret_received)
+int http_request_websocket(HttpRequest *request, int *ret_fd, Buffer *ret_received, Buffer *ret_answer)
 {
         const char *key = http_request_header(request, "Sec-WebSocket-Key");
         const char *protocol = http_request_header(request, "Sec-WebSocket-Protocol");
-        HttpConnection *connection = request->connection;
         char accept[HTTP_WEBSOCKET_ACCEPT_SIZE];
         int r = key ? http_websocket_accept(key, accept) : -EINVAL;
 
-        if (r >= 0 && connection)
-                r = buffer_printf(&connection->output,
+        if (r >= 0)
+                r = buffer_printf(ret_answer,
                                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                                   "Sec-WebSocket-Accept: %s\r\n%s%s%s\r\n",
                                   accept, protocol ? "Sec-WebSocket-Protocol: " : "", protocol ? protocol : "",

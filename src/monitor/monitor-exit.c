@@ -32,7 +32,7 @@ bool monitor_exit_oom_killed(const char *cgroup)
         return line && strtoull(line + strlen("oom_kill "), NULL, 10) > 0;
 }
 
-int monitor_exit_write(const MonitorExit *exit, const char *directory)
+int monitor_exit_write(const MonitorExit *exit, const char *directory, bool durable)
 {
         CLEANUP_CLOSE int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         char finished[TIME_RFC3339_SIZE], text[256];
@@ -46,7 +46,10 @@ int monitor_exit_write(const MonitorExit *exit, const char *directory)
                           (long long) exit->run, exit->code, exit->oom_killed ? "true" : "false",
                           time_format_rfc3339(exit->finished_ns, finished), (unsigned long long) exit->lines_lost,
                           exit->stopped ? "true" : "false");
-        return file_replace_at(fd, MONITOR_EXIT_RECORD, text, (size_t) length, 0600);
+        if (!durable)
+                return file_replace_volatile_at(fd, MONITOR_EXIT_RECORD, text, (size_t) length, 0600);
+        bool first = faccessat(fd, MONITOR_EXIT_RECORD, F_OK, 0) < 0;
+        return (first ? file_create_at : file_replace_at)(fd, MONITOR_EXIT_RECORD, text, (size_t) length, 0600);
 }
 
 int monitor_exit_notify(const char *socket_path, const char *id)

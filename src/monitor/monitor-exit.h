@@ -21,8 +21,8 @@ int monitor_exit_code(const siginfo_t *info);
 /* True if the kernel killed a process in this cgroup or below it for lack of memory. */
 bool monitor_exit_oom_killed(const char *cgroup);
 
-/* Writes exit.json durably into the container's directory. */
-int monitor_exit_write(const MonitorExit *exit, const char *directory);
+/* Writes exit.json into the container's directory. */
+int monitor_exit_write(const MonitorExit *exit, const char *directory, bool durable);
 
 /* Tells the engine, starting it if need be. Returns the connection, on which its answer comes: whoever goes on keeps it
  * open meanwhile, as a request whose client has hung up may not be served. */

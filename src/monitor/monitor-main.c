@@ -97,7 +97,7 @@ static int drain_only(const MonitorOptions *options)
 static void finish(const MonitorOptions *options)
 {
         CLEANUP_CLOSE int told = -EBADF;
-        int r = monitor_exit_write(&monitor.exit, options->directory);
+        int r = monitor_exit_write(&monitor.exit, options->directory, options->volatile_exit == 0);
 
         if (r < 0)
                 log_error_errno(-r, "cannot write the exit record");

@@ -41,6 +41,7 @@ static const struct {
         NUMBER("--drain", drain, 1),
         NUMBER("--skip", skip, INT64_MAX),
         NUMBER("--run", run, INT64_MAX),
+        NUMBER("--volatile-exit", volatile_exit, 1),
         NUMBER("--pid", pid, INT_MAX),
         NUMBER("--listen", listen, INT_MAX),
         NUMBER("--pidfd", pidfd, INT_MAX),

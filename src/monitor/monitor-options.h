@@ -12,6 +12,7 @@ typedef struct MonitorOptions {
         int64_t run, pid;
         int64_t listen, pidfd, terminal, input, output, errors, health; /* descriptors, or -EBADF */
         int64_t stdin_once;
+        int64_t volatile_exit;             /* nobody asks for its end after a power cut */
         int64_t stop_signal, stop_timeout; /* 0: systemd stops nothing here; in seconds, negative: never given up */
         int64_t log_size, log_files, log_drop;
         int64_t spool_size, drain, skip;

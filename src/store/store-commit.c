@@ -367,7 +367,8 @@ int store_commit(Store *store, const char *staging_name, const json_t *result, j
         if (!commit.references || !commit.sizes || !commit.records || !commit.changed || !commit.done)
                 return -ENOMEM;
         commit.staging_fd = openat(store->staging_fd, staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (commit.staging_fd < 0)
+        /* Before anything leaves it, its name has to be where the start after a power cut sees it. */
+        if (commit.staging_fd < 0 || fsync(store->staging_fd) < 0)
                 return -errno;
         r = commit_all(&commit);
         (void) store_staging_discard(store, staging_name);

@@ -29,6 +29,7 @@ typedef struct StoreHeaders {
         int error;               /* of writing the file */
 } StoreHeaders;
 
+/* As long as nothing was created, what is recorded goes nowhere. */
 #define STORE_HEADERS_EMPTY { .fd = -EBADF }
 
 /* Makes DIRFD/headers.zst. */

@@ -57,7 +57,7 @@ int store_staging_make(const Store *store, const char *prefix, char **ret_name)
 
         if (r < 0)
                 return r;
-        if (mkdirat(store->staging_fd, name, 0700) < 0 || fsync(store->staging_fd) < 0)
+        if (mkdirat(store->staging_fd, name, 0700) < 0)
                 return -errno;
         *ret_name = TAKE_PTR(name);
         return 0;

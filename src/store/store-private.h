@@ -102,7 +102,7 @@ int store_chain_id(const json_t *layers, size_t n, char ret_digest[static STORE_
 /* A name for staging that nothing has yet: PREFIX and a random number. Owned by the caller. */
 int store_staging_name(const char *prefix, char **ret_name);
 
-/* Makes a fresh directory in staging, named PREFIX and a random number, durably. */
+/* Makes a fresh directory in staging, named PREFIX and a random number. Not synced. */
 int store_staging_make(const Store *store, const char *prefix, char **ret_name);
 
 /* Moves DIRFD/NAME into the trash. */

@@ -3,10 +3,14 @@
  * and threads. All others fail with EPERM, and as if they did not exist where libc has another way then. */
 #include "store-seccomp.h"
 
+#include <linux/filter.h>
 #include <linux/fs.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdbool.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "berth/cleanup.h"
@@ -190,22 +194,52 @@ static int set_limits(void)
 #define SANITIZED false
 #endif
 
-int store_seccomp_apply(void)
+static struct sock_fprog program; /* made once; children inherit it */
+
+static int read_program(int fd)
+{
+        off_t size = lseek(fd, 0, SEEK_END);
+        size_t n = size > 0 ? (size_t) size / sizeof(struct sock_filter) : 0;
+        CLEANUP_FREE struct sock_filter *code = n > 0 && n <= BPF_MAXINSNS ? calloc(n, sizeof(*code)) : NULL;
+
+        if (size < 0)
+                return -errno;
+        if (!code)
+                return n > 0 && n <= BPF_MAXINSNS ? -ENOMEM : -E2BIG;
+        ssize_t got = pread(fd, code, n * sizeof(*code), 0);
+        if (got != size)
+                return got < 0 ? -errno : -EIO;
+        program = (struct sock_fprog) { .len = (unsigned short) n, .filter = TAKE_PTR(code) };
+        return 0;
+}
+
+int store_seccomp_prepare(void)
 {
         scmp_filter_ctx filter;
         int r;
 
-        if (SANITIZED)
+        if (SANITIZED || program.filter)
                 return 0;
-        r = set_limits();
-        if (r < 0)
-                return r;
+        CLEANUP_CLOSE int fd = memfd_create("seccomp", MFD_CLOEXEC);
+        if (fd < 0)
+                return -errno;
         filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
         if (!filter)
                 return -ENOMEM;
         r = add_rules(filter);
         if (r >= 0)
-                r = seccomp_load(filter);
+                r = seccomp_export_bpf(filter, fd);
         seccomp_release(filter);
-        return r;
+        return r < 0 ? r : read_program(fd);
+}
+
+int store_seccomp_apply(void)
+{
+        int r = SANITIZED ? 0 : set_limits();
+
+        if (r >= 0)
+                r = store_seccomp_prepare();
+        if (r < 0 || SANITIZED)
+                return r;
+        return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) < 0 ? -errno : 0;
 }

@@ -40,6 +40,13 @@ static void stage_tick(void *userdata, int64_t bytes)
         tick->input->progress(tick->input->userdata, tick->name, bytes, tick->total);
 }
 
+static int tree_result(const StoreUnpacked *unpacked, json_t **ret_tree)
+{
+        *ret_tree =
+                json_pack("{s:I, s:I}", "Size", (json_int_t) unpacked->size, "Entries", (json_int_t) unpacked->entries);
+        return *ret_tree ? 0 : -ENOMEM;
+}
+
 static int layer_record(const StoreUnpacked *unpacked, int layer_fd, const char *staged, json_t **ret_layer)
 {
         json_t *record CLEANUP_JSON =
@@ -77,7 +84,7 @@ static int unpack_stream(StoreStream *stream, StorePack *pack, const StoreInput 
                 return r;
         if (input->progress)
                 input->progress(input->userdata, name, unpacked.size, total > 0 ? total : unpacked.size);
-        return layer_record(&unpacked, layer_fd, staged, ret_layer);
+        return input->plain ? tree_result(&unpacked, ret_layer) : layer_record(&unpacked, layer_fd, staged, ret_layer);
 }
 
 /* The compressed form: two digests, if the caller wants the first, and a reader in between. What follows the compressed

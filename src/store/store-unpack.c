@@ -28,7 +28,7 @@
 typedef struct Unpack {
         StorePack *pack; /* borrowed */
         bool bare;       /* files get no content */
-        bool plain;      /* there are no whiteouts */
+        bool plain;      /* there are no whiteouts, no digest and no record */
         StoreTree tree;
         StoreHeaders headers;
         StoreTar tar;
@@ -369,18 +369,21 @@ static int unpack_all(Unpack *unpack, StoreStream *tar, int layer_fd, void (*tic
 {
         StoreHasher *hasher CLEANUP_HASHER = NULL;
         StoreHashStream hash;
-        CountStream count;
+        CountStream count = { .stream.next = count_next, .parent = tar };
         mode_t mask;
-        int r;
+        int r = 0;
 
-        r = store_hasher_new(true, &hasher);
-        if (r < 0)
-                return r;
-        store_hash_stream_init(&hash, tar, hasher);
-        count = (CountStream) { .stream.next = count_next, .parent = &hash.stream };
+        if (!unpack->plain) {
+                r = store_hasher_new(true, &hasher);
+                if (r < 0)
+                        return r;
+                store_hash_stream_init(&hash, tar, hasher);
+                count.parent = &hash.stream;
+        }
         unpack->tar = (StoreTar) { .stream = &count.stream, .raw = show_raw, .userdata = unpack };
         mask = umask(0);
-        r = store_headers_create(&unpack->headers, layer_fd);
+        if (!unpack->plain)
+                r = store_headers_create(&unpack->headers, layer_fd);
         if (r >= 0)
                 r = store_tree_create(&unpack->tree, layer_fd, &unpack->headers);
         if (r >= 0)
@@ -388,7 +391,7 @@ static int unpack_all(Unpack *unpack, StoreStream *tar, int layer_fd, void (*tic
         umask(mask);
         if (r == 0)
                 r = unpack_finish(unpack, error);
-        if (r == 0)
+        if (r == 0 && hasher)
                 r = store_hasher_finish(hasher, unpack->result.diff_id);
         if (r != 0)
                 return r;

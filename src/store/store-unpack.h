@@ -15,7 +15,8 @@ typedef struct StoreUnpacked {
 
 /* Unpacks an uncompressed tar into LAYER_FD, an empty directory. TICK is called now and then with the bytes of tar read
  * so far. PACK, which may be NULL, is where the tar comes from, if it is made of files here: their content is shared
- * where that is possible. With PLAIN names of whiteouts mean nothing. What the archive does wrong is
+ * where that is possible. With PLAIN it is no layer: names of whiteouts mean nothing, and there is neither a digest nor
+ * headers.zst. What the archive does wrong is
  * OUTCOME_BAD_REQUEST; the directory is then to be thrown away.
  */
 int store_unpack(StoreStream *tar, StorePack *pack, int layer_fd, bool plain,

@@ -91,7 +91,13 @@ int file_write_kernel(const char *path, const char *value)
         return write(fd, value, strlen(value)) < 0 ? -errno : 0;
 }
 
-static int replace(int dirfd, const char *name, const void *data, size_t size, mode_t mode, bool durable)
+typedef enum Durability {
+        VOLATILE,
+        DURABLE,
+        DURABLE_NEW, /* there is no old content to keep: one flush of the file takes its new name along */
+} Durability;
+
+static int replace(int dirfd, const char *name, const void *data, size_t size, mode_t mode, Durability durability)
 {
         const char *slash = strrchr(name, '/');
         int parent = slash ? (int) (slash + 1 - name) : 0;
@@ -110,7 +116,7 @@ static int replace(int dirfd, const char *name, const void *data, size_t size, m
         int r = fd_write_all(fd, data, size);
         if (r >= 0 && fchmod(fd, mode) < 0)
                 r = -errno;
-        if (r >= 0 && durable && fsync(fd) < 0)
+        if (r >= 0 && durability == DURABLE && fsync(fd) < 0)
                 r = -errno;
         if (r >= 0 && renameat(dirfd, staged, dirfd, name) < 0)
                 r = -errno;
@@ -118,7 +124,9 @@ static int replace(int dirfd, const char *name, const void *data, size_t size, m
                 unlinkat(dirfd, staged, 0);
                 return r;
         }
-        if (!durable)
+        if (durability == DURABLE_NEW)
+                return fsync(fd) < 0 ? -errno : 0;
+        if (durability == VOLATILE)
                 return 0;
 
         staged[parent] = 0;
@@ -130,10 +138,15 @@ static int replace(int dirfd, const char *name, const void *data, size_t size, m
 
 int file_replace_at(int dirfd, const char *name, const void *data, size_t size, mode_t mode)
 {
-        return replace(dirfd, name, data, size, mode, true);
+        return replace(dirfd, name, data, size, mode, DURABLE);
+}
+
+int file_create_at(int dirfd, const char *name, const void *data, size_t size, mode_t mode)
+{
+        return replace(dirfd, name, data, size, mode, DURABLE_NEW);
 }
 
 int file_replace_volatile_at(int dirfd, const char *name, const void *data, size_t size, mode_t mode)
 {
-        return replace(dirfd, name, data, size, mode, false);
+        return replace(dirfd, name, data, size, mode, VOLATILE);
 }

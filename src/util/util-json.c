@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "berth/json.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "berth/file.h"
 #include "berth/string.h"
 
@@ -92,9 +96,29 @@ int json_write_at(int dirfd, const char *name, const json_t *value, mode_t mode)
         return write_at(dirfd, name, value, mode, file_replace_at);
 }
 
+int json_create_at(int dirfd, const char *name, const json_t *value, mode_t mode)
+{
+        return write_at(dirfd, name, value, mode, file_create_at);
+}
+
 int json_write_volatile_at(int dirfd, const char *name, const json_t *value, mode_t mode)
 {
         return write_at(dirfd, name, value, mode, file_replace_volatile_at);
+}
+
+int json_rewrite_at(int dirfd, const char *name, const json_t *value)
+{
+        CLEANUP_FREE char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        CLEANUP_CLOSE int fd = text ? openat(dirfd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+        off_t size = text ? (off_t) strlen(text) : 0;
+        struct stat st;
+
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return text ? -errno : -ENOMEM;
+        ssize_t n = pwrite(fd, text, (size_t) size, 0);
+        if (n != size)
+                return n < 0 ? -errno : -ENOSPC;
+        return st.st_size > size && ftruncate(fd, size) < 0 ? -errno : 0;
 }
 
 char **json_to_strv(const json_t *array)

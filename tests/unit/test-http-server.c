@@ -38,7 +38,7 @@ static void handle(HttpRequest *request, void *userdata)
         else if (str_equal(target, "/hijack")) {
                 Buffer received = { 0 };
                 int fd;
-                if (http_request_hijack(request, "application/x-raw", &fd, &received) >= 0) {
+                if (http_request_hijack(request, "application/x-raw", &fd, &received, NULL) >= 0) {
                         fd_write_all(fd, received.data, received.size);
                         fd_close(fd);
                 }

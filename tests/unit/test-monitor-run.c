@@ -156,7 +156,7 @@ static _Noreturn void run_monitor(const Guard *guard)
         /* A dead one must not be left; a slow one may still live. */
         if (waitpid(-1, NULL, WNOHANG) > 0)
                 _exit(91);
-        if (monitor_exit_write(&monitor.exit, guard->directory) < 0)
+        if (monitor_exit_write(&monitor.exit, guard->directory, true) < 0)
                 _exit(92);
         monitor_deinit(&monitor);
         _exit(0);

@@ -144,6 +144,12 @@ static void test_json_records(void **state)
         CLEANUP_STRV char **list = json_to_strv(json_get_array(read_back, "list"));
         assert_int_equal(strv_length(list), 2);
         assert_string_equal(list[1], "b");
+        assert_int_equal(json_create_at(top_fd, "value2.json", value, 0600), 0);
+        assert_int_equal(json_rewrite_at(top_fd, "nowhere.json", value), -ENOENT);
+        CLEANUP_JSON json_t *shorter = json_pack("{si}", "n", 1), *again = NULL;
+        assert_int_equal(json_rewrite_at(top_fd, "value2.json", shorter), 0);
+        assert_int_equal(json_read_at(top_fd, "value2.json", &again), 0);
+        assert_true(json_equal(again, shorter));
         assert_int_equal(file_replace_volatile_at(top_fd, "broken.json", "{\"a\":", 5, 0600), 0);
         assert_int_equal(json_read_at(top_fd, "broken.json", &broken), -EBADMSG);
         assert_null(broken);

@@ -65,6 +65,10 @@ class Terminal:
         os.close(self.slave)
 
 
+def setUpModule():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs this in the background has it ignored
+
+
 class ClientTest(unittest.TestCase):
     def setUp(self):
         self.directory = tempfile.TemporaryDirectory()
