@@ -22,6 +22,7 @@
  *   --resolver PATH       of a container with networks: what its name server knows, once it is to have one
  *   --stop-signal N --stop-timeout SECONDS            what the first process gets when systemd stops the scope, and
  * when it gets SIGKILL (without the option: never)
+ *   --hold-scope FD       nothing else: holds a scope ready for a container to come, see runtime_spare_hold()
  *   --volatile-exit 0|1   the exit record need not outlive a power cut, as the container does not
  *   --stdin-once 0|1      close the container's standard input when the first client that attached it closes its side
  *   --pid N --pidfd FD --payload DIR                  the first process, its pidfd, its cgroup directory

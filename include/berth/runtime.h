@@ -95,6 +95,11 @@ typedef struct RuntimeExec {
         void *userdata;
 } RuntimeExec;
 
+/* In a process that was put into a scope of its own, and is to hold it ready for a container: once RUNTIME_GO comes
+ * over CONTROL (SOCK_SEQPACKET) divides the scope's cgroup as a start does, answers with the same byte, and returns
+ * when the other side closes. 0 or a negative errno. */
+int runtime_spare_hold(int control);
+
 /* fork(2) of a process without threads, whose child is born in the monitor group of the scope with the cgroup directory
  * SCOPE: to be moved there costs a grace period of the kernel's, which is most of an exec's time. The child's 0, the
  * parent's pid of it, or a negative errno: -ENOENT or -ENODEV when the scope has gone. */

@@ -70,6 +70,12 @@ int unit_scope_start(UnitManager *manager, const UnitScope *scope,
 int unit_scope_update(UnitManager *manager, const UnitScope *from, const UnitScope *to,
                       void (*done)(int error, const char *text, void *userdata), void *userdata);
 
+/* True where both are limited and stopped alike. */
+bool unit_scope_is_alike(const UnitScope *a, const UnitScope *b);
+
+/* Fire and forget: gives a unit that runs another description. */
+int unit_describe(UnitManager *manager, const char *name, const char *description);
+
 /* DONE will not be called any more. Takes NULL. */
 void unit_job_forget(UnitJob *job);
 

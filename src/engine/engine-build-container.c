@@ -7,6 +7,7 @@
 #include "berth/file.h"
 #include "berth/json.h"
 #include "engine-build.h"
+#include "engine-spare.h"
 
 #define MARKER_DIRECTORY "container"
 #define NAME_PREFIX "build-"
@@ -66,6 +67,8 @@ static void run_started(int result, const Error *error, void *userdata)
                 return;
         }
         Container *container = engine_container_by_id(step->lane->build->engine, step->id);
+        if (result == 0)
+                engine_spare_want(step->lane->build->engine, true);
         if (result != 0)
                 build_fail(step->lane, result, error);
         else if (!container || container_on_end(container, run_ended, step) < 0)

@@ -13,6 +13,7 @@
 #include "engine-join.h"
 #include "engine-limits.h"
 #include "engine-runtime.h"
+#include "engine-spare.h"
 #include "engine-types.h"
 #include "engine-volume-private.h"
 
@@ -551,11 +552,14 @@ static int make_container_directories(const Container *container)
 
 static int make_container(Creation *creation, Container **ret_container, Error *error)
 {
+        const char *spare = engine_spare_offer(creation->engine, creation->config, creation->host_config);
         char id[ID_LENGTH + 1];
-        int r = id_generate(id);
+        int r = spare ? 0 : id_generate(id);
 
         if (r < 0)
                 return r;
+        if (spare)
+                strcpy(id, spare);
         fill_defaults(creation, id);
         r = fill_paths(creation->host_config);
         if (r < 0)
@@ -582,6 +586,7 @@ static int make_container(Creation *creation, Container **ret_container, Error *
                 return r;
         }
         container->created_ns = json_get_int(container->record, "CreatedNs", 0);
+        engine_spare_take(creation->engine, id);
         *ret_container = container;
         return 0;
 }
@@ -636,7 +641,8 @@ int engine_container_create(Engine *engine, const char *name, const json_t *body
         Container *container;
 
         /* Most containers are started right after. */
-        engine_reap(engine, runtime_cgroup_warm_up());
+        if (!engine_spare_is_ready(engine))
+                engine_reap(engine, runtime_cgroup_warm_up());
         int r = check_bodies(&creation, body, error);
         creation.networking = fields_member(body, "NetworkingConfig");
         if (r == 0)

@@ -51,6 +51,7 @@ typedef struct Resize Resize;
 typedef struct ExecLaunch ExecLaunch;
 typedef struct EventSender EventSender;
 typedef struct Autostart Autostart;
+typedef struct Spare Spare;
 typedef struct Due Due;
 typedef struct Update Update;
 
@@ -161,6 +162,8 @@ struct Engine {
         char **left_links; /* see engine-link.c */
         sd_event_source *link_look;
         uint32_t next_port; /* among those that are chosen */
+        Spare *spare;       /* owned; see engine-spare.c */
+        sd_event_source *spare_due;
         bool restoring;     /* the firewall's table */
         bool restore_again; /* it changed meanwhile */
         void (*activity)(void *userdata);

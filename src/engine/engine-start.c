@@ -24,6 +24,7 @@
 #include "engine-join.h"
 #include "engine-runtime.h"
 #include "engine-scope.h"
+#include "engine-spare.h"
 #include "engine-volume-private.h"
 
 #define DEFAULT_OPEN_FILES 1024u
@@ -387,6 +388,7 @@ static void succeed(Start *start, const RuntimeReport *report)
         container_volume_events(container, true);
         container_event_emit(container, "start", NULL);
         container_forget_caller(container);
+        engine_spare_want(container->engine, false);
         finish(start, 0, &(Error) { 0 });
         if (r < 0 && r != -ESRCH)
                 log_error_errno(r, "Cannot follow container %s", container->id);
@@ -451,12 +453,17 @@ static void on_scope(int error, const char *text, void *userdata)
         send(start->control, &go, 1, MSG_NOSIGNAL);
 }
 
+static char *describe(const Container *container)
+{
+        return str_printf("Container %s (%s)", container->name,
+                          json_get_string_or(container_config(container), "Image", ""));
+}
+
 static int request_scope(Start *start)
 {
         Container *container = start->container;
         CLEANUP_FREE char *unit = container_unit_name(container);
-        CLEANUP_FREE char *description = str_printf("Container %s (%s)", container->name,
-                                                    json_get_string_or(container_config(container), "Image", ""));
+        CLEANUP_FREE char *description = describe(container);
         const char *parent = json_get_string(container_host_config(container), "CgroupParent");
         UnitScope scope = UNIT_SCOPE_INIT;
 
@@ -471,6 +478,16 @@ static int request_scope(Start *start)
         scope.slice = str_empty(parent) ? container->engine->config->cgroup_parent : parent;
         scope.pid = start->child;
         return unit_scope_start(container->engine->units, &scope, on_scope, start, &start->scope);
+}
+
+/* The child is in its scope already. */
+static void use_spare(Start *start, const char *unit)
+{
+        CLEANUP_FREE char *description = describe(start->container);
+
+        on_scope(0, NULL, start);
+        if (description)
+                (void) unit_describe(start->container->engine->units, unit, description);
 }
 
 static int launch(StartPlan *plan, Start *start)
@@ -494,12 +511,18 @@ static int launch(StartPlan *plan, Start *start)
                 return r;
 
         runtime_warm_up(plan->config);
-        start->child = fork();
+        start->child = container_spare_fork(container);
+        bool spare = start->child >= 0;
+        if (!spare)
+                start->child = fork();
         if (start->child < 0)
                 return -errno;
         if (start->child == 0)
                 run_child(plan, theirs);
-        r = request_scope(start);
+        if (spare)
+                use_spare(start, unit);
+        else
+                r = request_scope(start);
         if (r >= 0)
                 r = sd_event_add_io(container->engine->event, &start->report, start->control, EPOLLIN, on_report,
                                     start);
@@ -547,7 +570,8 @@ static void start_container(Container *container, bool by_hand, EngineDone done,
                 return;
         if (r == 0) {
                 tried = true;
-                engine_reap(container->engine, runtime_cgroup_warm_up());
+                if (!container_has_spare(container))
+                        engine_reap(container->engine, runtime_cgroup_warm_up());
                 container_execs_settle(container);
                 container_note_caller(container);
                 container_restart_reset(container, by_hand);

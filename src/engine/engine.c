@@ -7,6 +7,7 @@
 #include "berth/log.h"
 #include "berth/spool.h"
 #include "engine-build.h"
+#include "engine-spare.h"
 
 void engine_set_activity(Engine *engine, void (*activity)(void *userdata), void *userdata)
 {
@@ -165,6 +166,7 @@ void engine_free(Engine *engine)
         engine->activity = NULL;
         engine->closing = true;
         engine_workers_free(engine);
+        engine_spare_free(engine);
         engine_settle_free(engine);
         engine_removals_free(engine);
         engine_autostart_free(engine);

@@ -15,6 +15,7 @@
 #include "berth/cleanup.h"
 #include "berth/log.h"
 #include "berth/monitor.h"
+#include "berth/runtime.h"
 #include "monitor-drain.h"
 #include "monitor-loop.h"
 
@@ -122,6 +123,8 @@ int main(int argc, char **argv)
         r = monitor_options_parse(&options, argc, argv);
         if (r != 0)
                 return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        if (options.hold_scope >= 0)
+                return runtime_spare_hold((int) options.hold_scope) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
         /* What is large goes back to the kernel when it is freed. */
         (void) mallopt(M_MMAP_THRESHOLD, 32 * 1024);
         protect();

@@ -39,6 +39,7 @@ static const struct {
         STRING("--resolver", resolver),
         NUMBER("--spool-size", spool_size, INT64_MAX),
         NUMBER("--drain", drain, 1),
+        NUMBER("--hold-scope", hold_scope, INT_MAX),
         NUMBER("--skip", skip, INT64_MAX),
         NUMBER("--run", run, INT64_MAX),
         NUMBER("--volatile-exit", volatile_exit, 1),
@@ -85,6 +86,8 @@ static int check(const MonitorOptions *options)
 {
         const char *missing = NULL;
 
+        if (options->hold_scope >= 0)
+                return 0;
         if (str_empty(options->id))
                 missing = "--id";
         else if (options->drain)
@@ -122,6 +125,7 @@ int monitor_options_parse(MonitorOptions *ret_options, int argc, char *const *ar
                                    .spool_size = MONITOR_SPOOL_SIZE,
                                    .log_files = 1,
                                    .stop_timeout = -1,
+                                   .hold_scope = -EBADF,
                                    .listen = -EBADF,
                                    .pidfd = -EBADF,
                                    .terminal = -EBADF,

@@ -10,7 +10,7 @@ typedef struct MonitorOptions {
         const char *directory, *notify, *payload, *log_driver, *journal_socket, *spool, *health_state, *resolver;
         const char *log_path, *log_extra, *log_compress;
         int64_t run, pid;
-        int64_t listen, pidfd, terminal, input, output, errors, health; /* descriptors, or -EBADF */
+        int64_t hold_scope, listen, pidfd, terminal, input, output, errors, health; /* descriptors, or -EBADF */
         int64_t stdin_once;
         int64_t volatile_exit;             /* nobody asks for its end after a power cut */
         int64_t stop_signal, stop_timeout; /* 0: systemd stops nothing here; in seconds, negative: never given up */

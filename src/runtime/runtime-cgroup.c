@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Below the group the parent was put into (its scope): "monitor", where the parent goes, and "payload", for the
- * container. The parent has to leave the scope's own group, as the kernel hands controllers down only from groups
- * without processes. Limits of a controller that the host does not offer are left out silently: whether that may be is
- * the engine's decision. */
+/* The limits of a container's cgroup, and how a process finds the groups of the scope it is in. Limits of a controller
+ * that the host does not offer are left out silently: whether that may be is the engine's decision. */
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 
 #include "berth/file.h"
 #include "berth/json.h"
@@ -20,15 +16,6 @@ void runtime_cgroup_clear(RuntimeCgroup *cgroup)
         free(cgroup->payload_path);
         fd_close(cgroup->payload_fd);
         *cgroup = RUNTIME_CGROUP_EMPTY;
-}
-
-static int group_write(int group_fd, const char *file, const char *text)
-{
-        CLEANUP_CLOSE int fd = openat(group_fd, file, O_WRONLY | O_CLOEXEC);
-
-        if (fd < 0)
-                return -errno;
-        return write(fd, text, strlen(text)) < 0 ? -errno : 0;
 }
 
 /* --- limits: each kind is a function that gives the value as text, or nothing --- */
@@ -52,7 +39,7 @@ static int limit_apply(int group_fd, const Limit *limit, Error *ret_error)
 
         if (!limit->text[0])
                 return 0;
-        r = group_write(group_fd, limit->file, limit->text);
+        r = runtime_cgroup_write(group_fd, limit->file, limit->text);
         if (r == -ENOENT)
                 return 0;
         if (r < 0)
@@ -113,7 +100,7 @@ static int cpuset_apply(int group_fd, const json_t *cpu, Error *ret_error)
 
         for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
                 const char *value = json_get_string(cpu, names[i][0]);
-                int r = str_empty(value) ? 0 : group_write(group_fd, names[i][1], value);
+                int r = str_empty(value) ? 0 : runtime_cgroup_write(group_fd, names[i][1], value);
 
                 if (r < 0 && r != -ENOENT)
                         return runtime_error(ret_error, -r, "failed to write \"%s\": write %s", value, names[i][1]);
@@ -176,7 +163,7 @@ static int unified_apply(int group_fd, const json_t *unified, Error *ret_error)
         json_object_foreach((json_t *) unified, file, value) {
                 int r = strchr(file, '/') || !json_is_string(value)
                                 ? -EINVAL
-                                : group_write(group_fd, file, json_string_value(value));
+                                : runtime_cgroup_write(group_fd, file, json_string_value(value));
 
                 if (r < 0)
                         return runtime_error(ret_error, -r, "failed to write %s", file);
@@ -209,96 +196,45 @@ int runtime_cgroup_apply(int cgroup_fd, const json_t *resources, Error *ret_erro
 
 /* --- the groups --- */
 
-int runtime_cgroup_path(const char *file, char **ret_path)
+/* The groups are there already where this process was born into one of them. */
+static int open_payload(char *own, RuntimeCgroup *cgroup, Error *ret_error)
 {
-        static const char *const mounts[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
-        CLEANUP_FREE char *text = NULL;
-        const char *line;
-        char *path;
+        char *born = strrchr(own, '/');
+        bool divided = str_equal(born, "/" RUNTIME_CGROUP_MONITOR);
+        CLEANUP_CLOSE int scope = -EBADF;
         int r;
 
-        r = file_read_at(AT_FDCWD, file, CGROUP_FILE_MAX, &text, NULL);
-        if (r < 0)
-                return r;
-        for (line = text; line && !str_after_prefix(line, "0::");
-             line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
-                ;
-        if (!line)
-                return -ENODEV;
-        line = str_after_prefix(line, "0::");
-        for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
-                struct statfs fs;
-
-                if (statfs(mounts[i], &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
-                        continue;
-                path = str_printf("%s%.*s", mounts[i], (int) strcspn(line, "\n"), line);
-                if (!path)
-                        return -ENOMEM;
-                *ret_path = path;
-                return 0;
+        if (divided)
+                *born = '\0';
+        scope = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (scope < 0)
+                return runtime_error(ret_error, errno, "open cgroup %s", own);
+        if (!divided) {
+                r = runtime_cgroup_divide(scope);
+                if (r < 0)
+                        return runtime_error(ret_error, -r, "divide cgroup %s", own);
         }
-        return -ENODEV;
-}
-
-static int group_make(int parent_fd, const char *name)
-{
-        int fd;
-
-        if (mkdirat(parent_fd, name, 0755) < 0 && errno != EEXIST)
-                return -errno;
-        fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return fd < 0 ? -errno : fd;
-}
-
-static int controllers_enable(int group_fd)
-{
-        CLEANUP_FREE char *available = NULL;
-        CLEANUP_BUFFER Buffer request = {};
-        char *rest, *word;
-        int r;
-
-        r = file_read_at(group_fd, "cgroup.controllers", CGROUP_FILE_MAX, &available, NULL);
-        if (r < 0)
-                return r;
-        for (rest = available; (word = strsep(&rest, " \n"));)
-                if (*word) {
-                        r = buffer_printf(&request, "%s+%s", request.size > 0 ? " " : "", word);
-                        if (r < 0)
-                                return r;
-                }
-        return request.size > 0 ? group_write(group_fd, "cgroup.subtree_control", request.data) : 0;
+        cgroup->payload_fd = openat(scope, RUNTIME_CGROUP_PAYLOAD, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (cgroup->payload_fd < 0)
+                return runtime_error(ret_error, errno, "open cgroup %s/" RUNTIME_CGROUP_PAYLOAD, own);
+        cgroup->payload_path = path_join(own, RUNTIME_CGROUP_PAYLOAD);
+        return cgroup->payload_path ? 0 : -ENOMEM;
 }
 
 int runtime_cgroup_setup(const json_t *resources, RuntimeCgroup *ret, Error *ret_error)
 {
         CLEANUP(runtime_cgroup_clear) RuntimeCgroup cgroup = RUNTIME_CGROUP_EMPTY;
         CLEANUP_FREE char *own = NULL;
-        CLEANUP_CLOSE int scope = -EBADF, monitor = -EBADF;
         int r;
 
         r = runtime_cgroup_path("/proc/self/cgroup", &own);
         if (r < 0)
                 return runtime_error(ret_error, -r, "find the cgroup of the scope");
-        scope = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (scope < 0)
-                return runtime_error(ret_error, errno, "open cgroup %s", own);
-        monitor = group_make(scope, "monitor");
-        cgroup.payload_fd = group_make(scope, "payload");
-        if (monitor < 0 || cgroup.payload_fd < 0)
-                return runtime_error(ret_error, monitor < 0 ? -monitor : -cgroup.payload_fd, "mkdir below cgroup %s",
-                                     own);
-        r = group_write(monitor, "cgroup.procs", "0");
-        if (r < 0)
-                return runtime_error(ret_error, -r, "enter cgroup %s/monitor", own);
-        r = controllers_enable(scope);
-        if (r < 0)
-                return runtime_error(ret_error, -r, "enable controllers below cgroup %s", own);
-        r = runtime_cgroup_apply(cgroup.payload_fd, resources, ret_error);
+        r = open_payload(own, &cgroup, ret_error);
+        if (r >= 0)
+                r = runtime_cgroup_apply(cgroup.payload_fd, resources, ret_error);
         if (r < 0)
                 return r;
-        cgroup.payload_path = path_join(own, "payload");
-        if (!cgroup.payload_path)
-                return -ENOMEM;
         *ret = cgroup;
         cgroup = RUNTIME_CGROUP_EMPTY;
         return 0;

@@ -116,6 +116,12 @@ void runtime_cgroup_clear(RuntimeCgroup *cgroup);
 /* The directory of the group that a process is in, by its file in /proc. -ENODEV without a unified hierarchy. */
 int runtime_cgroup_path(const char *file, char **ret_path);
 
+/* The groups of a scope. This process, which is alone in the scope's own, enters the monitor's. */
+#define RUNTIME_CGROUP_MONITOR "monitor"
+#define RUNTIME_CGROUP_PAYLOAD "payload"
+int runtime_cgroup_divide(int scope_fd);
+int runtime_cgroup_write(int group_fd, const char *file, const char *text);
+
 /* Makes the groups below the parent's own, moves the parent, and limits the payload. */
 int runtime_cgroup_setup(const json_t *resources, RuntimeCgroup *ret, Error *ret_error);
 

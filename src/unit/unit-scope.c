@@ -332,6 +332,26 @@ int unit_scope_update(UnitManager *manager, const UnitScope *from, const UnitSco
         return r < 0 ? r : 1;
 }
 
+bool unit_scope_is_alike(const UnitScope *a, const UnitScope *b)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+                if (limit_value(a, i) != limit_value(b, i))
+                        return false;
+        return a->n_device_limits == 0 && b->n_device_limits == 0 && a->kill_signal == b->kill_signal &&
+               a->stop_timeout_us == b->stop_timeout_us && str_equal(a->slice, b->slice);
+}
+
+int unit_describe(UnitManager *manager, const char *name, const char *description)
+{
+        int r = unit_manager_connect(manager);
+
+        if (r >= 0)
+                r = sd_bus_call_method_async(manager->bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER,
+                                             "SetUnitProperties", NULL, NULL, "sba(sv)", name, 1, 1, "Description", "s",
+                                             description);
+        return r < 0 ? r : 0;
+}
+
 int unit_stop(UnitManager *manager, const char *name)
 {
         int r = unit_manager_connect(manager);

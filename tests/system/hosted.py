@@ -33,6 +33,42 @@ def daemon_pid():
     return run("systemctl", "show", "-P", "MainPID", "berth.service").strip()
 
 
+def processes(group):
+    try:
+        with open(group + "/cgroup.procs", encoding="ascii") as file:
+            return [int(line) for line in file]
+    except OSError:
+        return []
+
+
+def holds_scope(pid):
+    """It waits in a scope that was made ahead, for the next container."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return b"--hold-scope" in file.read().split(b"\0")
+    except OSError:
+        return False
+
+
+def all_scopes():
+    try:
+        return sorted(name for name in os.listdir(SLICE) if name.endswith(".scope"))
+    except FileNotFoundError:
+        return []
+
+
+def spare_scopes():
+    """Those that wait for a container."""
+    return [name for name in all_scopes()
+            if any(holds_scope(pid) for pid in processes(f"{SLICE}/{name}") + processes(f"{SLICE}/{name}/monitor"))]
+
+
+def scopes():
+    """Those of containers."""
+    spare = spare_scopes()
+    return [name for name in all_scopes() if name not in spare]
+
+
 def call(method, path, body=b"", headers=(), server=BERTH):
     return engine.call(method, path, body, headers, server)
 

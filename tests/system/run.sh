@@ -13,7 +13,7 @@ cd "$(dirname "$0")/../.."
 # test_containers.py first: it wants to make the first connection. test_logs_monitor.py needs no engine, but a build tree.
 declare -A groups=(
     [engine]="test_containers.py test_requests.py test_archives.py test_hostile.py test_faults.py test_output.py test_spool.py
-        test_images.py test_store.py test_config.py test_exec.py test_websocket.py test_replay.py"
+        test_images.py test_store.py test_config.py test_exec.py test_spare.py test_websocket.py test_replay.py"
     [registries]="test_registry.py test_search.py test_push.py test_imports.py test_trips.py test_confinement.py test_client.py"
     [options]="test_events.py test_restart.py test_units.py test_volumes.py test_options.py test_escapes.py test_networks.py
         test_dns.py test_archive.py test_build.py test_build_mounts.py test_build_stages.py test_build_options.py test_build_faults.py

@@ -10,6 +10,7 @@ import sys
 import time
 import unittest
 
+import hosted
 from hosted import CONTAINERS, remove_all, run, wait_until
 from test_networks import BEYOND, make_beyond
 
@@ -161,7 +162,7 @@ class Application(unittest.TestCase):
             self.assertNotIn("shop", run("docker", kind, "ls"))
         self.assertEqual([i for i in ids if os.path.exists(f"{CONTAINERS}/{i}")], [])
         self.assertNotRegex(run("findmnt", "-rno", "TARGET"), "|".join(ids))
-        self.assertEqual([name for name in os.listdir("/sys/fs/cgroup/berth.slice") if name.endswith(".scope")], [])
+        self.assertEqual(hosted.scopes(), [])
         # The kernel takes a namespace down, and with it the last ends, some time after its last process.
         wait_until(lambda: "veth" not in run("ip", "-o", "link"), 60, "without links of containers")
         self.assertNotIn("br-", run("ip", "-o", "link"))

@@ -6,7 +6,8 @@ import os
 import time
 import unittest
 
-from hosted import Terminal, daemon_pid, run
+import hosted
+from hosted import Terminal, daemon_pid, run, wait_until
 
 CLIENTS = ("docker", "berth")
 
@@ -117,6 +118,7 @@ class Containers(unittest.TestCase):
         while daemon_pid() != "0" and time.monotonic() < end:
             time.sleep(0.5)
         self.assertEqual(daemon_pid(), "0")
+        wait_until(lambda: hosted.spare_scopes() == [], 5, "no scope that waits for a container")
         self.assertIn("Up ", run("docker", "ps"))
         self.assertEqual(run("docker", "wait", "sleeper").strip(), "0")
 

@@ -20,21 +20,6 @@ BATCH = 25
 IN_FLIGHT = 5
 
 
-def processes(group):
-    try:
-        with open(group + "/cgroup.procs", encoding="ascii") as file:
-            return [int(line) for line in file]
-    except OSError:
-        return []
-
-
-def scopes():
-    try:
-        return sorted(name for name in os.listdir(hosted.SLICE) if name.endswith(".scope"))
-    except FileNotFoundError:
-        return []
-
-
 def kill(pid):
     try:
         os.kill(pid, signal.SIGKILL)
@@ -66,7 +51,7 @@ def lines(*command):
 def empty_scopes():
     """Scopes that systemd holds active though no process ever was in them, which is what it does when the process it is to
     put there is a zombie by then. Not settled yet; a scope with a process in it is a leftover in any case."""
-    return [scope for scope in scopes() if not subtree_populated(f"{hosted.SLICE}/{scope}")]
+    return [scope for scope in hosted.scopes() if not subtree_populated(f"{hosted.SLICE}/{scope}")]
 
 
 def subtree_populated(group):
@@ -80,18 +65,20 @@ def subtree_populated(group):
 def leftovers():
     """Everything a container may leave on the host, by kind; the kinds that are clean are left out."""
     empty = empty_scopes()
+    spare = hosted.spare_scopes()
     found = {
         "mounts": [line for line in lines("findmnt", "-rn", "-o", "TARGET") if line.startswith("/run/berth/")],
         "units": [line for line in lines("systemctl", "list-units", "--all", "--plain", "--no-legend", "berth-*.scope")
-                  if line.split()[0] not in empty],
-        "cgroups": [scope for scope in scopes() if scope not in empty],
+                  if line.split()[0] not in empty + spare],
+        "cgroups": [scope for scope in hosted.scopes() if scope not in empty],
         "links": [line.split(":")[1].strip() for line in lines("ip", "-o", "link", "show", "type", "veth")],
         "run-time directories": listed(hosted.RUNTIME),
         "container directories": listed(hosted.CONTAINERS),
         "rate limits": [name for name in listed("/run/systemd/units") if name.startswith("log-rate-limit-") and "berth-" in name],
         "staging": listed("/var/lib/berth/staging"),
         "spools": listed("/var/lib/berth/spool"),
-        "monitors": run("ps", "-C", "berth-monitor", "-o", "pid=,ppid=,stat=,wchan=", status=None).splitlines(),
+        "monitors": [line for line in run("ps", "-C", "berth-monitor", "-o", "pid=,ppid=,stat=,wchan=", status=None).splitlines()
+                     if not hosted.holds_scope(line.split()[0])],
     }
     return {kind: items for kind, items in found.items() if items}
 
@@ -132,7 +119,7 @@ class Storm:
         if kind == "daemon":
             daemon_kill()
         else:
-            victims = [pid for scope in scopes() for pid in processes(f"{hosted.SLICE}/{scope}/{kind}")]
+            victims = [pid for scope in hosted.all_scopes() for pid in hosted.processes(f"{hosted.SLICE}/{scope}/{kind}")]
             if not victims:
                 return
             kill(chance.choice(victims))
@@ -176,12 +163,12 @@ class Faults(unittest.TestCase):
         """What the engine lists as running is what runs, one second after the last blow at the latest."""
         answer = hosted.call("GET", "/containers/json?all=1")
         listing = {container["Id"]: container for container in answer.json()}
-        alive = {scope[len("berth-"):-len(".scope")] for scope in scopes() if processes(f"{hosted.SLICE}/{scope}/payload")}
+        alive = {scope[len("berth-"):-len(".scope")] for scope in hosted.scopes() if hosted.processes(f"{hosted.SLICE}/{scope}/payload")}
         running = {identifier for identifier, container in listing.items() if container["State"] == "running"}
         self.assertEqual(running, alive)
         for identifier in running:
             pid = hosted.call("GET", f"/containers/{identifier}/json").json()["State"]["Pid"]
-            self.assertIn(pid, processes(f"{hosted.SLICE}/berth-{identifier}.scope/payload"))
+            self.assertIn(pid, hosted.processes(f"{hosted.SLICE}/berth-{identifier}.scope/payload"))
         self.assertEqual(sorted(listing), listed(hosted.CONTAINERS))
         self.assertLessEqual({container["State"] for container in listing.values()}, {"created", "running", "exited"})
 
@@ -263,7 +250,7 @@ class Faults(unittest.TestCase):
                 hosted.wait_until(lambda: listed("/var/lib/berth/staging"), 10, "loading", 0.001)
                 time.sleep(0.05)
                 main = int(hosted.daemon_pid())
-                workers = [pid for pid in processes("/sys/fs/cgroup/system.slice/berth.service") if pid != main]
+                workers = [pid for pid in hosted.processes("/sys/fs/cgroup/system.slice/berth.service") if pid != main]
                 if victim == "client":
                     client.kill()
                 for pid in {"daemon": [main], "worker": workers, "client": []}[victim]:

@@ -11,6 +11,7 @@ import tarfile
 import time
 import unittest
 
+import hosted
 from hosted import REFERENCE, Terminal, call, remove_all, run, start_reference, wait_until
 from trees import ODD_TREE, check, decorate, describe, inspect, layer_tree
 
@@ -214,7 +215,7 @@ class Images(unittest.TestCase):
 
     def test_frozen_no_longer_than_needed(self):
         self.make_odd()
-        group = subprocess.getoutput("ls -d /sys/fs/cgroup/berth.slice/berth-*.scope/payload")
+        group = f"{hosted.SLICE}/{hosted.scopes()[0]}/payload"
         for pause in ("true", "false"):
             run("docker", "commit", f"--pause={pause}", "odd", "odd")
             with open(group + "/cgroup.freeze", encoding="ascii") as file:

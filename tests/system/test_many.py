@@ -56,7 +56,7 @@ def monitors():
     for path in glob.glob("/proc/[0-9]*"):
         try:
             with open(path + "/comm", encoding="ascii", errors="replace") as comm:
-                if comm.read().strip() != "berth-monitor":
+                if comm.read().strip() != "berth-monitor" or hosted.holds_scope(path.split("/")[2]):
                     continue
             with open(path + "/smaps_rollup", encoding="ascii") as lines:
                 total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))

@@ -10,6 +10,7 @@ import subprocess
 import time
 import unittest
 
+import hosted
 from hosted import call, load_images, remove_all, run, wait_until
 
 ROUNDS = int(os.environ.get("BERTH_NETWORK_ROUNDS", "40"))
@@ -357,7 +358,7 @@ class Faults(Case):
 
 def server_pid():
     """Without the engine: the first process of the only container."""
-    group = [entry for entry in os.listdir("/sys/fs/cgroup/berth.slice") if entry.endswith(".scope")][0]
+    group = hosted.scopes()[0]
     with open(f"/sys/fs/cgroup/berth.slice/{group}/payload/cgroup.procs", encoding="ascii") as processes:
         return processes.readline().strip()
 

@@ -86,6 +86,43 @@ class Limits(unittest.TestCase):
         complaints = [line for line in result.stderr.decode().splitlines() if "berth" in line]
         self.assertEqual((result.returncode, complaints), (0, []), result.stderr.decode())
 
+    def wait_for_spare(self):
+        """The ID of the container that a scope was made ahead for."""
+        found = []
+
+        def there():
+            units = run("systemctl", "list-units", "--plain", "--no-legend", "berth-*.scope").splitlines()
+            found[:] = [line.split()[0] for line in units if line.endswith("Room for the next container")]
+            return len(found) == 1 and os.path.isdir(f"{SLICE}/{found[0]}/payload")
+        run("docker", "run", "--rm", "busybox", "true")
+        wait_for("a scope that waits", there)
+        time.sleep(0.2)
+        return found[0][len("berth-"):-len(".scope")]
+
+    def test_a_scope_made_ahead(self):
+        waiting = self.wait_for_spare()
+        identity, _, group = self.start("--name", "plain", "busybox", "sleep", "1000")
+        self.assertEqual(identity, waiting)
+        with open(f"{group}/cgroup.controllers", encoding="ascii") as file:
+            self.assertLessEqual({"cpu", "memory", "pids"}, set(file.read().split()))
+        run("docker", "update", "--memory", "96m", "--memory-swap", "96m", "plain")
+        self.assertEqual(read_number(f"{group}/memory.max"), 96 * MEBI)
+
+    def test_limits_have_a_scope_of_their_own(self):
+        waiting = self.wait_for_spare()
+        for options, file, value in ((("-m", "64m"), "memory.max", 64 * MEBI), (("--pids-limit", "50"), "pids.max", 50)):
+            identity, _, group = self.start(*options, "busybox", "sleep", "1000")
+            self.assertNotEqual(identity, waiting)
+            self.assertEqual(read_number(f"{group}/{file}"), value)
+
+    def test_limits_that_come_before_the_start(self):
+        waiting = self.wait_for_spare()
+        self.assertEqual(run("docker", "create", "--name", "updated", "busybox", "sleep", "1000").strip(), waiting)
+        run("docker", "update", "--pids-limit", "50", "updated")
+        run("docker", "start", "updated")
+        self.assertEqual(read_number(f"{SLICE}/berth-{waiting}.scope/payload/pids.max"), 50)
+        self.assertEqual(run("systemctl", "show", "-P", "TasksMax", f"berth-{waiting}.scope"), "58\n")
+
     def test_memory(self):
         for client, name in (("docker", "greedy"), ("berth", "hungry")):
             hog = ("busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=128M", "count=1")
