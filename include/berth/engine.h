@@ -136,7 +136,7 @@ int engine_unlink(Engine *engine, const char *name, Error *error);
 int container_attach_check(Container *container, Error *error);
 /* Hands a raw stream to the container's monitor, or keeps it until the container starts. Takes FD and the bytes already
  * RECEIVED from it over, in any case. ANSWER is what the client is told first: no sooner than this process may end
- * without the client losing the stream. */
+ * without the client losing the stream, unless logs come first. */
 int container_attach(Container *container, const ContainerAttach *attach, int fd, Buffer *received,
                      const Buffer *answer, Error *error);
 /* The same for a stream of WebSocket frames: a process of its own translates, and goes on without this one. Output

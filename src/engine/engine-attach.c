@@ -26,6 +26,17 @@ static void pending_free(PendingAttach *pending, bool keep)
         free(pending);
 }
 
+void container_forget_attach(Container *container, int fd)
+{
+        PendingAttach *pending;
+
+        LIST_FOREACH(pending, &container->attaches, link)
+                if (pending->fd == fd)
+                        break;
+        if (pending)
+                pending_free(pending, false);
+}
+
 void container_drop_attaches(Container *container)
 {
         while (!LIST_EMPTY(&container->attaches))
@@ -198,8 +209,11 @@ static int keep_early(Container *container, const char *request, int fd, Buffer 
                 r = keep_pending(container, request, stream_fd);
         if (r < 0)
                 return r;
-        TAKE_FD(stream_fd);
-        return bridge_start(container->engine, &bridge);
+        int kept_fd = TAKE_FD(stream_fd);
+        r = bridge_start(container->engine, &bridge);
+        if (r < 0)
+                container_forget_attach(container, kept_fd);
+        return r;
 }
 
 static int keep_stream(Container *container, const char *request, int fd, Buffer *early, const Buffer *answer)

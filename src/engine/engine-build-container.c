@@ -108,8 +108,7 @@ void build_run(BuildLane *lane, const json_t *request)
         LIST_INSERT_HEAD(&lane->containers, step, link);
         int r = make_marker(lane->build->engine, name, &step->marker);
         if (r == 0)
-                r = engine_container_create(lane->build->engine, name, json_get_object(request, "Body"), &created,
-                                            &error);
+                r = engine_step_create(lane->build->engine, name, json_get_object(request, "Body"), &created, &error);
         if (r == 0) {
                 snprintf(step->id, sizeof(step->id), "%s", json_get_string_or(created, "Id", ""));
                 container = engine_container_by_id(lane->build->engine, step->id);
@@ -147,6 +146,16 @@ static void remove_step(BuildContainer *step)
         container_forget(step);
 }
 
+/* From now on it is a container like any other. */
+static void keep(BuildContainer *step)
+{
+        Container *container = engine_container_by_id(step->lane->build->engine, step->id);
+
+        if (container && json_object_del(container->record, "Step") == 0)
+                (void) container_save(container, true);
+        container_forget(step);
+}
+
 void build_remove(BuildLane *lane, const json_t *request)
 {
         const char *id = json_get_string_or(request, "Container", "");
@@ -156,7 +165,7 @@ void build_remove(BuildLane *lane, const json_t *request)
                 if (str_equal(step->id, id))
                         break;
         if (step && json_get_bool(request, "Keep"))
-                container_forget(step);
+                keep(step);
         else if (step)
                 remove_step(step);
         build_reply(lane, json_object());

@@ -92,6 +92,23 @@ bool container_auto_remove(const Container *container)
         return json_get_bool(container_host_config(container), "AutoRemove");
 }
 
+bool container_is_step(const Container *container)
+{
+        return json_get_bool(container->record, "Step");
+}
+
+bool container_is_transient(const Container *container)
+{
+        const json_t *points = json_object_get(container->record, "MountPoints");
+        json_t *point;
+        size_t i;
+
+        json_array_foreach((json_t *) points, i, point)
+                if (json_get_bool(point, "Anonymous")) /* that volume is durable, and goes with its record */
+                        return false;
+        return container_auto_remove(container) || container_is_step(container);
+}
+
 const char *container_network_mode(const Container *container)
 {
         return json_get_string_or(container_host_config(container), "NetworkMode", "bridge");
@@ -132,7 +149,10 @@ char *container_unit_name(const Container *container)
 
 /* --- Writing ------------------------------------------------------------------------------------------------------ */
 
-static int write_json(char *path, const char *name, const json_t *value,
+/* Of a record that was written once. */
+#define NEW_RECORD_MODE 0400
+
+static int write_json(char *path, const char *name, const json_t *value, mode_t mode,
                       int (*write_at)(int dirfd, const char *name, const json_t *value, mode_t mode))
 {
         CLEANUP_FREE char *owned = path;
@@ -141,10 +161,11 @@ static int write_json(char *path, const char *name, const json_t *value,
         CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        return write_at(fd, name, value, 0600);
+        return write_at(fd, name, value, mode);
 }
 
-static int save(Container *container, int (*write_at)(int dirfd, const char *name, const json_t *value, mode_t mode))
+static int save(Container *container, mode_t mode,
+                int (*write_at)(int dirfd, const char *name, const json_t *value, mode_t mode))
 {
         CLEANUP_JSON json_t *state = json_pack(
                 "{sI sI sI si sb sb sb sI sI}", "Run", (json_int_t) container->run, "StartedAt",
@@ -155,7 +176,7 @@ static int save(Container *container, int (*write_at)(int dirfd, const char *nam
 
         if (!state || json_object_set(container->record, "State", state) < 0)
                 return -ENOMEM;
-        int r = write_json(container_path(container, NULL), CONTAINER_RECORD, container->record, write_at);
+        int r = write_json(container_path(container, NULL), CONTAINER_RECORD, container->record, mode, write_at);
         if (r < 0)
                 log_error_errno(r, "Cannot write the record of container %s", container->id);
         return r;
@@ -163,12 +184,13 @@ static int save(Container *container, int (*write_at)(int dirfd, const char *nam
 
 int container_save(Container *container, bool durable)
 {
-        return save(container, durable ? json_write_at : json_write_volatile_at);
+        return save(container, 0600, durable ? json_write_at : json_write_volatile_at);
 }
 
 int container_save_new(Container *container)
 {
-        return save(container, container_auto_remove(container) ? json_write_volatile_at : json_create_at);
+        return save(container, NEW_RECORD_MODE,
+                    container_is_transient(container) ? json_write_volatile_at : json_create_at);
 }
 
 int container_save_state(Container *container)
@@ -181,7 +203,7 @@ int container_save_state(Container *container)
                           container_endpoints_state(container), "Ports", container_ports_state(container), "Paused",
                           container->paused, "JoinedNamespace", container->joined_namespace);
 
-        return state ? write_json(container_runtime_path(container, NULL), CONTAINER_STATE, state,
+        return state ? write_json(container_runtime_path(container, NULL), CONTAINER_STATE, state, 0600,
                                   json_write_volatile_at)
                      : -ENOMEM;
 }
@@ -368,7 +390,8 @@ static int for_each_id(const char *root, int (*each)(Engine *engine, const char 
         return 0;
 }
 
-/* A record that a power cut took while it was being written is empty. */
+/* A record that a power cut took when it was written first is empty: nobody heard of the container, or it was to go
+ * with its end. */
 static int add_or_purge(Engine *engine, const char *id)
 {
         CLEANUP_FREE char *record = str_printf("%s/%s/%s", engine->container_root, id, CONTAINER_RECORD);
@@ -376,7 +399,7 @@ static int add_or_purge(Engine *engine, const char *id)
 
         if (!record)
                 return -ENOMEM;
-        if (stat(record, &st) == 0 && st.st_size > 0)
+        if (stat(record, &st) == 0 && (st.st_size > 0 || (st.st_mode & 0777) != NEW_RECORD_MODE))
                 return container_new(engine, id) ? 0 : -ENOMEM;
         purge_orphan(engine->container_root, id);
         return 0;

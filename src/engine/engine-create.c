@@ -29,6 +29,7 @@ typedef struct Creation {
         char *name;
         json_t *networks;         /* settings of the endpoints, by name */
         const json_t *networking; /* NetworkingConfig; borrowed */
+        bool step;                /* of a build */
 } Creation;
 
 static void creation_clear(Creation *creation)
@@ -507,6 +508,8 @@ static int build_record(Creation *creation, const char *id, json_t **ret_record)
                           "MountPoints", creation->points, "Networks", creation->networks);
         if (!record)
                 return -ENOMEM;
+        if (creation->step)
+                json_set_bool(record, "Step", true);
         *ret_record = record;
         return 0;
 }
@@ -558,8 +561,10 @@ static int make_container(Creation *creation, Container **ret_container, Error *
 
         if (r < 0)
                 return r;
-        if (spare)
+        if (spare) {
                 strcpy(id, spare);
+                engine_spare_take(creation->engine, id); /* also where this fails: an ID is not given twice */
+        }
         fill_defaults(creation, id);
         r = fill_paths(creation->host_config);
         if (r < 0)
@@ -586,7 +591,6 @@ static int make_container(Creation *creation, Container **ret_container, Error *
                 return r;
         }
         container->created_ns = json_get_int(container->record, "CreatedNs", 0);
-        engine_spare_take(creation->engine, id);
         *ret_container = container;
         return 0;
 }
@@ -630,14 +634,15 @@ static int check_bodies(Creation *creation, const json_t *body, Error *error)
         return r;
 }
 
-int engine_container_create(Engine *engine, const char *name, const json_t *body, json_t **ret_response, Error *error)
+static int create(Engine *engine, const char *name, const json_t *body, bool step, json_t **ret_response, Error *error)
 {
         static int (*const checks[])(Creation *, Error *) = {
                 resolve_image,   check_config,  check_network_mode, check_networks,   check_ports,
                 check_links,     check_volumes, check_names,        check_log_config, check_restart_policy,
                 check_resources, check_joins,   check_storage,      check_scope,      check_spec,
         };
-        CLEANUP(creation_clear) Creation creation = { .engine = engine, .warnings = json_array() };
+        CLEANUP(creation_clear)
+        Creation creation = { .engine = engine, .warnings = json_array(), .step = step };
         Container *container;
 
         /* Most containers are started right after. */
@@ -660,4 +665,14 @@ int engine_container_create(Engine *engine, const char *name, const json_t *body
         container_event_emit(container, "create", NULL);
         *ret_response = json_pack("{ss sO}", "Id", container->id, "Warnings", creation.warnings);
         return *ret_response ? 0 : -ENOMEM;
+}
+
+int engine_container_create(Engine *engine, const char *name, const json_t *body, json_t **ret_response, Error *error)
+{
+        return create(engine, name, body, false, ret_response, error);
+}
+
+int engine_step_create(Engine *engine, const char *name, const json_t *body, json_t **ret_response, Error *error)
+{
+        return create(engine, name, body, true, ret_response, error);
 }

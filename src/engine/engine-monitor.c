@@ -96,7 +96,7 @@ int container_monitor_arguments(const Container *container, int listen_fd, char 
         add(&arguments, "--name", container->name);
         add(&arguments, "--image", json_get_string_or(settings, "Image", ""));
         add_number(&arguments, "--run", container->run);
-        add(&arguments, "--volatile-exit", container_auto_remove(container) ? "1" : "0");
+        add(&arguments, "--volatile-exit", container_is_transient(container) ? "1" : "0");
         add_owned(&arguments, "--directory", container_path(container, NULL));
         add(&arguments, "--notify", config->notify_socket);
         add_number(&arguments, "--listen", listen_fd);

@@ -280,7 +280,7 @@ char *container_path(const Container *container, const char *name);         /* b
 char *container_runtime_path(const Container *container, const char *name); /* below the volatile directory */
 char *container_unit_name(const Container *container);
 int container_save(Container *container, bool durable);
-/* The first time. What goes with its end, by AutoRemove, is not waited for on the disk: a power cut ends it anyway. */
+/* The first time. One that is transient is not waited for on the disk. */
 int container_save_new(Container *container);
 int container_save_state(Container *container);
 const json_t *container_config(const Container *container);
@@ -294,6 +294,12 @@ int container_not_running(const Container *container, Error *error);
 /* As a signal does: says so in an event. */
 void container_pause_end(Container *container);
 bool container_auto_remove(const Container *container);
+/* It executes a step of a build, and ends with the daemon. */
+bool container_is_step(const Container *container);
+/* Nobody misses it after a power cut: one with AutoRemove, or a step. */
+bool container_is_transient(const Container *container);
+/* As engine_container_create(), for a step of a build. */
+int engine_step_create(Engine *engine, const char *name, const json_t *body, json_t **ret_response, Error *error);
 const char *container_network_mode(const Container *container);
 int container_choose_name(Engine *engine, const char *wanted, char **ret_name, Error *error);
 const char *container_status_name(const Container *container);
@@ -356,6 +362,8 @@ int replay_start(Container *container, const ContainerAttach *attach, int fd, co
 /* engine-attach.c */
 int container_send_attaches(Container *container);
 void container_drop_attaches(Container *container);
+/* The one that FD was kept for, if there is one. */
+void container_forget_attach(Container *container, int fd);
 void attach_restore(Engine *engine, const char *arguments, int fd);
 
 /* The monitor's request for it, owned by the caller. */

@@ -22,6 +22,7 @@
 
 /* In a sequence of starts without a pause the next one is not to wait for the making of a spare scope. */
 #define PAUSE_US (UINT64_C(50) * 1000)
+#define PATIENCE_NS (INT64_C(5) * 1000000000)
 #define DESCRIPTION "Room for the next container"
 
 struct Spare {
@@ -32,7 +33,8 @@ struct Spare {
         int control; /* owned; the holder goes when it is closed */
         sd_event_source *answer;
         UnitJob *job;
-        bool ready, taken; /* a container was created with its ID */
+        bool ready;
+        int64_t taken_ns; /* CLOCK_MONOTONIC, when a container was created with its ID; 0: not yet */
 };
 
 static char *unit_name(const Spare *spare)
@@ -57,11 +59,19 @@ static void let_go(Engine *engine)
         free(spare);
 }
 
-/* Also what systemd may not have moved yet. */
+/* Also what systemd may not have moved yet: a scope whose only process died before that would never end by itself. */
 static void drop(Engine *engine)
 {
-        if (engine->spare && engine->spare->pid > 0)
-                kill(engine->spare->pid, SIGKILL);
+        const Spare *spare = engine->spare;
+        CLEANUP_FREE char *name = spare ? unit_name(spare) : NULL;
+
+        if (spare && spare->pid > 0) {
+                kill(spare->pid, SIGKILL);
+                if (spare->pidfd < 0)
+                        waitpid(spare->pid, NULL, 0);
+                if (!spare->ready && name && !engine->closing)
+                        unit_stop(engine->units, name);
+        }
         let_go(engine);
 }
 
@@ -169,6 +179,13 @@ static int make(Engine *engine)
         return r;
 }
 
+/* Its container was removed unstarted, as an ID is not given twice, or is not started soon. */
+static bool is_in_the_way(Engine *engine, const Spare *spare)
+{
+        return spare->taken_ns > 0 &&
+               (!engine_container_by_id(engine, spare->id) || time_monotonic_ns() - spare->taken_ns > PATIENCE_NS);
+}
+
 static int on_due(sd_event_source *source, uint64_t usec, void *userdata)
 {
         Engine *engine = userdata;
@@ -176,8 +193,7 @@ static int on_due(sd_event_source *source, uint64_t usec, void *userdata)
         (void) usec;
 
         engine->spare_due = sd_event_source_disable_unref(engine->spare_due);
-        /* One whose container was removed unstarted: an ID is not given twice. */
-        if (engine->spare && engine->spare->taken && !engine_container_by_id(engine, engine->spare->id))
+        if (engine->spare && is_in_the_way(engine, engine->spare))
                 drop(engine);
         int r = engine->spare ? 0 : make(engine);
         if (r < 0)
@@ -190,7 +206,7 @@ void engine_spare_want(Engine *engine, bool at_once)
         if (engine->closing)
                 return;
         engine->spare_due = sd_event_source_disable_unref(engine->spare_due);
-        (void) sd_event_add_time_relative(engine->event, &engine->spare_due, CLOCK_MONOTONIC, at_once ? 0 : PAUSE_US, 0,
+        (void) sd_event_add_time_relative(engine->event, &engine->spare_due, CLOCK_MONOTONIC, at_once ? 0 : PAUSE_US, 1,
                                           on_due, engine);
 }
 
@@ -211,7 +227,7 @@ static bool fits(const Engine *engine, const json_t *config, const json_t *host)
 
 bool engine_spare_is_ready(const Engine *engine)
 {
-        return engine->spare && engine->spare->ready && !engine->spare->taken;
+        return engine->spare && engine->spare->ready && engine->spare->taken_ns == 0;
 }
 
 const char *engine_spare_offer(const Engine *engine, const json_t *config, const json_t *host)
@@ -222,14 +238,14 @@ const char *engine_spare_offer(const Engine *engine, const json_t *config, const
 void engine_spare_take(Engine *engine, const char *id)
 {
         if (engine->spare && str_equal(engine->spare->id, id))
-                engine->spare->taken = true;
+                engine->spare->taken_ns = time_monotonic_ns();
 }
 
 bool container_has_spare(const Container *container)
 {
         const Spare *spare = container->engine->spare;
 
-        return spare && spare->taken && str_equal(spare->id, container->id);
+        return spare && spare->taken_ns > 0 && str_equal(spare->id, container->id);
 }
 
 pid_t container_spare_fork(Container *container)

@@ -12,7 +12,7 @@ bool engine_spare_is_ready(const Engine *engine);
 /* The ID of the container that can have the scope, borrowed until the loop goes round; NULL: there is none, or a
  * container that is configured like that can't have it. */
 const char *engine_spare_offer(const Engine *engine, const json_t *config, const json_t *host);
-/* A container was created with that ID. */
+/* A container is being created with that ID. */
 void engine_spare_take(Engine *engine, const char *id);
 
 /* The scope waits for this container. */

@@ -93,7 +93,27 @@ void container_forget_start(Container *container)
         engine_job_end(container->engine);
 }
 
+/* The files of a build's step are synced when they have become a layer. */
+static bool discards(const Container *container)
+{
+        return container_auto_remove(container) || container_is_step(container);
+}
+
 /* --- Before the fork ---------------------------------------------------------------------------------------------- */
+
+/* A discarded overlay marks its work directory, which then can't be mounted again: a restart gets a new one. */
+static int renew_work_directory(const StartPlan *plan)
+{
+        CLEANUP_FREE char *mark = path_join(plan->work, "work/incompat/volatile");
+
+        if (!mark)
+                return -ENOMEM;
+        if (plan->container->run <= 1 || access(mark, F_OK) < 0)
+                return 0;
+        if (path_remove_tree_at(AT_FDCWD, plan->work) < 0 || mkdir(plan->work, 0700) < 0)
+                return -EIO;
+        return mount_quota_join(plan->work, plan->upper) < 0 ? -EIO : 0;
+}
 
 static int prepare_directories(StartPlan *plan)
 {
@@ -104,11 +124,9 @@ static int prepare_directories(StartPlan *plan)
         plan->rootfs = container_runtime_path(plan->container, "rootfs");
         if (!runtime || !plan->upper || !plan->work || !plan->rootfs)
                 return -ENOMEM;
-        /* A discarded overlay marks its work directory, which then can't be mounted again: a restart gets a new one. */
-        if (container_auto_remove(plan->container) && plan->container->run > 1 &&
-            (path_remove_tree_at(AT_FDCWD, plan->work) < 0 || mkdir(plan->work, 0700) < 0 ||
-             mount_quota_join(plan->work, plan->upper) < 0))
-                return -EIO;
+        int r = renew_work_directory(plan);
+        if (r < 0)
+                return r;
         if ((mkdir(runtime, 0711) < 0 && errno != EEXIST) || (mkdir(plan->rootfs, 0755) < 0 && errno != EEXIST))
                 return -errno;
         return 0;
@@ -291,7 +309,7 @@ static _Noreturn void run_child(StartPlan *plan, int control)
                 .lower = plan->lower,
                 .upper = plan->upper,
                 .work = plan->work,
-                .discard = container_auto_remove(plan->container),
+                .discard = discards(plan->container),
                 .network_namespace = plan->network_namespace,
                 .control = control,
                 .terminal_rows = (int) json_integer_value(json_array_get(size, 0)),
@@ -394,7 +412,7 @@ static void succeed(Start *start, const RuntimeReport *report)
                 log_error_errno(r, "Cannot follow container %s", container->id);
         /* After the answer: only a power cut before this is on disk makes the container one that never ran. */
         if (r >= 0)
-                container_save(container, !container_auto_remove(container));
+                container_save(container, !container_is_transient(container));
         if (r == -ESRCH)
                 container_ended(container);
         else
@@ -442,7 +460,7 @@ static void on_scope(int error, const char *text, void *userdata)
         start->scope = NULL;
         if (error == -EEXIST && start->tries++ < SCOPE_TRIES_MAX &&
             sd_event_add_time_relative(start->container->engine->event, &start->again, CLOCK_MONOTONIC, SCOPE_PAUSE_US,
-                                       0, on_again, start) >= 0)
+                                       1, on_again, start) >= 0)
                 return;
         if (error < 0) {
                 CLEANUP_FREE char *message =
@@ -519,13 +537,12 @@ static int launch(StartPlan *plan, Start *start)
                 return -errno;
         if (start->child == 0)
                 run_child(plan, theirs);
-        if (spare)
-                use_spare(start, unit);
-        else
-                r = request_scope(start);
+        r = spare ? 0 : request_scope(start);
         if (r >= 0)
                 r = sd_event_add_io(container->engine->event, &start->report, start->control, EPOLLIN, on_report,
                                     start);
+        if (r >= 0 && spare)
+                use_spare(start, unit);
         if (r < 0) {
                 kill(start->child, SIGKILL);
                 waitpid(start->child, NULL, 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Attaching by WebSocket: a worker that outlives this process stands between the client and a plain stream, which is
  * attached as any other. */
+#include "berth/file.h"
 #include "berth/json.h"
 #include "engine-bridge.h"
 #include "engine-private.h"
@@ -19,8 +20,18 @@ int container_attach_websocket(Container *container, const ContainerAttach *atta
 
         if (r < 0)
                 return r;
+        /* Its input may end with its first client: a container that runs is not to get one that is none. */
+        if (container_is_running(container)) {
+                r = bridge_start(container->engine, &bridge);
+                if (r >= 0)
+                        return container_attach(container, attach, stream_fd, &nothing, &nothing, error);
+                fd_close(stream_fd);
+                return r;
+        }
         int attached = container_attach(container, attach, stream_fd, &nothing, &nothing, error);
         r = bridge_start(container->engine, &bridge);
+        if (r < 0)
+                container_forget_attach(container, stream_fd);
         return r < 0 ? r : attached;
 }
 

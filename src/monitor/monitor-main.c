@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "berth/cleanup.h"
 #include "berth/log.h"
@@ -114,6 +115,21 @@ static void finish(const MonitorOptions *options)
         fd_close(notify(options));
 }
 
+static void leave(int signal_number)
+{
+        (void) signal_number;
+        _exit(EXIT_SUCCESS);
+}
+
+/* When systemd stops the scope nobody is to be put there any more. */
+static int hold_scope(int control)
+{
+        const struct sigaction action = { .sa_handler = leave };
+
+        (void) sigaction(SCOPE_KILL_SIGNAL, &action, NULL);
+        return runtime_spare_hold(control) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
         MonitorOptions options;
@@ -124,7 +140,7 @@ int main(int argc, char **argv)
         if (r != 0)
                 return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
         if (options.hold_scope >= 0)
-                return runtime_spare_hold((int) options.hold_scope) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+                return hold_scope((int) options.hold_scope);
         /* What is large goes back to the kernel when it is freed. */
         (void) mallopt(M_MMAP_THRESHOLD, 32 * 1024);
         protect();

@@ -88,7 +88,7 @@ static int commit_layers(Commit *commit)
                 if (r != 0)
                         return r;
         }
-        return i > 0 && fsync(commit->store->layer_fd) < 0 ? -errno : 0;
+        return 0;
 }
 
 /* Reads a staged blob, if it is what it claims to be. */
@@ -320,6 +320,22 @@ static int commit_image(Commit *commit, const json_t *image, json_t *record)
         return image_references(commit, image, id, done);
 }
 
+/* What the records tell of is durable before they have their names. They are staged first: where the file system has
+ * one journal, what makes them durable takes the rest along. */
+static int put_records(Commit *commit)
+{
+        int r = store_index_stage(commit->store, commit->changed);
+
+        if (r < 0)
+                return r;
+        if (fsync(commit->store->layer_fd) < 0 || fsync(commit->store->blob_fd) < 0) {
+                r = -errno;
+                store_index_unstage(commit->store, commit->changed);
+                return r;
+        }
+        return store_index_publish(commit->store, commit->changed);
+}
+
 static int commit_all(Commit *commit)
 {
         json_t *images = json_get_array(commit->result, "Images"), *image;
@@ -332,15 +348,13 @@ static int commit_all(Commit *commit)
                         return r;
                 r = prepare_image(commit, image);
         }
-        if (r == 0 && i > 0 && fsync(commit->store->blob_fd) < 0)
-                r = -errno;
         json_array_foreach(images, i, image) {
                 if (r != 0)
                         return r;
                 r = commit_image(commit, image, json_array_get(commit->records, i));
         }
         if (r == 0)
-                r = store_index_put(commit->store, commit->changed);
+                r = put_records(commit);
         if (r != 0 || json_equal(commit->references, commit->store->references))
                 return r;
         return store_references_replace(commit->store, TAKE_PTR(commit->references));

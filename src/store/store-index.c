@@ -176,7 +176,19 @@ static int sync_staged(const Store *store, const char *id)
         return store_stage_sync_blob(store->record_fd, staged);
 }
 
-/* All of them durable, under names that mean nothing yet. */
+void store_index_unstage(const Store *store, const json_t *records)
+{
+        const char *id;
+        json_t *record;
+
+        json_object_foreach((json_t *) records, id, record) {
+                char staged[ID_LENGTH + STAGED_SIZE];
+
+                staged_name(id, staged);
+                (void) unlinkat(store->record_fd, staged, 0);
+        }
+}
+
 static int stage_records(const Store *store, const json_t *records)
 {
         bool many = json_object_size(records) > SYNC_EACH_MAX;
@@ -197,17 +209,15 @@ static int stage_records(const Store *store, const json_t *records)
         return many && syncfs(store->record_fd) < 0 ? -errno : 0;
 }
 
-static void drop_staged(const Store *store, const json_t *records)
+int store_index_stage(Store *store, const json_t *records)
 {
-        const char *id;
-        json_t *record;
+        int r = json_object_size(records) > 0 ? store_index_load(store) : 0;
 
-        json_object_foreach((json_t *) records, id, record) {
-                char staged[ID_LENGTH + STAGED_SIZE];
-
-                staged_name(id, staged);
-                (void) unlinkat(store->record_fd, staged, 0);
-        }
+        if (r >= 0)
+                r = stage_records(store, records);
+        if (r < 0)
+                store_index_unstage(store, records);
+        return r;
 }
 
 /* Gives a staged record its name, and puts it into the index, of which the first KNOWN are sorted. */
@@ -230,27 +240,33 @@ static int put_staged(Store *store, size_t known, const char *id, json_t *record
         return show(store, image);
 }
 
-int store_index_put(Store *store, const json_t *records)
+int store_index_publish(Store *store, const json_t *records)
 {
         const char *id;
         json_t *record;
-        int r = json_object_size(records) > 0 ? store_index_load(store) : 0;
         size_t known = store->n_images;
+        int r = 0;
 
-        if (r < 0 || json_object_size(records) == 0)
-                return r;
+        if (json_object_size(records) == 0)
+                return 0;
         store_counts_drop(store);
-        r = stage_records(store, records);
         json_object_foreach((json_t *) records, id, record) {
                 if (r < 0)
                         break;
                 r = put_staged(store, known, id, record);
         }
         if (r < 0)
-                drop_staged(store, records);
+                store_index_unstage(store, records);
         if (store->n_images > known)
                 qsort(store->images, store->n_images, sizeof(StoreImage), image_compare);
         return r >= 0 && fsync(store->record_fd) < 0 ? -errno : r;
+}
+
+int store_index_put(Store *store, const json_t *records)
+{
+        int r = store_index_stage(store, records);
+
+        return r < 0 ? r : store_index_publish(store, records);
 }
 
 void store_index_forget(Store *store, StoreImage *image)

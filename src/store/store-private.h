@@ -56,6 +56,12 @@ int store_index_record(Store *store, StoreImage *image, json_t **ret_record);
 /* Writes records, by image ID, and makes them known: what was removed is there again. */
 int store_index_put(Store *store, const json_t *records);
 
+/* The same in two steps: all of them durable, under names that mean nothing yet; then under their own. What was staged
+ * is taken back where the second step fails, or by the third function. */
+int store_index_stage(Store *store, const json_t *records);
+int store_index_publish(Store *store, const json_t *records);
+void store_index_unstage(const Store *store, const json_t *records);
+
 /* Forgets an image / removes its record and mark, not synced. */
 void store_index_forget(Store *store, StoreImage *image);
 int store_index_unlink(const Store *store, const char *id);

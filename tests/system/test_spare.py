@@ -5,6 +5,7 @@ with it is in vm_limits.py."""
 import json
 import os
 import signal
+import time
 import unittest
 
 import hosted
@@ -109,7 +110,9 @@ class Spare(unittest.TestCase):
                 if victim == "holder":
                     os.kill(holder(waiting), signal.SIGKILL)
                 elif victim == "scope":
+                    begin = time.monotonic()
                     run("systemctl", "stop", f"berth-{waiting}.scope")
+                    self.assertLess(time.monotonic() - begin, 10)
                 elif victim == "daemon":
                     os.kill(int(daemon_pid()), signal.SIGKILL)
                 else:
