@@ -15,8 +15,8 @@ import urllib.parse
 
 import hosted
 import trees
-from hosted import run
-from test_faults import kill, leftovers, listed, processes, scopes
+from hosted import processes, run, scopes
+from test_faults import kill, leftovers, listed
 
 SEED = int(os.environ.get("BERTH_SEED", "1"))
 KILLS = int(os.environ.get("BERTH_KILLS", "15"))

@@ -51,6 +51,18 @@ class Options(builds.Case):
         path.write_text(text)
         path.chmod(mode)
 
+    def test_a_container_that_is_kept(self):
+        """It can be started again, though nothing of it was synced while it was a step."""
+        self.put("context/Dockerfile", "FROM busybox\nRUN echo made >>/made\n")
+        run("docker", "build", "--rm=false", "--no-cache", "-q", "-t", "kept:1", str(self.context))
+        [identifier] = run("docker", "ps", "-aq").split()
+        self.addCleanup(run, "docker", "rm", "-f", identifier)
+        for count in (2, 3):
+            run("docker", "start", "-a", identifier)
+            with tarfile.open(fileobj=io.BytesIO(run("docker", "cp", f"{identifier}:/made", "-", text=False))) as archive:
+                self.assertEqual(archive.extractfile("made").read(), b"made\n" * count)
+        self.assertEqual(run("docker", "run", "--rm", "kept:1", "cat", "/made"), "made\n")
+
     # --- squash ---
 
     ODD = ("FROM busybox AS base\nRUN mkdir -p /d/sub && echo 1 >/d/one && echo 2 >/d/two && echo s >/d/sub/s && ln -s one /d/link\n"

@@ -9,8 +9,8 @@ import time
 import unittest
 
 import hosted
-from hosted import run
-from test_faults import daemon_kill, kill, leftovers, listed, processes
+from hosted import processes, run
+from test_faults import daemon_kill, kill, leftovers, listed
 
 LINES = int(os.environ.get("BERTH_BURST", "200000"))
 SPOOLS = "/var/lib/berth/spool"
