@@ -93,10 +93,13 @@ class Limits(unittest.TestCase):
         def there():
             units = run("systemctl", "list-units", "--plain", "--no-legend", "berth-*.scope").splitlines()
             found[:] = [line.split()[0] for line in units if line.endswith("Room for the next container")]
-            return len(found) == 1 and os.path.isdir(f"{SLICE}/{found[0]}/payload")
+            if len(found) != 1 or not os.path.exists(f"{SLICE}/{found[0]}/payload/cgroup.controllers"):
+                return False
+            with open(f"{SLICE}/{found[0]}/payload/cgroup.controllers", encoding="ascii") as file:
+                return "memory" in file.read().split()
         run("docker", "run", "--rm", "busybox", "true")
         wait_for("a scope that waits", there)
-        time.sleep(0.2)
+        time.sleep(1)  # its holder tells the daemon now
         return found[0][len("berth-"):-len(".scope")]
 
     def test_a_scope_made_ahead(self):
