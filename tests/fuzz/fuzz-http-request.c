@@ -42,7 +42,7 @@ static void answer_hijack(HttpRequest *request)
         CLEANUP_BUFFER Buffer received = {};
         CLEANUP_CLOSE int fd = -EBADF;
 
-        http_request_hijack(request, "application/vnd.docker.raw-stream", &fd, &received);
+        http_request_hijack(request, "application/vnd.docker.raw-stream", &fd, &received, NULL);
 }
 
 static void answer_json(HttpRequest *request)

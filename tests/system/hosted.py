@@ -20,6 +20,9 @@ CONTAINERS = "/var/lib/berth/container"
 RUNTIME = "/run/berth/container"
 SLICE = "/sys/fs/cgroup/berth.slice"
 
+# In the background of a shell it is ignored, and so it would be by every client that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def run(*command, status=0, data=None, timeout=60, text=True):
     """The output of a command, which has to end with STATUS (None: any)."""

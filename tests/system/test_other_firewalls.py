@@ -4,16 +4,49 @@
 systemd-networkd. Containers stay reachable, and reach what they did. Runs as root in a booted host."""
 import json
 import os
+import signal
 import subprocess
+import time
 import unittest
 
 from hosted import load_images, remove_all, run, wait_until
-from test_networks import BEYOND, addresses, ask, clean_up, make_beyond, serve
+from test_networks import BEYOND, addresses, ask, clean_up, inside, make_beyond, serve
 
 CONFIG = "/etc/berth/daemon.json"
 PORT = 8500
 IN = [("tcp", "10.77.0.1", PORT), ("udp", "10.77.0.1", PORT), ("tcp", "fd77::1", PORT)]
 HOST = [("tcp", "127.0.0.1", PORT), ("tcp", "::1", PORT), ("tcp", "10.77.0.1", PORT)]
+
+
+# Asks again and again, and tells in the end for how long at most there was no answer.
+PROBE = """
+import socket, sys, time
+gap, last = 0, time.monotonic()
+try:
+    while True:
+        try:
+            with socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.1) as connection:
+                if connection.recv(100):
+                    gap, last = max(gap, time.monotonic() - last), time.monotonic()
+        except OSError:
+            pass
+        time.sleep(0.01)
+except KeyboardInterrupt:
+    print(max(gap, time.monotonic() - last))
+"""
+
+
+class Probe:
+    """The server's published port, asked from beyond the host."""
+
+    def __init__(self):
+        self.process = subprocess.Popen([*inside(BEYOND), "python3", "-c", PROBE, "10.77.0.1", str(PORT)], stdout=subprocess.PIPE)
+        time.sleep(0.5)
+
+    def end(self):
+        time.sleep(0.5)
+        self.process.send_signal(signal.SIGINT)
+        return float(self.process.communicate(timeout=10)[0])
 
 
 def chain(program, name):
@@ -46,7 +79,11 @@ class Beside(unittest.TestCase):
     EXPECTED = (["10.77.0.2", "10.77.0.2", "fd77::2"], True, ["10.77.0.1", "fd77::1"], True)
 
     def check(self, *command):
+        probe = Probe()
         run(*command)
+        gap = probe.end()
+        print(f"{' '.join(command)}: without an answer for {gap:.2f} s at most", flush=True)
+        self.assertLess(gap, 3)
         wait_until(lambda: self.reached() == self.EXPECTED, 3, f"all reached after {command}")
 
     def test_ufw(self):
