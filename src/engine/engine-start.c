@@ -43,6 +43,7 @@ struct Start {
         UnitJob *scope;
         sd_event_source *again; /* asks for the scope again */
         unsigned tries;
+        int64_t told_ns; /* when the child was told to go on */
 };
 
 /* What the child needs; lives on the engine's stack across the fork. */
@@ -390,7 +391,8 @@ static void succeed(Start *start, const RuntimeReport *report)
         container->start_time = report->start_time;
         container->monitor_pid = start->child;
         container->monitor_start_time = report->monitor_start_time;
-        container->started_ns = time_now_ns();
+        /* Not now: what the program wrote first is not to be older than its start. */
+        container->started_ns = start->told_ns;
         container->finished_ns = 0;
         container->exit_code = 0;
         container->oom_killed = false;
@@ -468,6 +470,7 @@ static void on_scope(int error, const char *text, void *userdata)
                 fail(start, EIO, message ? message : "out of memory");
                 return;
         }
+        start->told_ns = time_now_ns();
         send(start->control, &go, 1, MSG_NOSIGNAL);
 }
 

@@ -5,6 +5,7 @@ five minutes."""
 import json
 import os
 import subprocess
+import threading
 import time
 import unittest
 
@@ -56,6 +57,28 @@ class Output(unittest.TestCase):
         self.assert_same(timed("tail", "docker", "logs", "--tail", "3", name), wanted[wanted.index(b"%d\n" % (LINES - 2)):])
         print(f"{LINES} lines, seconds: {times}", flush=True)
         self.assertLess(times["tail"], 1)
+
+    def test_no_line_is_older_than_the_start(self):
+        """Clients ask for the lines since StartedAt, also where the daemon is busy when the program begins to write."""
+        done = threading.Event()
+
+        def ask():
+            while not done.is_set():
+                hosted.call("GET", "/containers/json?all=1&size=1")
+        askers = [threading.Thread(target=ask) for _ in range(4)]
+        for asker in askers:
+            asker.start()
+        try:
+            for number in range(30):
+                name = f"early-{number}"
+                run("docker", "run", "-d", "--name", name, "busybox", "echo", "first")
+                run("docker", "wait", name)
+                started = json.loads(run("docker", "inspect", name))[0]["State"]["StartedAt"]
+                self.assertEqual(run("docker", "logs", "--since", started, name), "first\n", name)
+        finally:
+            done.set()
+            for asker in askers:
+                asker.join()
 
     def test_many_lines_attached(self):
         """To a client that reads at its own pace, which holds the program up but loses nothing."""
