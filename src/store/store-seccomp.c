@@ -44,8 +44,6 @@ static const char *const allowed[] = {
         "fsync",
         "fdatasync",
         "syncfs",
-        "sync_file_range",
-        "sync_file_range2",
         "ftruncate",
         "ftruncate64",
         "fallocate",

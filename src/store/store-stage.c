@@ -239,6 +239,11 @@ int store_stage_blob(int staging_fd, const char *staged, const void *data, size_
         return 0;
 }
 
+int store_stage_sync(int staging_fd)
+{
+        return syncfs(staging_fd) < 0 ? -errno : 0;
+}
+
 int store_stage_sync_blob(int staging_fd, const char *staged)
 {
         int fd CLEANUP_CLOSE = openat(staging_fd, staged, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);

@@ -143,7 +143,7 @@ def row_run():
     def measure_first(engine):
         """Where nothing of the engine runs, nor is a scope ready. For dockerd, which always runs, as above."""
         if engine is BERTH:
-            subprocess.run(["systemctl", "stop", "berth.service"], check=True)
+            subprocess.run(["systemctl", "stop", "berth.service"], check=True, stderr=NULL)
             time.sleep(SETTLE)
         return engine.time("run", "--rm", "busybox", "true")
     show("the first after a rest, bridge", "ms", alternate(N, measure_first))

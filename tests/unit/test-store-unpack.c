@@ -189,24 +189,6 @@ static void test_what_is_no_layer(void **state)
         assert_int_equal(faccessat(fixture->layer_fd, "headers.zst", F_OK, 0), -1);
 }
 
-/* Few files, more, and what can't be opened; a directory that has gone is an error. */
-static void test_sync(void **state)
-{
-        Fixture *fixture = *state;
-        char name[16];
-
-        assert_int_equal(store_stage_sync(fixture->fd), 0);
-        for (int i = 0; i < 100; i++) {
-                snprintf(name, sizeof(name), "f%d", i);
-                assert_int_equal(file_replace_volatile_at(fixture->layer_fd, name, "x", 1, 0600), 0);
-                if (i == 3 || i == 99)
-                        assert_int_equal(store_stage_sync(fixture->fd), 0);
-        }
-        assert_int_equal(mkfifoat(fixture->fd, "fifo", 0600), 0);
-        assert_int_equal(store_stage_sync(fixture->fd), 0);
-        assert_int_equal(store_stage_sync(-EBADF), -EBADF);
-}
-
 static void test_whiteouts(void **state)
 {
         Fixture *fixture = *state;
@@ -479,7 +461,6 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_zeros, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_owner_and_attributes, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_what_is_no_layer, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_sync, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_whiteouts, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_entries_that_come_again, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_links_in_parents_stay_inside, setup, teardown),
