@@ -69,7 +69,7 @@ static void drop(Engine *engine)
                 kill(spare->pid, SIGKILL);
                 if (spare->pidfd < 0)
                         waitpid(spare->pid, NULL, 0);
-                if (!spare->ready && name && !engine->closing)
+                if (!spare->ready && name)
                         unit_stop(engine->units, name);
         }
         let_go(engine);

@@ -137,6 +137,8 @@ void unit_manager_free(UnitManager *manager)
                 return;
         while (!LIST_EMPTY(&manager->jobs))
                 unit_job_forget(LIST_FIRST(&manager->jobs));
+        if (manager->bus) /* what was asked last is still to be said */
+                (void) sd_bus_flush(manager->bus);
         disconnect(manager);
         sd_event_unref(manager->event);
         free(manager);

@@ -119,8 +119,12 @@ class Spare(unittest.TestCase):
                 run("docker", "start", victim)
                 self.assertEqual(len(hosted.processes(f"{hosted.SLICE}/berth-{created}.scope/payload")), 1)
                 run("docker", "rm", "-f", victim)
-        run("systemctl", "stop", "berth.service")
-        wait_until(lambda: hosted.all_scopes() == [], 5, "no scope")
+        # Also one that is just being made.
+        for pause in (0, 0.05, 0.06, 0.07, 0.5):
+            run("docker", "run", "--rm", "busybox", "true")
+            time.sleep(pause)
+            run("systemctl", "stop", "berth.service")
+            wait_until(lambda: hosted.all_scopes() == [], 5, f"no scope after a pause of {pause} s")
 
     def test_a_failed_start(self):
         waiting = spare()
