@@ -454,10 +454,18 @@ static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
 }
 
+/* The child is in its scope. */
+static void tell_to_go(Start *start)
+{
+        static const char go = RUNTIME_GO;
+
+        start->told_ns = time_now_ns();
+        send(start->control, &go, 1, MSG_NOSIGNAL);
+}
+
 static void on_scope(int error, const char *text, void *userdata)
 {
         Start *start = userdata;
-        static const char go = RUNTIME_GO;
 
         start->scope = NULL;
         if (error == -EEXIST && start->tries++ < SCOPE_TRIES_MAX &&
@@ -470,8 +478,7 @@ static void on_scope(int error, const char *text, void *userdata)
                 fail(start, EIO, message ? message : "out of memory");
                 return;
         }
-        start->told_ns = time_now_ns();
-        send(start->control, &go, 1, MSG_NOSIGNAL);
+        tell_to_go(start);
 }
 
 static char *describe(const Container *container)
@@ -501,12 +508,11 @@ static int request_scope(Start *start)
         return unit_scope_start(container->engine->units, &scope, on_scope, start, &start->scope);
 }
 
-/* The child is in its scope already. */
 static void use_spare(Start *start, const char *unit)
 {
         CLEANUP_FREE char *description = describe(start->container);
 
-        on_scope(0, NULL, start);
+        tell_to_go(start);
         if (description)
                 (void) unit_describe(start->container->engine->units, unit, description);
 }

@@ -10,8 +10,6 @@
 #include "berth/string.h"
 #include "runtime-private.h"
 
-#define CGROUP_FILE_MAX 65536
-
 int runtime_cgroup_write(int group_fd, const char *file, const char *text)
 {
         CLEANUP_CLOSE int fd = openat(group_fd, file, O_WRONLY | O_CLOEXEC);

@@ -9,8 +9,6 @@
 #include "berth/string.h"
 #include "runtime-private.h"
 
-#define CGROUP_FILE_MAX 65536
-
 void runtime_cgroup_clear(RuntimeCgroup *cgroup)
 {
         free(cgroup->payload_path);
@@ -244,7 +242,7 @@ int runtime_cgroup_setup(const json_t *resources, RuntimeCgroup *ret, Error *ret
  * hands controllers down takes no process. */
 static int group_for_process(int scope, pid_t pid, int *ret_fd)
 {
-        CLEANUP_CLOSE int payload = openat(scope, "payload", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        CLEANUP_CLOSE int payload = openat(scope, RUNTIME_CGROUP_PAYLOAD, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         CLEANUP_FREE char *enabled = NULL, *file = str_printf("/proc/%d/cgroup", (int) pid), *path = NULL;
         int r;
 
@@ -276,8 +274,8 @@ int runtime_cgroup_join(const char *scope, pid_t pid, RuntimeCgroup *ret, Error 
                 return runtime_error(ret_error, errno, "open cgroup %s", scope);
         r = group_for_process(scope_fd, pid, &cgroup.payload_fd);
         if (r < 0)
-                return runtime_error(ret_error, -r, "open cgroup %s/payload", scope);
-        cgroup.payload_path = path_join(scope, "payload");
+                return runtime_error(ret_error, -r, "open cgroup %s/" RUNTIME_CGROUP_PAYLOAD, scope);
+        cgroup.payload_path = path_join(scope, RUNTIME_CGROUP_PAYLOAD);
         if (!cgroup.payload_path)
                 return -ENOMEM;
         *ret = cgroup;

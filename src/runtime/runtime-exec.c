@@ -84,7 +84,7 @@ static void tell(const RuntimeExec *exec, const RuntimeReport *report, const cha
 
 pid_t runtime_exec_fork(const char *scope)
 {
-        CLEANUP_FREE char *path = path_join(scope, "monitor");
+        CLEANUP_FREE char *path = path_join(scope, RUNTIME_CGROUP_MONITOR);
         CLEANUP_CLOSE int group = path ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -EBADF;
         struct clone_args args = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t) group };
 

@@ -117,6 +117,7 @@ void runtime_cgroup_clear(RuntimeCgroup *cgroup);
 int runtime_cgroup_path(const char *file, char **ret_path);
 
 /* The groups of a scope. This process, which is alone in the scope's own, enters the monitor's. */
+#define CGROUP_FILE_MAX 65536 /* of what the kernel writes there */
 #define RUNTIME_CGROUP_MONITOR "monitor"
 #define RUNTIME_CGROUP_PAYLOAD "payload"
 int runtime_cgroup_divide(int scope_fd);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The process that holds a scope ready for a container to come. It uses nothing but libc. */
+/* What the process does that holds a scope ready for a container to come. */
 #include <fcntl.h>
 #include <sys/socket.h>
 

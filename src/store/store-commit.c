@@ -324,11 +324,12 @@ static int commit_image(Commit *commit, const json_t *image, json_t *record)
  * one journal, what makes them durable takes the rest along. */
 static int put_records(Commit *commit)
 {
+        bool layers = json_array_size(json_get_array(commit->result, "Layers")) > 0;
         int r = store_index_stage(commit->store, commit->changed);
 
         if (r < 0)
                 return r;
-        if (fsync(commit->store->layer_fd) < 0 || fsync(commit->store->blob_fd) < 0) {
+        if ((layers && fsync(commit->store->layer_fd) < 0) || fsync(commit->store->blob_fd) < 0) {
                 r = -errno;
                 store_index_unstage(commit->store, commit->changed);
                 return r;
